@@ -1,0 +1,33 @@
+# docker build -t gradientd .
+# docker run -p 127.0.0.1:8080:8080 -v gradientd:/data gradientd
+# With a shell inside: docker build --build-arg BASE=debian:bookworm-slim -t gradientd .
+ARG BASE=gcr.io/distroless/cc-debian12:nonroot
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /build
+COPY Cargo.toml Cargo.lock ./
+COPY migrations migrations
+COPY src src
+# The caches outlive the build: a change of src compiles src alone. Debug information stays out of the image.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/build/target \
+    cargo build --release --locked --bin gradientd && \
+    install -D -m 755 target/release/gradientd /out/gradientd && \
+    strip --strip-debug /out/gradientd && \
+    install -d -o 10001 -g 10001 /out/data
+
+FROM ${BASE}
+LABEL org.opencontainers.image.title="gradientd" \
+      org.opencontainers.image.description="Trains and serves neural networks over HTTP" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+COPY --from=build /out/gradientd /usr/local/bin/gradientd
+COPY --from=build --chown=10001:10001 /out/data /data
+ENV GRADIENTD_LISTEN=0.0.0.0:8080 \
+    GRADIENTD_DATA_DIR=/data
+# A number, so that Kubernetes can see that it is not root.
+USER 10001:10001
+VOLUME /data
+EXPOSE 8080
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
+    CMD ["/usr/local/bin/gradientd", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/gradientd"]

@@ -1,0 +1,176 @@
+//! Configuration: every flag and every limit of the server, with its unit, default and meaning.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::data::CsvLimits;
+use crate::http::HttpLimits;
+use crate::jobs::JobsConfig;
+use crate::model::ModelLimits;
+use crate::serve::Compute;
+use crate::train::JobLimits;
+
+/// Flags of the server. Each can be given as an environment variable as well; the flag wins.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// Address and port to listen on
+    #[arg(
+        long,
+        env = "GRADIENTD_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDRESS"
+    )]
+    pub listen: SocketAddr,
+    /// Directory that holds the database; made where it is missing
+    #[arg(
+        long,
+        env = "GRADIENTD_DATA_DIR",
+        default_value = "./gradientd-data",
+        value_name = "DIRECTORY"
+    )]
+    pub data_dir: PathBuf,
+    /// Jobs that train at the same time
+    #[arg(long, env = "GRADIENTD_JOB_SLOTS", default_value_t = 1, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub job_slots: u16,
+    /// The limits, which no flag changes yet.
+    #[arg(skip)]
+    pub limits: Limits,
+}
+
+/// Every limit of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a body that carries rows or parameters. Default 32 MiB.
+    pub body_rows_bytes: usize,
+    /// Bytes of the body of a prediction or inspection. Default 8 MiB.
+    pub body_predict_bytes: usize,
+    /// Bytes of any other JSON body. Default 256 KiB.
+    pub body_control_bytes: usize,
+    /// Bytes of an uploaded dataset. Default 4 GiB.
+    pub body_dataset_bytes: u64,
+    /// Columns of a dataset. Default 100,000.
+    pub dataset_columns: usize,
+    /// Cells of a dataset. Default 10⁹.
+    pub dataset_cells: u64,
+    /// Bytes of one cell. Default 64 KiB.
+    pub dataset_cell_bytes: usize,
+    /// Different words of a categorical column. Default 10⁶.
+    pub dataset_categories: usize,
+    /// Layers of a network. Default 64.
+    pub layers: u64,
+    /// Units of a layer. Default 65,536.
+    pub units: u64,
+    /// Inputs of a network. Default 100,000.
+    pub inputs: u64,
+    /// Weights and biases of a network. Default 50 million.
+    pub parameters: u64,
+    /// Epochs of a job. Default 100,000.
+    pub epochs: u64,
+    /// Samples of a batch given as a number. Default 65,536.
+    pub batch_size: u64,
+    /// Steps of a job. Default 10⁹.
+    pub steps: u64,
+    /// Classes of a target. Default 10,000.
+    pub classes: usize,
+    /// Jobs that wait. Default 256.
+    pub queued_jobs: u64,
+    /// Rows of one prediction or inspection. Default 4,096.
+    pub predict_rows: u64,
+    /// Multiply-adds of one prediction or inspection (rows × parameters). Default 10⁹.
+    pub predict_work: u64,
+    /// Numbers in the answer to an inspection. Default 4 million.
+    pub inspection_numbers: u64,
+    /// Seconds that requests have to finish once the server is told to end. Default 5.
+    pub drain_seconds: u64,
+    /// Seconds that jobs have to store a checkpoint after that. Default 2.
+    pub checkpoint_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_rows_bytes: 32 << 20,
+            body_predict_bytes: 8 << 20,
+            body_control_bytes: 256 << 10,
+            body_dataset_bytes: 4 << 30,
+            dataset_columns: 100_000,
+            dataset_cells: 1_000_000_000,
+            dataset_cell_bytes: 64 << 10,
+            dataset_categories: 1_000_000,
+            layers: 64,
+            units: 65_536,
+            inputs: 100_000,
+            parameters: 50_000_000,
+            epochs: 100_000,
+            batch_size: 65_536,
+            steps: 1_000_000_000,
+            classes: 10_000,
+            queued_jobs: 256,
+            predict_rows: 4096,
+            predict_work: 1_000_000_000,
+            inspection_numbers: 4_000_000,
+            drain_seconds: 5,
+            checkpoint_seconds: 2,
+        }
+    }
+}
+
+impl Config {
+    /// What the `http` floor goes by.
+    pub fn http(&self) -> HttpLimits {
+        let limits = self.limits;
+        HttpLimits {
+            body_rows: limits.body_rows_bytes,
+            body_predict: limits.body_predict_bytes,
+            body_control: limits.body_control_bytes,
+            body_dataset: limits.body_dataset_bytes,
+            inspection_numbers: limits.inspection_numbers,
+            model: ModelLimits {
+                layers: limits.layers,
+                units: limits.units,
+                inputs: limits.inputs,
+                parameters: limits.parameters,
+            },
+            csv: CsvLimits {
+                columns: limits.dataset_columns,
+                cells: limits.dataset_cells,
+                cell_bytes: limits.dataset_cell_bytes,
+                categories: limits.dataset_categories,
+            },
+        }
+    }
+
+    /// What the `jobs` floor goes by.
+    pub fn jobs(&self) -> JobsConfig {
+        let Limits {
+            epochs,
+            batch_size,
+            steps,
+            classes,
+            queued_jobs,
+            ..
+        } = self.limits;
+        let limits = JobLimits {
+            epochs,
+            batch_size,
+            steps,
+            classes,
+        };
+        JobsConfig {
+            slots: usize::from(self.job_slots),
+            queue: queued_jobs,
+            limits,
+        }
+    }
+
+    /// What the `serve` floor goes by.
+    pub fn serve(&self) -> Compute {
+        Compute {
+            rows: self.limits.predict_rows,
+            work: self.limits.predict_work,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Tables: typed columns read from CSV, their bytes, their summaries, and the deterministic ways to split and shuffle rows.
+
+mod cells;
+mod column;
+mod csv;
+mod error;
+mod numbers;
+mod split;
+mod summary;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use self::column::{Column, ColumnDescription, FirstWord, Kind, MISSING};
+pub use self::csv::{CsvLimits, read_csv};
+pub use self::error::{Error, Place};
+pub use self::numbers::CHUNK_ROWS;
+pub use self::split::{SHUFFLE, SPLIT, Split, permutation, split, split_stratified};
+pub use self::summary::{ColumnSummary, Frequency, Histogram, NumericSummary, summarize};
+pub use self::table::Table;

@@ -1,0 +1,59 @@
+//! Aliases: movable names of versions.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use crate::http::App;
+use crate::http::body::Body;
+use crate::http::problem::{INVALID_SPEC, Problem};
+use crate::model::is_alias;
+use crate::serve::VersionName;
+
+/// What an alias is to name.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SetAlias {
+    version: u64,
+}
+
+/// An alias as it is answered.
+#[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
+pub(crate) struct Alias {
+    model: String,
+    alias: String,
+    version: u64,
+}
+
+/// `PUT /v1/models/{name}/aliases/{alias}`
+pub(crate) async fn set(
+    State(app): State<App>,
+    Path((model, alias)): Path<(String, String)>,
+    Body(SetAlias { version }): Body<SetAlias>,
+) -> Result<Json<Alias>, Problem> {
+    if !is_alias(&alias) {
+        let detail =
+            format!("an alias must be a name, but no number and not \"latest\", got {alias:?}");
+        return Err(Problem::new(INVALID_SPEC, detail));
+    }
+    app.serve
+        .version(&model, &VersionName::Number(version))
+        .await?;
+    app.store.set_alias(&model, &alias, version).await?;
+    Ok(Json(Alias {
+        model,
+        alias,
+        version,
+    }))
+}
+
+/// `DELETE /v1/models/{name}/aliases/{alias}`
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Path((model, alias)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    app.store.delete_alias(&model, &alias).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

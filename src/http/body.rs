@@ -1,0 +1,158 @@
+//! Bodies: JSON read into a type, with the first fault named by its pointer.
+
+use std::fmt::Write;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+use serde_path_to_error::{Path, Segment};
+
+use crate::http::problem::{
+    BODY_TOO_LARGE, BROKEN_BODY, INVALID_BODY, INVALID_JSON, Problem, UNSUPPORTED_MEDIA_TYPE,
+};
+
+/// A JSON body of type `T`.
+pub(crate) struct Body<T>(pub(crate) T);
+
+/// The bytes that a route's body may have, for the message of the one that has more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyLimit(pub(crate) usize);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        check_media_type(
+            request.headers(),
+            "application/json",
+            "curl --json sends it",
+        )?;
+        let limit = request.extensions().get::<BodyLimit>().copied();
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| {
+                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                    return too_large(limit.map_or(0, |limit| limit.0 as u64));
+                }
+                Problem::new(
+                    BROKEN_BODY,
+                    "the connection broke off before the end of the body",
+                )
+            })?;
+        parse(&bytes).map(Self)
+    }
+}
+
+/// The problem of a body of more than `limit` bytes.
+pub(crate) fn too_large(limit: u64) -> Problem {
+    Problem::new(
+        BODY_TOO_LARGE,
+        format!("the body must have at most {limit} bytes"),
+    )
+}
+
+/// Refuses a body of another media type.
+pub(crate) fn check_media_type(
+    headers: &HeaderMap,
+    wanted: &str,
+    hint: &str,
+) -> Result<(), Problem> {
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
+    let essence = given.split(';').next().unwrap_or("").trim();
+    if essence.eq_ignore_ascii_case(wanted) {
+        return Ok(());
+    }
+    let got = if given.is_empty() {
+        "none".to_owned()
+    } else {
+        format!("{given:?}")
+    };
+    Err(Problem::new(
+        UNSUPPORTED_MEDIA_TYPE,
+        format!("Content-Type must be {wanted} ({hint}), got {got}"),
+    ))
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let pointer = pointer(error.path());
+        fault(&pointer, error.inner())
+    })?;
+    deserializer.end().map_err(|error| fault("", &error))?;
+    Ok(value)
+}
+
+fn fault(pointer: &str, error: &serde_json::Error) -> Problem {
+    let (line, column) = (error.line(), error.column());
+    let text = error.to_string();
+    let detail = text
+        .strip_suffix(&format!(" at line {line} column {column}"))
+        .unwrap_or(&text);
+    match error.classify() {
+        Category::Data => Problem::violation(INVALID_BODY, pointer, detail),
+        Category::Syntax | Category::Eof | Category::Io => Problem::new(
+            INVALID_JSON,
+            format!("{detail}, at line {line}, column {column}"),
+        ),
+    }
+}
+
+/// The JSON pointer (RFC 6901) of a path.
+fn pointer(path: &Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => {
+                let _ = write!(pointer, "/{index}");
+            }
+            Segment::Map { key } => {
+                let _ = write!(pointer, "/{}", key.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    pointer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ModelSpec;
+
+    fn problem(body: &str) -> Problem {
+        parse::<ModelSpec>(body.as_bytes()).expect_err("a fault")
+    }
+
+    #[test]
+    fn the_first_fault_of_shape_is_named_by_its_pointer() {
+        let wrong =
+            problem(r#"{"name":"a","inputs":2,"layers":[{"units":"3","activation":"sigmoid"}]}"#);
+        assert_eq!(wrong.kind.slug, "invalid-body");
+        assert_eq!(wrong.errors[0].pointer, "/layers/0/units");
+        let unknown = problem(r#"{"name":"a","inputs":2,"layers":[],"colour":1}"#);
+        assert!(
+            unknown.detail.contains("unknown field `colour`"),
+            "{}",
+            unknown.detail
+        );
+    }
+
+    #[test]
+    fn what_is_not_json_is_400_with_line_and_column() {
+        for body in ["", "{", "{\"name\":1e999}", "{} {}", "nul"] {
+            let slug = problem(body).kind.slug;
+            assert!(slug == "invalid-json" || body == "{} {}", "{body}: {slug}");
+        }
+        assert!(
+            problem("{\n \"name\": }")
+                .detail
+                .ends_with("at line 2, column 10")
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! From the errors of the floors to problems: the one table that gives them a status.
+
+use crate::http::problem::{
+    ALREADY_EXISTS, DAMAGED, DISK_FULL, ILLEGAL_MOVE, IN_USE, INTERNAL, INVALID_DATASET,
+    INVALID_SPEC, NOT_FINITE, NOT_FITTED, NOT_FOUND, NOT_READY, Problem, QUEUE_FULL, TOO_LARGE,
+};
+use crate::{data, jobs, model, serve, store};
+
+/// How long a client waits for room in the queue before it asks again.
+const RETRY_QUEUE_SECONDS: u64 = 10;
+
+/// An error that no user can mend: logged once, here, and hidden.
+fn internal(error: &dyn std::error::Error) -> Problem {
+    tracing::error!(%error, "a request failed");
+    Problem::new(INTERNAL, "the request failed by a fault of this program")
+}
+
+impl From<model::Error> for Problem {
+    fn from(error: model::Error) -> Self {
+        match error {
+            model::Error::Invalid { violations } => Self::violations(INVALID_SPEC, violations),
+            model::Error::NotFitted { .. } => Self::new(NOT_FITTED, error.to_string()),
+            model::Error::Artifact { .. } => Self::new(DAMAGED, error.to_string()),
+        }
+    }
+}
+
+impl From<data::Error> for Problem {
+    fn from(error: data::Error) -> Self {
+        Self::new(INVALID_DATASET, error.to_string())
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        let kind = match &error {
+            store::Error::NotFound { .. } => NOT_FOUND,
+            store::Error::Exists { .. } => ALREADY_EXISTS,
+            store::Error::InUse { .. } => IN_USE,
+            store::Error::IllegalMove { .. } => ILLEGAL_MOVE,
+            store::Error::Full => DISK_FULL,
+            store::Error::QueueFull { .. } => {
+                let retry_after_seconds = Some(RETRY_QUEUE_SECONDS);
+                return Self {
+                    retry_after_seconds,
+                    ..Self::new(QUEUE_FULL, error.to_string())
+                };
+            }
+            store::Error::Busy => {
+                return Self {
+                    retry_after_seconds: Some(1),
+                    ..Self::new(NOT_READY, error.to_string())
+                };
+            }
+            store::Error::Damaged { .. } => {
+                tracing::error!(%error, "the store is damaged");
+                DAMAGED
+            }
+            store::Error::Fenced
+            | store::Error::Directory { .. }
+            | store::Error::DirectoryInUse { .. }
+            | store::Error::Migration { .. }
+            | store::Error::OldSqlite { .. }
+            | store::Error::Database(_) => return internal(&error),
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<jobs::Error> for Problem {
+    fn from(error: jobs::Error) -> Self {
+        match error {
+            jobs::Error::Invalid { violations } => Self::violations(INVALID_SPEC, violations),
+            jobs::Error::Store(error) => Self::from(error),
+            jobs::Error::Threads { .. } => internal(&error),
+        }
+    }
+}
+
+impl From<serve::Error> for Problem {
+    fn from(error: serve::Error) -> Self {
+        match error {
+            serve::Error::NotFound { .. } => Self::new(NOT_FOUND, error.to_string()),
+            serve::Error::Model(error) => Self::from(error),
+            serve::Error::TooLarge { .. } => Self::new(TOO_LARGE, error.to_string()),
+            serve::Error::NotFinite { .. } => Self::new(NOT_FINITE, error.to_string()),
+            serve::Error::Store(error) => Self::from(error),
+            serve::Error::Broken { .. } => internal(&error),
+        }
+    }
+}

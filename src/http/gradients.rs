@@ -1,0 +1,275 @@
+//! Gradient inspection: the seed's algorithm laid open for given rows, and its check against finite differences.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::http::App;
+use crate::http::body::Body;
+use crate::http::problem::{INVALID_SPEC, Problem, TOO_LARGE};
+use crate::http::versions::version_name;
+use crate::model::{Matrix, Model, Rows, TargetRows, Violations};
+use crate::nn::{Activation, CheckOptions, Dtype, GradientCheck, LayerInspection, Statistics};
+use crate::serve::{Inspected, VersionName};
+
+/// What to inspect.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Inspect {
+    inputs: Rows,
+    targets: TargetRows,
+    include: Option<Vec<Include>>,
+}
+
+/// A part of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Include {
+    WeightedInputs,
+    Activations,
+    Deltas,
+    WeightGradient,
+    BiasGradient,
+    Statistics,
+    InputGradient,
+}
+
+/// The gradients of a version for given rows.
+#[derive(Serialize)]
+struct Gradients<'a> {
+    model: &'a str,
+    version: u64,
+    dtype: Dtype,
+    loss: f64,
+    layers: Vec<Layer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_gradient: Option<Matrix<'a, f64>>,
+}
+
+/// z, a and δ of each row, and ∂C/∂w and ∂C/∂b over all rows, of one layer.
+#[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
+struct Layer<'a> {
+    layer: usize,
+    units: usize,
+    activation: Activation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weighted_inputs: Option<Matrix<'a, f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activations: Option<Matrix<'a, f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deltas: Option<Matrix<'a, f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight_gradient: Option<Matrix<'a, f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bias_gradient: Option<Vec<f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statistics: Option<BTreeMap<&'static str, Statistics>>,
+}
+
+/// What to check.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Check {
+    inputs: Rows,
+    targets: TargetRows,
+    #[serde(default = "default_epsilon")]
+    epsilon: f64,
+    #[serde(default = "default_sample")]
+    sample: u64,
+    #[serde(default)]
+    seed: u64,
+}
+
+/// A gradient check as it is answered.
+#[derive(Serialize)]
+pub(crate) struct Checked {
+    model: String,
+    version: u64,
+    #[serde(flatten)]
+    check: GradientCheck,
+}
+
+fn default_epsilon() -> f64 {
+    1e-5
+}
+
+fn default_sample() -> u64 {
+    200
+}
+
+/// The relative error up to which a gradient check passes.
+const TOLERANCE: f64 = 1e-6;
+/// Parameters of a gradient check, at most.
+const MOST_SAMPLE: u64 = 100_000;
+
+/// `POST /v1/models/{name}/gradients`
+pub(crate) async fn inspect(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Body(body): Body<Inspect>,
+) -> Result<Response, Problem> {
+    answer(&app, &name, &VersionName::Latest, body).await
+}
+
+/// `POST /v1/models/{name}/versions/{version}/gradients`
+pub(crate) async fn inspect_version(
+    State(app): State<App>,
+    Path((name, version)): Path<(String, String)>,
+    Body(body): Body<Inspect>,
+) -> Result<Response, Problem> {
+    answer(&app, &name, &version_name(&version), body).await
+}
+
+/// `POST /v1/models/{name}/gradient-check`
+pub(crate) async fn check(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Body(body): Body<Check>,
+) -> Result<Json<Checked>, Problem> {
+    let options = options(&body)?;
+    let (version, check) = app
+        .serve
+        .check_gradients(&name, body.inputs, body.targets, options)
+        .await?;
+    Ok(Json(Checked {
+        model: name,
+        version: version.number,
+        check,
+    }))
+}
+
+fn options(body: &Check) -> Result<CheckOptions, Problem> {
+    let mut violations = Violations::default();
+    violations.range("/sample", body.sample, 1, MOST_SAMPLE);
+    if !(1e-9..=1e-2).contains(&body.epsilon) {
+        violations.add(
+            "/epsilon",
+            format!("must be in [1e-9, 0.01], got {}", body.epsilon),
+        );
+    }
+    violations
+        .finish()
+        .map_err(|violations| Problem::violations(INVALID_SPEC, violations))?;
+    let (sample, seed) = (body.sample as usize, body.seed);
+    Ok(CheckOptions {
+        epsilon: body.epsilon,
+        sample,
+        seed,
+        tolerance: TOLERANCE,
+    })
+}
+
+async fn answer(
+    app: &App,
+    name: &str,
+    version: &VersionName,
+    body: Inspect,
+) -> Result<Response, Problem> {
+    let include = |part| {
+        body.include
+            .as_ref()
+            .is_none_or(|parts| parts.contains(&part))
+    };
+    let model = app.serve.version(name, version).await?.model;
+    let numbers = numbers(&model, body.inputs.len() as u64, include);
+    let most = app.limits.inspection_numbers;
+    if numbers > most {
+        let detail = format!(
+            "the answer must have at most {most} numbers, got {numbers}: limit it with include"
+        );
+        return Err(Problem::new(TOO_LARGE, detail));
+    }
+    let Inspected {
+        version,
+        inspection,
+    } = app
+        .serve
+        .inspect(name, version, body.inputs, body.targets)
+        .await?;
+    let shape = version.model.network.shape();
+    let layers = inspection.layers.iter().zip(&shape).zip(1..);
+    let answer = Gradients {
+        model: &version.name,
+        version: version.number,
+        dtype: version.model.network.dtype(),
+        loss: inspection.loss,
+        layers: layers
+            .map(|((layer, shape), number)| layer_answer(number, shape.activation, layer, include))
+            .collect(),
+        input_gradient: include(Include::InputGradient)
+            .then(|| Matrix(inspection.input_gradient.view())),
+    };
+    Ok(Json(answer).into_response())
+}
+
+/// How many numbers the answer will hold.
+fn numbers(model: &Model, rows: u64, include: impl Fn(Include) -> bool) -> u64 {
+    let mut inputs = model.network.inputs() as u64;
+    let mut count = if include(Include::InputGradient) {
+        rows.saturating_mul(inputs)
+    } else {
+        0
+    };
+    let per_row = [
+        Include::WeightedInputs,
+        Include::Activations,
+        Include::Deltas,
+    ];
+    let per_row = per_row.into_iter().filter(|part| include(*part)).count() as u64;
+    for layer in model.network.shape() {
+        let units = layer.units as u64;
+        count = count.saturating_add(rows.saturating_mul(units).saturating_mul(per_row));
+        if include(Include::WeightGradient) {
+            count = count.saturating_add(units.saturating_mul(inputs));
+        }
+        inputs = units;
+    }
+    count
+}
+
+fn layer_answer(
+    number: usize,
+    activation: Activation,
+    layer: &LayerInspection,
+    include: impl Fn(Include) -> bool,
+) -> Layer<'_> {
+    let bias_gradient = layer.bias_gradient.view();
+    let statistics = || {
+        BTreeMap::from([
+            (
+                "weighted_inputs",
+                Statistics::of(layer.weighted_inputs.iter().copied()),
+            ),
+            (
+                "activations",
+                Statistics::of(layer.activations.iter().copied()),
+            ),
+            ("deltas", Statistics::of(layer.deltas.iter().copied())),
+            (
+                "weight_gradient",
+                Statistics::of(layer.weight_gradient.iter().copied()),
+            ),
+            (
+                "bias_gradient",
+                Statistics::of(bias_gradient.iter().copied()),
+            ),
+        ])
+    };
+    Layer {
+        layer: number,
+        units: bias_gradient.len(),
+        activation,
+        weighted_inputs: include(Include::WeightedInputs)
+            .then(|| Matrix(layer.weighted_inputs.view())),
+        activations: include(Include::Activations).then(|| Matrix(layer.activations.view())),
+        deltas: include(Include::Deltas).then(|| Matrix(layer.deltas.view())),
+        weight_gradient: include(Include::WeightGradient)
+            .then(|| Matrix(layer.weight_gradient.view())),
+        bias_gradient: include(Include::BiasGradient).then(|| bias_gradient.to_vec()),
+        statistics: include(Include::Statistics).then(statistics),
+    }
+}

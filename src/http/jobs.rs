@@ -1,0 +1,206 @@
+//! Jobs: submitted, listed, shown, cancelled, paused, resumed and deleted.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::http::App;
+use crate::http::body::Body;
+use crate::http::problem::{INVALID_QUERY, NOT_FOUND, Problem};
+use crate::http::query::{Order, Query, page};
+use crate::store::{Job as StoredJob, JobError, JobFilter, JobStatus, Page, Timestamp};
+use crate::train::{CheckedSpec, JobSpec, Metrics};
+
+/// A job as it is answered.
+#[derive(Serialize)]
+pub(crate) struct Job {
+    id: Uuid,
+    model: String,
+    status: JobStatus,
+    base_version: u64,
+    version: Option<u64>,
+    attempt: u64,
+    spec: CheckedSpec,
+    progress: Progress,
+    metrics: JobMetrics,
+    created_at: Timestamp,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    error: Option<JobError>,
+    metadata: BTreeMap<String, String>,
+}
+
+/// How far a job is.
+#[derive(Serialize)]
+struct Progress {
+    epoch: u64,
+    epochs: u64,
+    fraction: f64,
+    samples_per_second: Option<f64>,
+    estimated_finish_at: Option<Timestamp>,
+}
+
+/// The last figures of a job.
+#[derive(Serialize)]
+struct JobMetrics {
+    train: TrainMetrics,
+    validation: Option<Metrics>,
+}
+
+/// The last training figures; a null loss before the first epoch.
+#[derive(Serialize)]
+struct TrainMetrics {
+    loss: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accuracy: Option<f64>,
+}
+
+/// Which jobs are wanted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JobsQuery {
+    limit: Option<u32>,
+    after: Option<String>,
+    order: Option<Order>,
+    model: Option<String>,
+    status: Option<String>,
+}
+
+impl From<StoredJob> for Job {
+    fn from(job: StoredJob) -> Self {
+        let epochs = job.spec.epochs;
+        let train = job.metrics.train;
+        Self {
+            id: job.id,
+            model: job.model,
+            status: job.status,
+            base_version: job.base_version,
+            version: job.version,
+            attempt: job.attempt,
+            progress: Progress {
+                epoch: job.epoch,
+                epochs,
+                fraction: job.epoch as f64 / epochs as f64,
+                samples_per_second: job.samples_per_second,
+                estimated_finish_at: job.estimated_finish_at,
+            },
+            metrics: JobMetrics {
+                train: TrainMetrics {
+                    loss: train.map(|train| train.loss),
+                    accuracy: train.and_then(|train| train.accuracy),
+                },
+                validation: job.metrics.validation,
+            },
+            spec: job.spec,
+            created_at: job.created_at,
+            started_at: job.started_at,
+            finished_at: job.finished_at,
+            error: job.error,
+            metadata: job.metadata,
+        }
+    }
+}
+
+/// The id that a path names.
+pub(crate) fn job_id(text: &str) -> Result<Uuid, Problem> {
+    text.parse().map_err(|_| {
+        Problem::new(
+            NOT_FOUND,
+            format!("there is no job {text:?}: ids are UUIDs"),
+        )
+    })
+}
+
+/// `POST /v1/jobs`
+pub(crate) async fn create(
+    State(app): State<App>,
+    Body(spec): Body<JobSpec>,
+) -> Result<impl IntoResponse, Problem> {
+    let job = app.jobs.submit(spec).await?;
+    let location = format!("/v1/jobs/{}", job.id);
+    Ok((
+        StatusCode::ACCEPTED,
+        [(header::LOCATION, location)],
+        Json(Job::from(job)),
+    ))
+}
+
+/// `GET /v1/jobs`
+pub(crate) async fn list(
+    State(app): State<App>,
+    Query(query): Query<JobsQuery>,
+) -> Result<Json<Page<Job>>, Problem> {
+    let status = query.status.as_deref().map(status).transpose()?;
+    let page = page(query.limit, query.after, query.order)?;
+    let Page { data, has_more } = app
+        .store
+        .jobs(
+            &JobFilter {
+                model: query.model,
+                status,
+            },
+            &page,
+        )
+        .await?;
+    Ok(Json(Page {
+        data: data.into_iter().map(Job::from).collect(),
+        has_more,
+    }))
+}
+
+fn status(name: &str) -> Result<JobStatus, Problem> {
+    name.parse().map_err(|()| {
+        let known = JobStatus::ALL.map(JobStatus::name).join(", ");
+        Problem::violation(
+            INVALID_QUERY,
+            "/status",
+            format!("must be one of {known}, got {name:?}"),
+        )
+    })
+}
+
+/// `GET /v1/jobs/{id}`
+pub(crate) async fn show(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<Job>, Problem> {
+    Ok(Json(app.store.job(job_id(&id)?).await?.into()))
+}
+
+/// `POST /v1/jobs/{id}/cancel`
+pub(crate) async fn cancel(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<Job>, Problem> {
+    Ok(Json(app.jobs.cancel(job_id(&id)?).await?.into()))
+}
+
+/// `POST /v1/jobs/{id}/pause`
+pub(crate) async fn pause(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<Job>, Problem> {
+    Ok(Json(app.jobs.pause(job_id(&id)?).await?.into()))
+}
+
+/// `POST /v1/jobs/{id}/resume`
+pub(crate) async fn resume(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<Job>, Problem> {
+    Ok(Json(app.jobs.resume(job_id(&id)?).await?.into()))
+}
+
+/// `DELETE /v1/jobs/{id}`
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    app.store.delete_job(job_id(&id)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

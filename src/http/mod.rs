@@ -1,0 +1,91 @@
+//! HTTP: the only floor that knows of methods, paths, headers and status codes.
+
+mod aliases;
+mod body;
+mod datasets;
+mod errors;
+mod gradients;
+mod health;
+mod history;
+mod jobs;
+mod models;
+mod predictions;
+mod problem;
+mod query;
+mod requests;
+mod routes;
+mod upload;
+mod versions;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+
+use crate::data::CsvLimits;
+use crate::jobs::Jobs;
+use crate::model::ModelLimits;
+use crate::serve::Serve;
+use crate::store::Store;
+
+pub use crate::http::problem::{PROBLEMS, Problem};
+
+/// The largest requests that are accepted.
+#[derive(Clone, Debug)]
+pub struct HttpLimits {
+    /// Bytes of a body that carries rows or parameters, at most.
+    pub body_rows: usize,
+    /// Bytes of a prediction's body, at most.
+    pub body_predict: usize,
+    /// Bytes of any other body, at most.
+    pub body_control: usize,
+    /// Bytes of an uploaded dataset, at most.
+    pub body_dataset: u64,
+    /// Numbers in the answer to an inspection, at most.
+    pub inspection_numbers: u64,
+    /// The largest networks.
+    pub model: ModelLimits,
+    /// The largest tables.
+    pub csv: CsvLimits,
+}
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// What is durable.
+    pub store: Store,
+    /// What trains.
+    pub jobs: Jobs,
+    /// What predicts.
+    pub serve: Serve,
+    /// The largest requests.
+    pub limits: Arc<HttpLimits>,
+    ready: Arc<AtomicBool>,
+}
+
+impl App {
+    /// An app that is ready.
+    pub fn new(store: Store, jobs: Jobs, serve: Serve, limits: HttpLimits) -> Self {
+        Self {
+            store,
+            jobs,
+            serve,
+            limits: Arc::new(limits),
+            ready: Arc::new(AtomicBool::new(true)),
+        }
+    }
+
+    /// Lets `/readyz` say that no more requests should come.
+    pub fn drain(&self) {
+        self.ready.store(false, Ordering::SeqCst);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
+}
+
+/// The whole HTTP side: every route, and around them what every request goes through.
+pub fn router(app: App) -> Router {
+    requests::around(routes::routes(&app)).with_state(app)
+}

@@ -1,0 +1,76 @@
+//! Predictions: rows in, outputs out, in the table's own terms where the model was trained on one.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::{Deserialize, Serialize};
+
+use crate::http::App;
+use crate::http::body::Body;
+use crate::http::problem::{INVALID_SPEC, Problem};
+use crate::http::versions::version_name;
+use crate::model::{Outputs, Prediction, Rows};
+use crate::serve::{Question, VersionName};
+
+/// What to predict: `inputs` or `instances`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Predict {
+    inputs: Option<Rows>,
+    instances: Option<Vec<BTreeMap<String, f64>>>,
+}
+
+/// What is predicted.
+#[derive(Serialize)]
+pub(crate) struct Predicted {
+    model: String,
+    version: u64,
+    outputs: Outputs,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predictions: Option<Vec<Prediction>>,
+}
+
+/// `POST /v1/models/{name}/predict`
+pub(crate) async fn predict(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Body(body): Body<Predict>,
+) -> Result<Json<Predicted>, Problem> {
+    answer(&app, name, &VersionName::Latest, body).await
+}
+
+/// `POST /v1/models/{name}/versions/{version}/predict`
+pub(crate) async fn predict_version(
+    State(app): State<App>,
+    Path((name, version)): Path<(String, String)>,
+    Body(body): Body<Predict>,
+) -> Result<Json<Predicted>, Problem> {
+    answer(&app, name, &version_name(&version), body).await
+}
+
+async fn answer(
+    app: &App,
+    model: String,
+    version: &VersionName,
+    body: Predict,
+) -> Result<Json<Predicted>, Problem> {
+    let question = match (body.inputs, body.instances) {
+        (Some(inputs), None) => Question::Inputs(inputs),
+        (None, Some(instances)) => Question::Instances(instances),
+        _ => {
+            return Err(Problem::violation(
+                INVALID_SPEC,
+                "",
+                "the body must have either inputs or instances",
+            ));
+        }
+    };
+    let answer = app.serve.predict(&model, version, question).await?;
+    Ok(Json(Predicted {
+        model,
+        version: answer.version,
+        outputs: answer.outputs,
+        predictions: answer.predictions,
+    }))
+}

@@ -1,0 +1,234 @@
+//! Problems (RFC 9457): the one shape of every error body, and the one table of their types.
+
+use axum::Json;
+use axum::extract::Path;
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::model::Violation;
+
+/// A type of problem: its slug, status, title, and what to do about it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Kind {
+    /// The last part of the type's path.
+    #[serde(rename = "type", serialize_with = "as_path")]
+    pub slug: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// What it is, in a few words.
+    pub title: &'static str,
+    /// What to do about it.
+    pub cure: &'static str,
+}
+
+fn as_path<S: serde::Serializer>(slug: &&'static str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("/problems/{slug}"))
+}
+
+macro_rules! kinds {
+    ($($name:ident = $slug:literal, $status:literal, $title:literal, $cure:literal;)*) => {
+        $(#[doc = $title] pub(crate) const $name: &Kind =
+            &Kind { slug: $slug, status: $status, title: $title, cure: $cure };)*
+        /// Every type of problem that the server answers with.
+        pub const PROBLEMS: &[&Kind] = &[$($name),*];
+    };
+}
+
+kinds! {
+    INVALID_JSON = "invalid-json", 400, "The body is not JSON",
+        "Send one JSON value in UTF-8; the detail says at which line and column it stops being one.";
+    BROKEN_BODY = "broken-body", 400, "The body could not be read",
+        "Send the whole body; the connection broke off before its end.";
+    NOT_FOUND = "not-found", 404, "There is no such thing",
+        "Look at the name or id; GET the list to see what there is.";
+    NO_SUCH_PATH = "no-such-path", 404, "There is no such path",
+        "Look at the path; the README has the table of all operations.";
+    METHOD_NOT_ALLOWED = "method-not-allowed", 405, "The path has no such method",
+        "Use one of the methods that the Allow header lists.";
+    ALREADY_EXISTS = "already-exists", 409, "The name is taken",
+        "Choose another name, or delete what has it.";
+    IN_USE = "in-use", 409, "Something unfinished needs it",
+        "Cancel or wait for what the detail names.";
+    ILLEGAL_MOVE = "illegal-move", 409, "The job's status does not allow this",
+        "GET the job to see its status: ended jobs stay as they are, and only paused ones are resumed.";
+    NOT_FITTED = "not-fitted", 409, "The model's preprocessing is not fitted yet",
+        "Train the model once; its first job fits the preprocessing on the training rows.";
+    BODY_TOO_LARGE = "body-too-large", 413, "The body is too large",
+        "Send less at once, or upload the rows as a dataset.";
+    UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type", 415, "The body's media type is not accepted here",
+        "Send Content-Type: application/json (curl --json does) or, for datasets, text/csv.";
+    INVALID_BODY = "invalid-body", 422, "The body has the wrong shape",
+        "The pointer names the first value of the wrong type; unknown fields are refused by name.";
+    INVALID_SPEC = "invalid-spec", 422, "The body breaks rules",
+        "Each pointer names a value and each detail what it must be; all violations are listed.";
+    INVALID_QUERY = "invalid-query", 422, "The query breaks rules",
+        "Each pointer names a query parameter and each detail what it must be.";
+    INVALID_DATASET = "invalid-dataset", 422, "The table cannot be read",
+        "The detail names line and column of the fault; mend the file and upload it again.";
+    TOO_LARGE = "too-large", 422, "One request asks for too much",
+        "Split the rows over several requests; the detail names the limit.";
+    NOT_FINITE = "not-finite", 422, "The answer is not finite",
+        "The rows are so large that the model overflows; send rows like those it was trained on.";
+    INTERNAL = "internal", 500, "A fault of this program",
+        "Report it with the request id; the log has the cause under it.";
+    DAMAGED = "damaged", 500, "Stored bytes are damaged",
+        "Restore the data directory from a backup; the rest of it keeps working.";
+    QUEUE_FULL = "queue-full", 503, "Too many jobs wait",
+        "Try again when a job has ended, or cancel one.";
+    NOT_READY = "not-ready", 503, "The server is not ready",
+        "Try again; it is starting or ending, or its database does not answer.";
+    DISK_FULL = "disk-full", 507, "The disk is full",
+        "Make room; nothing was stored, and predictions go on.";
+}
+
+/// An error on its way to the client.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// Its type.
+    pub kind: &'static Kind,
+    /// What went wrong this time.
+    pub detail: String,
+    /// The faults of a body or query, each with its pointer.
+    pub errors: Vec<Violation>,
+    pub(crate) retry_after_seconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    instance: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [Violation],
+}
+
+impl Problem {
+    pub(crate) fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after_seconds: None,
+        }
+    }
+
+    /// A problem that lists violations; the detail counts them and repeats the first.
+    pub(crate) fn violations(kind: &'static Kind, errors: Vec<Violation>) -> Self {
+        let detail = match errors.as_slice() {
+            [one] => format!("{} {}", one.pointer, one.detail),
+            [first, ..] => format!(
+                "{} violations, the first: {} {}",
+                errors.len(),
+                first.pointer,
+                first.detail
+            ),
+            [] => kind.title.to_owned(),
+        };
+        Self {
+            kind,
+            detail: detail.trim_start().to_owned(),
+            errors,
+            retry_after_seconds: None,
+        }
+    }
+
+    pub(crate) fn violation(
+        kind: &'static Kind,
+        pointer: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self::violations(
+            kind,
+            vec![Violation {
+                pointer: pointer.into(),
+                detail: detail.into(),
+            }],
+        )
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.kind.status).expect("the table has legal statuses")
+    }
+
+    /// The whole answer, with the request's id as its instance.
+    pub(crate) fn render(&self, instance: &str) -> Response {
+        let body = Body {
+            r#type: format!("/problems/{}", self.kind.slug),
+            title: self.kind.title,
+            status: self.kind.status,
+            detail: &self.detail,
+            instance,
+            errors: &self.errors,
+        };
+        let mut response = (self.status(), Json(body)).into_response();
+        let json = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        if let Some(seconds) = self.retry_after_seconds {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    /// An empty answer that carries the problem; it is rendered where the request's id is known.
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The header that carries a request's id, both ways.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// `GET /problems/{slug}`: what a type of problem means and what to do about it.
+pub(crate) async fn explain(Path(slug): Path<String>) -> Result<Json<&'static Kind>, Problem> {
+    let kind = PROBLEMS.iter().find(|kind| kind.slug == slug);
+    kind.map(|kind| Json(*kind)).ok_or_else(|| {
+        let known: Vec<_> = PROBLEMS.iter().map(|kind| kind.slug).collect();
+        Problem::new(
+            NOT_FOUND,
+            format!(
+                "there is no problem type {slug:?}; known: {}",
+                known.join(", ")
+            ),
+        )
+    })
+}
+
+/// Any path that is not in the table.
+pub(crate) async fn no_such_path(uri: Uri) -> Problem {
+    Problem::new(NO_SUCH_PATH, format!("there is no path {}", uri.path()))
+}
+
+/// Any method that a path does not have.
+pub(crate) async fn no_such_method(method: axum::http::Method, uri: Uri) -> Problem {
+    Problem::new(
+        METHOD_NOT_ALLOWED,
+        format!("{} has no method {method}", uri.path()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_slug_is_unique_and_every_status_is_an_error() {
+        for (index, kind) in PROBLEMS.iter().enumerate() {
+            assert!((400..600).contains(&kind.status), "{kind:?}");
+            assert!(
+                PROBLEMS[..index]
+                    .iter()
+                    .all(|other| other.slug != kind.slug),
+                "{kind:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Versions: listed, shown, deleted, and their parameters read.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Serialize, Serializer};
+
+use crate::http::App;
+use crate::http::problem::Problem;
+use crate::http::query::{ListQuery, Query};
+use crate::model::{AnyNetwork, Matrix, Model};
+use crate::nn::{Dtype, Network, Scalar};
+use crate::serve::{Version, VersionName};
+use crate::store::{Page, VersionRow};
+
+const SAFETENSORS: &str = "application/x-safetensors";
+
+/// The parameters of a version.
+#[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
+struct Parameters {
+    model: String,
+    version: u64,
+    dtype: Dtype,
+    parameters: Layers,
+}
+
+/// Weights and biases of each layer, in the model's dtype.
+struct Layers(Arc<Model>);
+
+#[derive(Serialize)]
+struct Layer<'a, T> {
+    weights: Matrix<'a, T>,
+    biases: Vec<&'a T>,
+}
+
+impl Serialize for Layers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0.network {
+            AnyNetwork::Float32(network) => serializer.collect_seq(layers(network)),
+            AnyNetwork::Float64(network) => serializer.collect_seq(layers(network)),
+        }
+    }
+}
+
+fn layers<T: Scalar + Serialize>(network: &Network<T>) -> impl Iterator<Item = Layer<'_, T>> {
+    network.layers().iter().map(|layer| Layer {
+        weights: Matrix(layer.weights.view()),
+        biases: layer.biases.iter().collect(),
+    })
+}
+
+/// The version that a path names, by number, alias or `latest`.
+pub(crate) fn version_name(name: &str) -> VersionName {
+    name.parse().expect("any text names a version")
+}
+
+/// `GET /v1/models/{name}/versions`
+pub(crate) async fn list(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<VersionRow>>, Problem> {
+    Ok(Json(app.store.versions(&name, &query.page()?).await?))
+}
+
+/// `GET /v1/models/{name}/versions/{version}`
+pub(crate) async fn show(
+    State(app): State<App>,
+    Path((name, version)): Path<(String, String)>,
+) -> Result<Json<VersionRow>, Problem> {
+    let number = number(&app, &name, &version).await?;
+    Ok(Json(app.store.version(&name, number).await?))
+}
+
+/// `DELETE /v1/models/{name}/versions/{version}`
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Path((name, version)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let number = number(&app, &name, &version).await?;
+    app.store.delete_version(&name, number).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /v1/models/{name}/versions/{version}/parameters`
+pub(crate) async fn parameters(
+    State(app): State<App>,
+    Path((name, version)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Version {
+        name,
+        number,
+        model,
+    } = app.serve.version(&name, &version_name(&version)).await?;
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .unwrap_or("");
+    if accept.contains(SAFETENSORS) {
+        return Ok(([(header::CONTENT_TYPE, SAFETENSORS)], model.encode()).into_response());
+    }
+    let dtype = model.network.dtype();
+    Ok(Json(Parameters {
+        model: name,
+        version: number,
+        dtype,
+        parameters: Layers(model),
+    })
+    .into_response())
+}
+
+async fn number(app: &App, name: &str, version: &str) -> Result<u64, Problem> {
+    match version_name(version) {
+        VersionName::Number(number) => Ok(number),
+        other => Ok(app.serve.version(name, &other).await?.number),
+    }
+}

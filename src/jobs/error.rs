@@ -1,0 +1,42 @@
+//! What can go wrong with a job's submission and moves.
+
+use thiserror::Error;
+
+use crate::model::Violation;
+
+/// Errors of the `jobs` floor.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The spec breaks rules.
+    #[error("the spec breaks {} of the rules of jobs", violations.len())]
+    Invalid {
+        /// Every rule that it breaks.
+        violations: Vec<Violation>,
+    },
+    /// The store refuses or fails.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    /// The training threads cannot be made.
+    #[error("cannot make the training threads: {source}")]
+    Threads {
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn invalid(pointer: &str, detail: String) -> Self {
+        Self::Invalid {
+            violations: vec![Violation {
+                pointer: pointer.to_owned(),
+                detail,
+            }],
+        }
+    }
+}
+
+impl From<Vec<Violation>> for Error {
+    fn from(violations: Vec<Violation>) -> Self {
+        Self::Invalid { violations }
+    }
+}

@@ -1,0 +1,205 @@
+//! Jobs: training runs that are queued, run on threads of their own, watched, paused, cancelled and taken up again.
+
+mod control;
+mod error;
+mod observer;
+mod runner;
+mod submit;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::jobs::control::Control;
+pub use crate::jobs::control::Stop;
+pub use crate::jobs::error::Error;
+use crate::store::{Claim, Job, Request, Store, Timestamp};
+use crate::train::JobLimits;
+
+/// How jobs are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobsConfig {
+    /// Jobs that train at the same time.
+    pub slots: usize,
+    /// Jobs that may wait.
+    pub queue: u64,
+    /// The largest jobs that are accepted.
+    pub limits: JobLimits,
+}
+
+/// How long a request to cancel or pause waits for the runner before it answers with the job as it then is.
+const SETTLE: Duration = Duration::from_secs(5);
+/// How long a slot or runner waits before it tries a failing store again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// The training side of the server. Cheap to clone.
+#[derive(Clone)]
+pub struct Jobs {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    config: JobsConfig,
+    /// The blocking pool of its own on which training runs, at low priority.
+    training: Mutex<Option<Runtime>>,
+    running: Mutex<HashMap<Uuid, Arc<Control>>>,
+    /// Counts the jobs that have come to wait for a slot.
+    queued: watch::Sender<u64>,
+    /// Counts the jobs that have left their runners.
+    left: watch::Sender<u64>,
+    stopping: watch::Sender<bool>,
+    slots: tokio::sync::Mutex<JoinSet<()>>,
+}
+
+impl Jobs {
+    /// Takes up what an earlier process left running and starts the slots.
+    ///
+    /// Errors: the store fails; the threads cannot be made.
+    pub async fn start(store: Store, config: JobsConfig) -> Result<Self, Error> {
+        let taken = store.take_up(&Timestamp::now()).await?;
+        if taken > 0 {
+            tracing::info!(jobs = taken, "took up the jobs of an earlier process");
+        }
+        let training = Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(config.slots)
+            .thread_name("training")
+            .on_thread_start(lower_priority)
+            .build()
+            .map_err(|source| Error::Threads { source })?;
+        let jobs = Self {
+            inner: Arc::new(Inner {
+                store,
+                config,
+                training: Mutex::new(Some(training)),
+                running: Mutex::new(HashMap::new()),
+                queued: watch::Sender::new(0),
+                left: watch::Sender::new(0),
+                stopping: watch::Sender::new(false),
+                slots: tokio::sync::Mutex::new(JoinSet::new()),
+            }),
+        };
+        let mut slots = jobs.inner.slots.lock().await;
+        for _ in 0..config.slots {
+            slots.spawn(jobs.clone().slot());
+        }
+        drop(slots);
+        Ok(jobs)
+    }
+
+    /// Ends a job without publishing. A running job stops between two mini-batches.
+    ///
+    /// Errors: there is no such job; it has ended otherwise.
+    pub async fn cancel(&self, id: Uuid) -> Result<Job, Error> {
+        self.request(id, Request::Cancel).await
+    }
+
+    /// Lets a job stand still until it is resumed, with a checkpoint of the step where it stood.
+    ///
+    /// Errors: there is no such job; it has ended.
+    pub async fn pause(&self, id: Uuid) -> Result<Job, Error> {
+        self.request(id, Request::Pause).await
+    }
+
+    /// Lets a paused job go on, to the same bits as if it had never been paused.
+    ///
+    /// Errors: there is no such job; it is not paused.
+    pub async fn resume(&self, id: Uuid) -> Result<Job, Error> {
+        self.inner.store.resume(id, &Timestamp::now()).await?;
+        self.wake();
+        Ok(self.inner.store.job(id).await?)
+    }
+
+    /// Stops every job at a checkpoint and puts it back into the queue, for the next process to take up.
+    pub async fn stop(&self) {
+        self.inner.stopping.send_replace(true);
+        for control in lock(&self.inner.running).values() {
+            control.stop(Stop::Shutdown);
+        }
+        let mut slots = self.inner.slots.lock().await;
+        while slots.join_next().await.is_some() {}
+        if let Some(training) = lock(&self.inner.training).take() {
+            training.shutdown_background();
+        }
+    }
+
+    /// Asks until the job is where it was asked to be: a runner that is told leaves it there, or somewhere from where
+    /// it can be moved at once, or ends it otherwise, which is the error.
+    async fn request(&self, id: Uuid, request: Request) -> Result<Job, Error> {
+        let store = &self.inner.store;
+        let mut left = self.inner.left.subscribe();
+        let settled = async {
+            while store.request(id, request, &Timestamp::now()).await? {
+                if let Some(control) = lock(&self.inner.running).get(&id) {
+                    control.stop(Stop::Requested(request));
+                }
+                if left.changed().await.is_err() {
+                    break;
+                }
+            }
+            Ok::<_, Error>(())
+        };
+        if let Ok(settled) = tokio::time::timeout(SETTLE, settled).await {
+            settled?;
+        }
+        Ok(store.job(id).await?)
+    }
+
+    /// Runs a claimed job on a task of its own, so that a fault in it costs no slot.
+    async fn run_guarded(self, claim: Claim) {
+        let id = claim.job.id;
+        let run = tokio::spawn(async move { self.run(claim).await });
+        if let Err(error) = run.await {
+            tracing::error!(job = %id, %error, "a runner broke off; the job is left to the next start of the server");
+        }
+    }
+
+    /// Wakes the slots: a job has come to wait for one.
+    pub(crate) fn wake(&self) {
+        self.inner.queued.send_modify(|queued| *queued += 1);
+    }
+
+    /// Whether the server ends.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.inner.stopping.borrow()
+    }
+
+    /// One slot: takes jobs from the queue and runs them, one after the other.
+    async fn slot(self) {
+        let mut queued = self.inner.queued.subscribe();
+        let mut stopping = self.inner.stopping.subscribe();
+        while !*stopping.borrow_and_update() {
+            queued.mark_unchanged();
+            match self.inner.store.claim(&Timestamp::now()).await {
+                Ok(Some(claim)) => self.clone().run_guarded(claim).await,
+                Ok(None) => tokio::select! {
+                    _ = queued.changed() => {}
+                    _ = stopping.changed() => {}
+                },
+                Err(error) => {
+                    tracing::error!(%error, "cannot take a job from the queue");
+                    tokio::time::sleep(TRY_AGAIN).await;
+                }
+            }
+        }
+    }
+}
+
+/// The lock of a map that a panic elsewhere cannot have left half changed.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets predictions and the rest of the machine come before training.
+fn lower_priority() {
+    let lowered = thread_priority::ThreadPriority::Min.set_for_current();
+    if let Err(error) = lowered {
+        tracing::warn!(?error, "training runs at normal priority");
+    }
+}

@@ -1,0 +1,87 @@
+//! The observer of a run: hands what the training thread reports to the task that stores it.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::jobs::control::{Control, Stop};
+use crate::store::{HistoryRow, NewCheckpoint};
+use crate::train::{Checkpoint, EpochReport, Observer};
+
+/// What a training thread tells.
+pub(crate) enum Told {
+    /// An epoch is done.
+    Epoch { row: HistoryRow, samples: u64 },
+    /// A checkpoint was made, which kept the thread from training for so long.
+    Checkpoint {
+        checkpoint: NewCheckpoint,
+        cost: Duration,
+    },
+}
+
+/// Reports of a training thread. Sending blocks where the store falls far behind, so that memory stays bounded.
+pub(crate) struct Reporter {
+    pub(crate) control: Arc<Control>,
+    pub(crate) told: mpsc::Sender<Told>,
+    /// None until training begins: reading and preparing the data is not part of an epoch.
+    pub(crate) epoch_began: Option<Instant>,
+}
+
+impl Reporter {
+    fn tell(&self, told: Told) {
+        if self.told.blocking_send(told).is_err() {
+            self.control.stop(Stop::Lost);
+        }
+    }
+}
+
+impl Observer for Reporter {
+    fn poll(&mut self) -> ControlFlow<()> {
+        self.epoch_began.get_or_insert_with(Instant::now);
+        if self.control.is_stopped() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    fn wants_checkpoint(&mut self, epoch_end: bool) -> bool {
+        self.control.take_checkpoint(epoch_end)
+    }
+
+    fn checkpoint(&mut self, checkpoint: Checkpoint) {
+        let began = Instant::now();
+        let checkpoint = NewCheckpoint::of(&checkpoint);
+        self.tell(Told::Checkpoint {
+            checkpoint,
+            cost: began.elapsed(),
+        });
+    }
+
+    fn epoch(&mut self, report: EpochReport) {
+        let now = Instant::now();
+        let began = self.epoch_began.replace(now).unwrap_or(now);
+        let seconds = (now - began).as_secs_f64();
+        let EpochReport {
+            epoch,
+            step,
+            learning_rate,
+            train,
+            validation,
+            statistics,
+            samples,
+        } = report;
+        let row = HistoryRow {
+            epoch,
+            step,
+            learning_rate,
+            seconds,
+            train,
+            validation,
+            statistics,
+        };
+        self.tell(Told::Epoch { row, samples });
+    }
+}

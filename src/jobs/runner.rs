@@ -1,0 +1,391 @@
+//! The runner: one attempt at one job, from its claim to its end, storing what the training thread tells.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::jobs::control::{Control, Stop};
+use crate::jobs::observer::{Reporter, Told};
+use crate::jobs::{Jobs, TRY_AGAIN, lock};
+use crate::model::Model;
+use crate::store::{
+    Claim, Error, Job, JobError, JobMetrics, JobStatus, Lineage, NewCheckpoint, Owner, Progress,
+    Publication, Timestamp,
+};
+use crate::train::{
+    CheckedSpec, CheckedValidation, Error as TrainError, Outcome, RawSamples, Source, train,
+};
+
+/// Reports that may wait for the store before the training thread waits too.
+const REPORTS: usize = 4096;
+/// How often what was told is stored.
+const STORE_EVERY: Duration = Duration::from_millis(200);
+/// The time between two checkpoints is at least so many times what the last one cost: 2 % of the time.
+const CHECKPOINT_SHARE: u32 = 50;
+/// The time between two checkpoints, at least.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// How long an epoch's end is waited for before a checkpoint is made at the next step.
+const EPOCH_PATIENCE: Duration = Duration::from_secs(5);
+
+type Training = JoinHandle<Result<Outcome, TrainError>>;
+
+/// One attempt at one job.
+struct Attempt {
+    jobs: Jobs,
+    owner: Owner,
+    control: Arc<Control>,
+    spec: CheckedSpec,
+    /// What was told since it was last stored.
+    progress: Progress,
+    /// The last epoch's figures.
+    metrics: JobMetrics,
+    checkpoint_cost: Duration,
+    checkpointed: Instant,
+}
+
+impl Jobs {
+    /// Runs a claimed job to its end, whatever that is.
+    pub(crate) async fn run(&self, claim: Claim) {
+        let Job { id, attempt, .. } = claim.job;
+        let owner = Owner { id, attempt };
+        let control = Arc::new(Control::default());
+        lock(&self.inner.running).insert(id, Arc::clone(&control));
+        if self.is_stopping() {
+            control.stop(Stop::Shutdown);
+        }
+        tracing::info!(job = %id, attempt, model = claim.job.model, epoch = claim.job.epoch, "training");
+        let mut run = Attempt {
+            jobs: self.clone(),
+            owner,
+            control: Arc::clone(&control),
+            spec: claim.job.spec.clone(),
+            progress: Progress::default(),
+            metrics: claim.job.metrics,
+            checkpoint_cost: Duration::ZERO,
+            checkpointed: Instant::now(),
+        };
+        match run.run_to_end(claim).await {
+            Ok(status) => tracing::info!(job = %id, attempt, %status, "training ended"),
+            Err(Error::Fenced) => {
+                tracing::warn!(job = %id, attempt, "another attempt owns the job");
+            }
+            Err(error) => run.give_up(&error).await,
+        }
+        let mut running = lock(&self.inner.running);
+        if running
+            .get(&id)
+            .is_some_and(|current| Arc::ptr_eq(current, &control))
+        {
+            running.remove(&id);
+        }
+        drop(running);
+        self.inner.left.send_modify(|left| *left += 1);
+    }
+
+    /// What the job starts from and reads.
+    async fn load(&self, job: &Job) -> Result<(Model, Source), Error> {
+        let store = &self.inner.store;
+        let base = store.load_version(&job.model, job.base_version).await?;
+        let data = match job.spec.datasets().first() {
+            Some((name, _)) if job.spec.data.columns().is_some() => {
+                self.columns(name, &job.spec).await?
+            }
+            _ => store.job_rows(job.id, "data").await?,
+        };
+        let validation = match &job.spec.validation {
+            Some(CheckedValidation::Dataset { dataset, .. }) => {
+                Some(self.columns(dataset, &job.spec).await?)
+            }
+            Some(CheckedValidation::Inline { .. }) => {
+                Some(store.job_rows(job.id, "validation").await?)
+            }
+            Some(CheckedValidation::Fraction { .. }) | None => None,
+        };
+        Ok((base, Source { data, validation }))
+    }
+
+    async fn columns(&self, dataset: &str, spec: &CheckedSpec) -> Result<RawSamples, Error> {
+        let (features, targets) = spec
+            .data
+            .columns()
+            .expect("a job on a dataset names its columns");
+        let store = &self.inner.store;
+        let features = store.dataset_columns(dataset, features).await?;
+        Ok(RawSamples::Columns {
+            features,
+            targets: store.dataset_columns(dataset, targets).await?,
+        })
+    }
+}
+
+impl Attempt {
+    async fn run_to_end(&mut self, claim: Claim) -> Result<JobStatus, Error> {
+        // What was asked between the claim and the moment the control was there to be found.
+        if let Some(request) = self.jobs.inner.store.requested(self.owner).await? {
+            self.control.stop(Stop::Requested(request));
+        }
+        let (base, source) = match self.jobs.load(&claim.job).await {
+            Ok(loaded) => loaded,
+            Err(error @ (Error::Damaged { .. } | Error::NotFound { .. })) => {
+                return self.fail("unreadable_data", error.to_string(), None).await;
+            }
+            Err(error) => {
+                tracing::error!(job = %self.owner.id, %error, "the data of a job could not be read; it waits again");
+                tokio::time::sleep(TRY_AGAIN).await;
+                return self.release(JobStatus::Queued, Vec::new(), None).await;
+            }
+        };
+        if self.control.is_stopped() {
+            return self.stopped(Vec::new()).await;
+        }
+        let (told, mut heard) = mpsc::channel(REPORTS);
+        let reporter = Reporter {
+            control: Arc::clone(&self.control),
+            told,
+            epoch_began: None,
+        };
+        let Some(mut training) = self.spawn(base, source, claim, reporter) else {
+            self.control.stop(Stop::Shutdown);
+            return self.stopped(Vec::new()).await;
+        };
+        let ended = self.listen(&mut heard, &mut training).await;
+        while let Ok(told) = heard.try_recv() {
+            self.hear(told);
+        }
+        match ended {
+            Ok(Ok(Outcome::Finished(model))) => self.publish(model).await,
+            Ok(Ok(Outcome::Stopped { at, epoch_end })) => {
+                let encode = move || {
+                    epoch_end
+                        .iter()
+                        .chain([&at])
+                        .map(NewCheckpoint::of)
+                        .collect()
+                };
+                let kept = tokio::task::spawn_blocking(encode).await;
+                self.stopped(kept.expect("a checkpoint can be encoded"))
+                    .await
+            }
+            Ok(Err(error)) => {
+                let place = match error {
+                    TrainError::Diverged { epoch, step, .. } => Some((epoch, step)),
+                    _ => None,
+                };
+                self.fail(error.code(), error.to_string(), place).await
+            }
+            Err(error) => {
+                tracing::error!(job = %self.owner.id, %error, "training panicked");
+                let detail = "training stopped by a fault of this program".to_owned();
+                self.fail("internal", detail, None).await
+            }
+        }
+    }
+
+    /// Starts training on the blocking pool of its own; `None` where the server has ended meanwhile.
+    fn spawn(
+        &self,
+        base: Model,
+        source: Source,
+        claim: Claim,
+        mut reporter: Reporter,
+    ) -> Option<Training> {
+        let spec = self.spec.clone();
+        let pool = lock(&self.jobs.inner.training);
+        let pool = pool.as_ref()?;
+        Some(
+            pool.spawn_blocking(move || {
+                train(&spec, &base, source, claim.checkpoint, &mut reporter)
+            }),
+        )
+    }
+
+    /// Hears and stores what the training thread tells until it ends.
+    async fn listen(
+        &mut self,
+        heard: &mut mpsc::Receiver<Told>,
+        training: &mut Training,
+    ) -> Result<Result<Outcome, TrainError>, tokio::task::JoinError> {
+        let mut tick = tokio::time::interval(STORE_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut *training => return ended,
+                _ = tick.tick() => {
+                    self.ask_for_checkpoint();
+                    self.store().await;
+                }
+                Some(told) = heard.recv() => {
+                    let checkpoint = matches!(told, Told::Checkpoint { .. });
+                    self.hear(told);
+                    if checkpoint {
+                        self.store().await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, told: Told) {
+        match told {
+            Told::Epoch { row, samples } => {
+                self.metrics = JobMetrics {
+                    train: Some(row.train),
+                    validation: row.validation,
+                };
+                let seconds = row.seconds.max(f64::MIN_POSITIVE);
+                let left = (self.spec.epochs - row.epoch) as f64 * row.seconds;
+                self.progress.samples_per_second = Some(samples as f64 / seconds);
+                self.progress.estimated_finish_at =
+                    Timestamp::ahead(Duration::try_from_secs_f64(left).unwrap_or_default());
+                self.progress.rows.push(row);
+            }
+            Told::Checkpoint { checkpoint, cost } => {
+                self.checkpoint_cost = cost;
+                // Where the store falls behind, the newest are enough.
+                let waiting = &mut self.progress.checkpoints;
+                waiting.drain(..waiting.len().saturating_sub(1));
+                waiting.push(checkpoint);
+            }
+        }
+    }
+
+    fn ask_for_checkpoint(&self) {
+        let due = CHECKPOINT_EVERY.max(CHECKPOINT_SHARE * self.checkpoint_cost);
+        let waited = self.checkpointed.elapsed();
+        if waited >= due {
+            self.control.want_checkpoint(false);
+        }
+        if waited >= due + EPOCH_PATIENCE {
+            self.control.want_checkpoint(true);
+        }
+    }
+
+    /// Stores what was told. A job that is lost is stopped; on a failing store it goes on and tries again.
+    async fn store(&mut self) {
+        if self.progress.rows.is_empty() && self.progress.checkpoints.is_empty() {
+            return;
+        }
+        let began = Instant::now();
+        let store = &self.jobs.inner.store;
+        match store
+            .record(self.owner, &self.progress, &Timestamp::now())
+            .await
+        {
+            Ok(()) if self.progress.checkpoints.is_empty() => self.progress = Progress::default(),
+            Ok(()) => {
+                self.progress = Progress::default();
+                self.checkpoint_cost += began.elapsed();
+                self.checkpointed = Instant::now();
+            }
+            Err(Error::Fenced) => self.control.stop(Stop::Lost),
+            Err(error) => {
+                self.checkpointed = Instant::now();
+                tracing::error!(job = %self.owner.id, %error, "the progress of a job could not be stored");
+            }
+        }
+    }
+
+    async fn publish(&mut self, model: Model) -> Result<JobStatus, Error> {
+        let lineage = Lineage {
+            base_version: Some(self.spec.base_version()),
+            data_digests: self.spec.data_digests(),
+            seed: self.spec.seed,
+            epochs: self.spec.epochs,
+            metrics: self.metrics,
+            build: crate::store::build(),
+        };
+        let publication = Publication {
+            name: self.spec.model.clone(),
+            model: Arc::new(model),
+            lineage,
+        };
+        let store = &self.jobs.inner.store;
+        loop {
+            let (publication, now) = (publication.clone(), Timestamp::now());
+            match store
+                .succeed(self.owner, &self.progress, publication, &now)
+                .await
+            {
+                Err(error) if self.tries_again(&error).await => {}
+                ended => return ended.map(|_| JobStatus::Succeeded),
+            }
+        }
+    }
+
+    /// Waits and says so where the store may recover: a full disk, a busy database. Not while the server ends; then
+    /// the next process goes on from the last checkpoint.
+    async fn tries_again(&self, error: &Error) -> bool {
+        let may_recover = matches!(error, Error::Full | Error::Database(_));
+        if !may_recover || self.jobs.is_stopping() {
+            return false;
+        }
+        tracing::error!(job = %self.owner.id, %error, "the end of a job could not be stored; trying again");
+        tokio::time::sleep(TRY_AGAIN).await;
+        true
+    }
+
+    /// Ends a job whose end could not be stored.
+    async fn give_up(&mut self, error: &Error) {
+        tracing::error!(job = %self.owner.id, %error, "the end of a job could not be stored");
+        let detail = "what it came to could not be stored; the log has the cause".to_owned();
+        if let Err(error) = self.fail("internal", detail, None).await {
+            tracing::error!(job = %self.owner.id, %error, "a job is left to the next start of the server");
+        }
+    }
+
+    /// Leaves a job that was stopped where its stop wants it, with the checkpoints it stopped at.
+    async fn stopped(&mut self, kept: Vec<NewCheckpoint>) -> Result<JobStatus, Error> {
+        let to = match self.control.stopped() {
+            Some(Stop::Requested(request)) => request.status(),
+            Some(Stop::Shutdown) => JobStatus::Queued,
+            Some(Stop::Lost) | None => return Err(Error::Fenced),
+        };
+        self.release(to, kept, None).await
+    }
+
+    async fn fail(
+        &mut self,
+        code: &str,
+        detail: String,
+        place: Option<(u64, u64)>,
+    ) -> Result<JobStatus, Error> {
+        let (epoch, step) = place.unzip();
+        let code = code.to_owned();
+        let error = JobError {
+            code,
+            detail,
+            epoch,
+            step,
+        };
+        self.release(JobStatus::Failed, Vec::new(), Some(error))
+            .await
+    }
+
+    async fn release(
+        &mut self,
+        to: JobStatus,
+        kept: Vec<NewCheckpoint>,
+        error: Option<JobError>,
+    ) -> Result<JobStatus, Error> {
+        self.progress.checkpoints.extend(kept);
+        loop {
+            let store = &self.jobs.inner.store;
+            let now = Timestamp::now();
+            match store
+                .release(self.owner, to, &self.progress, error.clone(), &now)
+                .await
+            {
+                Err(error) if self.tries_again(&error).await => {
+                    if to.is_final() {
+                        // An end is worth more than its checkpoint on a disk that has room for one of them.
+                        self.progress.checkpoints.clear();
+                    }
+                }
+                ended => return ended.map(|()| to),
+            }
+        }
+    }
+}

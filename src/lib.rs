@@ -1,0 +1,27 @@
+//! gradientd: trains and serves neural networks over HTTP, by backpropagation from first principles.
+//!
+//! The floors, lowest first; each may import only those that ARCHITECTURE.md allows it.
+
+pub mod nn;
+
+pub mod data;
+
+pub mod model;
+
+pub mod train;
+
+pub mod store;
+
+pub mod jobs;
+
+pub mod serve;
+
+pub mod http;
+
+pub mod cli;
+
+pub mod config;
+
+pub mod server;
+
+pub mod telemetry;

@@ -1,0 +1,153 @@
+//! gradientd: the command line.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use gradientd::config::Config;
+use gradientd::{cli, server, telemetry};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// Trains and serves neural networks over HTTP.
+///
+/// Without a command it serves. Start here: `gradientd demo`.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    config: Config,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve models and train them (the default)
+    Serve(Config),
+    /// Serve, and show training on the digits table that comes with the program
+    Demo(Config),
+    /// Ask a running server whether it is healthy; exit 0 if so
+    Healthcheck(Healthcheck),
+}
+
+#[derive(Args)]
+struct Healthcheck {
+    /// Address and port of the server
+    #[arg(
+        long,
+        env = "GRADIENTD_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDRESS"
+    )]
+    listen: SocketAddr,
+}
+
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let CommandLine { command, config } = CommandLine::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let ended = runtime.map_err(Fault::from).and_then(|runtime| {
+        let ended = runtime.block_on(run(command.unwrap_or(Command::Serve(config))));
+        runtime.shutdown_background();
+        ended
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("gradientd: {fault}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<(), Fault> {
+    match command {
+        Command::Serve(config) => {
+            telemetry::start("info");
+            serve(config, told_to_end()?).await
+        }
+        Command::Demo(config) => {
+            telemetry::start("warn");
+            demo(config).await
+        }
+        Command::Healthcheck(Healthcheck { listen }) => {
+            Ok(cli::healthcheck(reachable(listen)).await?)
+        }
+    }
+}
+
+async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Fault> {
+    let listener = listen(config.listen).await?;
+    Ok(server::run(listener, config, shutdown).await?)
+}
+
+/// Serves and shows; keeps serving when the show is over.
+async fn demo(config: Config) -> Result<(), Fault> {
+    let listener = listen(config.listen).await?;
+    let address = reachable(listener.local_addr()?);
+    let (ending, mut ended) = watch::channel(false);
+    let end = told_to_end()?;
+    let mut other = ended.clone();
+    let serving = tokio::spawn(server::run(listener, config, async move {
+        let _ = other.wait_for(|ended| *ended).await;
+    }));
+    let watching = tokio::spawn(async move {
+        end.await;
+        let _ = ending.send(true);
+    });
+    let interrupted = async move {
+        let _ = ended.wait_for(|ended| *ended).await;
+    };
+    let shown = cli::demo(address, interrupted).await;
+    if shown.is_err() {
+        watching.abort();
+    }
+    let served = serving.await?;
+    served?;
+    Ok(shown?)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Fault> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address}: {error}").into())
+}
+
+/// The address by which this machine reaches a listener on every address.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            [127, 0, 0, 1].into()
+        } else {
+            [0, 0, 0, 0, 0, 0, 0, 1].into()
+        });
+    }
+    address
+}
+
+/// Done at the first SIGTERM or SIGINT; a second one ends the process at once.
+fn told_to_end() -> Result<impl Future<Output = ()> + Send, Fault> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    Ok(async move {
+        either(&mut terminate, &mut interrupt).await;
+        tokio::spawn(async move {
+            either(&mut terminate, &mut interrupt).await;
+            std::process::exit(130);
+        });
+    })
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,141 @@
+//! A model version's bytes: safetensors with the model's header, readable by any safetensors library.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::model::tensors::{push_network, read_network};
+use crate::model::{AnyNetwork, Error, Header, Model, ReadTensors, Scaling, Tensors};
+use crate::nn::{Dtype, Network, Scalar};
+
+/// The format of the bytes. A later format is refused by an earlier program.
+const FORMAT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct ArtifactHeader {
+    format: u32,
+    #[serde(flatten)]
+    header: Header,
+}
+
+impl Model {
+    /// The model as bytes, from which [`Model::decode`] makes the same model to the last bit.
+    pub fn encode(&self) -> Vec<u8> {
+        self.tensors().encode(&ArtifactHeader {
+            format: FORMAT,
+            header: self.header(),
+        })
+    }
+
+    /// The model of an artifact's bytes.
+    ///
+    /// Errors: the bytes are no artifact, are of a later format, or do not fit together.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let (ArtifactHeader { format, header }, tensors) =
+            ReadTensors::decode::<ArtifactHeader>(bytes)?;
+        if format != FORMAT {
+            return Err(Error::artifact(format!(
+                "format must be {FORMAT}, got {format}"
+            )));
+        }
+        Self::from_tensors(&header, &tensors)
+    }
+
+    /// The model's arrays under their names.
+    pub fn tensors(&self) -> Tensors {
+        let mut tensors = Tensors::default();
+        match &self.network {
+            AnyNetwork::Float32(network) => push_network(&mut tensors, network),
+            AnyNetwork::Float64(network) => push_network(&mut tensors, network),
+        }
+        let (offset, scale) = (self.scaling.offset(), self.scaling.scale());
+        tensors.push(
+            "preprocess.offset".to_owned(),
+            &[offset.len()],
+            offset.iter(),
+        );
+        tensors.push("preprocess.scale".to_owned(), &[scale.len()], scale.iter());
+        tensors
+    }
+
+    /// The model of a header and arrays read from bytes.
+    ///
+    /// Errors: they do not fit together.
+    pub fn from_tensors(header: &Header, tensors: &ReadTensors) -> Result<Self, Error> {
+        let network = match header.dtype {
+            Dtype::Float32 => AnyNetwork::Float32(read_network(tensors, &header.layers)?),
+            Dtype::Float64 => AnyNetwork::Float64(read_network(tensors, &header.layers)?),
+        };
+        let offset = tensors.vector::<f64>("preprocess.offset")?.to_vec();
+        let scale = tensors.vector::<f64>("preprocess.scale")?.to_vec();
+        let scaling = Scaling::from_parts(header.preprocess, offset, scale)
+            .ok_or_else(|| Error::artifact("the preprocessing does not fit together"))?;
+        let (features, targets) = (header.features.clone(), header.targets.clone());
+        let model = Self {
+            network,
+            loss: header.loss,
+            scaling,
+            features,
+            targets,
+        };
+        model.check_header(header)?;
+        Ok(model)
+    }
+
+    fn check_header(&self, header: &Header) -> Result<(), Error> {
+        let features = self
+            .features
+            .as_ref()
+            .is_none_or(|features| features.len() == header.inputs);
+        let classes = self
+            .targets
+            .classes()
+            .is_none_or(|classes| classes.len() == header.outputs());
+        let scaled = [0, header.inputs].contains(&self.scaling.offset().len());
+        let accepted = header.loss.accepts(header.last_activation());
+        if self.header() == *header && features && classes && scaled && accepted {
+            return Ok(());
+        }
+        Err(Error::artifact("the header does not describe the tensors"))
+    }
+
+    /// SHA-256 over the parameters' bytes (little-endian, layer by layer, weights before biases), in lower-case hex.
+    pub fn parameter_digest(&self) -> String {
+        match &self.network {
+            AnyNetwork::Float32(network) => parameter_digest(network),
+            AnyNetwork::Float64(network) => parameter_digest(network),
+        }
+    }
+}
+
+/// SHA-256 over a network's parameters: see [`Model::parameter_digest`].
+fn parameter_digest<T: Scalar>(network: &Network<T>) -> String {
+    let mut hasher = Sha256::new();
+    let mut bytes = Vec::with_capacity(8192);
+    for layer in network.layers() {
+        for value in layer.weights.iter().chain(&layer.biases) {
+            value.to_le(&mut bytes);
+            if bytes.len() >= 8192 {
+                hasher.update(&bytes);
+                bytes.clear();
+            }
+        }
+    }
+    hasher.update(&bytes);
+    hex(&hasher.finalize())
+}
+
+/// A digest of bytes as it is kept and shown: SHA-256 in lower-case hex.
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Bytes in lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a string takes what is written");
+            text
+        })
+}

@@ -1,0 +1,211 @@
+//! A model's header: everything that is known of it without its parameters.
+
+use std::collections::HashMap;
+
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Error, Preprocess, TargetRows, Violations, shortened};
+use crate::nn::{Activation, Dtype, Loss};
+
+/// Units and activation of a layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerShape {
+    /// Neurons in the layer.
+    pub units: usize,
+    /// The layer's activation function.
+    pub activation: Activation,
+}
+
+/// What the outputs of a model mean.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Targets {
+    /// Numbers; with the names of their columns where the model was trained on a dataset.
+    Values {
+        /// Names of the target columns, one for each output.
+        names: Option<Vec<String>>,
+    },
+    /// One output for each class.
+    Classes {
+        /// The target column.
+        name: String,
+        /// The classes in sorted order (numbers numerically), one for each output.
+        classes: Vec<String>,
+    },
+}
+
+/// A model without its parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// The type of the parameters.
+    pub dtype: Dtype,
+    /// Numbers in an input row.
+    pub inputs: usize,
+    /// The layers, first to last.
+    pub layers: Vec<LayerShape>,
+    /// The loss C.
+    pub loss: Loss,
+    /// What is done to the inputs.
+    pub preprocess: Preprocess,
+    /// Whether the preprocessing has its numbers (always true where there is none).
+    pub fitted: bool,
+    /// Names of the inputs, where the model was trained on a dataset.
+    pub features: Option<Vec<String>>,
+    /// What the outputs mean.
+    pub targets: Targets,
+}
+
+/// Numbers that class words may come to as target activations (rows × classes), at most: 512 MiB.
+const MOST_ONE_HOT: usize = 1 << 26;
+
+impl Targets {
+    /// The classes, where the outputs are classes.
+    pub fn classes(&self) -> Option<&[String]> {
+        match self {
+            Self::Classes { classes, .. } => Some(classes),
+            Self::Values { .. } => None,
+        }
+    }
+}
+
+impl Header {
+    /// Numbers in an output row.
+    pub fn outputs(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.units)
+    }
+
+    /// The last layer's activation function.
+    pub fn last_activation(&self) -> Activation {
+        self.layers
+            .last()
+            .map_or(Activation::Identity, |layer| layer.activation)
+    }
+
+    /// Target activations (N × J) of targets as given: rows of numbers, or class words where the model has classes.
+    ///
+    /// Errors: a wrong width, an unknown class, a number outside what the loss accepts, each with its pointer.
+    pub fn target_matrix(&self, targets: &TargetRows, pointer: &str) -> Result<Array2<f64>, Error> {
+        match targets {
+            TargetRows::Numbers(rows) if rows.is_empty() => {
+                Err(Error::invalid(pointer, "must have at least one row, got 0"))
+            }
+            TargetRows::Numbers(rows) if rows.width() != self.outputs() => {
+                let (outputs, got) = (self.outputs(), rows.width());
+                let detail =
+                    format!("must have {outputs} numbers (units of the last layer), got {got}");
+                Err(Error::invalid(format!("{pointer}/0"), detail))
+            }
+            TargetRows::Numbers(rows) => {
+                let matrix = rows.view().to_owned();
+                self.check_targets(&matrix, pointer)?;
+                Ok(matrix)
+            }
+            TargetRows::Words(words) => self.one_hot(words, pointer),
+        }
+    }
+
+    fn check_targets(&self, targets: &Array2<f64>, pointer: &str) -> Result<(), Error> {
+        let mut violations = Violations::default();
+        let (dtype, most) = (self.dtype.name(), self.dtype.max());
+        for ((row, column), &value) in targets.indexed_iter() {
+            if violations.is_full() {
+                break;
+            }
+            if self.loss == Loss::CrossEntropy && !(0.0..=1.0).contains(&value) {
+                let detail = format!("must be in [0, 1] for loss cross_entropy, got {value}");
+                violations.add(format!("{pointer}/{row}/{column}"), detail);
+            } else if value.abs() > most {
+                let detail = format!("must fit {dtype}, within ±{most:e}, got {value:e}");
+                violations.add(format!("{pointer}/{row}/{column}"), detail);
+            }
+        }
+        violations.finish().map_err(Error::from)
+    }
+
+    fn one_hot(&self, words: &[String], pointer: &str) -> Result<Array2<f64>, Error> {
+        let Some(classes) = self.targets.classes() else {
+            let detail = "must be rows of numbers: this model has no classes yet, they come from a categorical target";
+            return Err(Error::invalid(pointer, detail));
+        };
+        let numbers = words.len().saturating_mul(classes.len());
+        if numbers > MOST_ONE_HOT {
+            let (rows, classes) = (words.len(), classes.len());
+            let detail = format!(
+                "must come to at most {MOST_ONE_HOT} numbers, got {rows} rows of {classes} classes: upload a dataset"
+            );
+            return Err(Error::invalid(pointer, detail));
+        }
+        let places: HashMap<&str, usize> = classes.iter().map(String::as_str).zip(0..).collect();
+        let mut violations = Violations::default();
+        let mut matrix = Array2::zeros((words.len(), classes.len()));
+        for (row, word) in words.iter().enumerate() {
+            if violations.is_full() {
+                break;
+            }
+            if let Some(&class) = places.get(word.as_str()) {
+                matrix[(row, class)] = 1.0;
+            } else {
+                let known = shortened(classes);
+                violations.add(
+                    format!("{pointer}/{row}"),
+                    format!("must be a class of the model ({known}), got {word:?}"),
+                );
+            }
+        }
+        violations.finish().map_err(Error::from)?;
+        Ok(matrix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(classes: usize) -> Header {
+        Header {
+            dtype: Dtype::Float32,
+            inputs: 1,
+            layers: vec![LayerShape {
+                units: classes,
+                activation: Activation::Softmax,
+            }],
+            loss: Loss::CrossEntropy,
+            preprocess: Preprocess::None,
+            fitted: true,
+            features: None,
+            targets: Targets::Classes {
+                name: "class".to_owned(),
+                classes: (0..classes).map(|class| class.to_string()).collect(),
+            },
+        }
+    }
+
+    fn words(words: impl Iterator<Item = usize>) -> TargetRows {
+        TargetRows::Words(words.map(|word| word.to_string()).collect())
+    }
+
+    #[test]
+    fn each_word_lights_the_output_of_its_class() {
+        let matrix = header(3).target_matrix(&words([2, 0].into_iter()), "/targets");
+        let expected = ndarray::array![[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]];
+        assert_eq!(matrix.expect("known classes"), expected);
+    }
+
+    #[test]
+    fn words_that_would_fill_the_memory_are_refused_before_they_do() {
+        let many = header(10_000).target_matrix(&words(0..10_000), "/targets");
+        let text = many.expect_err("too many").to_string();
+        assert!(text.contains("10000 rows of 10000 classes"), "{text}");
+    }
+
+    #[test]
+    fn unknown_words_are_listed_up_to_the_limit_with_the_first_classes() {
+        let wrong = header(500).target_matrix(&words(1000..3000), "/targets");
+        let Err(Error::Invalid { violations }) = wrong else {
+            panic!("unknown classes pass")
+        };
+        assert_eq!(violations.len(), crate::model::MOST_VIOLATIONS);
+        assert!(violations[0].detail.contains("18, 19, … 500 in all"));
+    }
+}

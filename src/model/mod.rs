@@ -1,0 +1,302 @@
+//! Model: a network with the preprocessing it was fitted with, ready to predict; its spec, its answers and its bytes.
+
+mod answer;
+mod artifact;
+mod error;
+mod header;
+mod matrix;
+mod name;
+mod rows;
+mod scaling;
+mod spec;
+mod tensors;
+mod violation;
+
+use std::collections::{BTreeMap, HashSet};
+
+use ndarray::{Array2, ArrayView2};
+
+pub use crate::model::answer::{Outputs, Prediction};
+pub use crate::model::artifact::{digest, hex};
+pub use crate::model::error::Error;
+pub use crate::model::header::{Header, LayerShape, Targets};
+pub use crate::model::matrix::Matrix;
+pub use crate::model::name::{check_name, is_alias, is_name, name_rule};
+pub use crate::model::rows::{Rows, TargetRows};
+pub use crate::model::scaling::{Preprocess, Scaling};
+pub use crate::model::spec::{
+    CheckedModelSpec, LayerParameters, LayerSpec, ModelLimits, ModelSpec, check_labels,
+};
+pub use crate::model::tensors::{ReadTensors, Tensors};
+pub use crate::model::violation::{MOST_VIOLATIONS, Violation, Violations, shortened};
+use crate::nn::{Dtype, Inspection, Loss, Network, Scalar, inspect};
+
+/// A network of either dtype.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnyNetwork {
+    /// Parameters and arithmetic in f32.
+    Float32(Network<f32>),
+    /// Parameters and arithmetic in f64.
+    Float64(Network<f64>),
+}
+
+/// A model and rows as inspection sees them: all in f64, inputs scaled, targets as activations.
+#[derive(Clone, Debug)]
+pub struct Float64 {
+    /// The layers.
+    pub network: Network<f64>,
+    /// Scaled inputs (N × K).
+    pub inputs: Array2<f64>,
+    /// Target activations (N × J).
+    pub targets: Array2<f64>,
+}
+
+/// A network and everything that a raw row goes through before and after it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The layers.
+    pub network: AnyNetwork,
+    /// The loss it is trained and inspected with.
+    pub loss: Loss,
+    /// Preprocessing of the inputs.
+    pub scaling: Scaling,
+    /// Names of the inputs, where the model was trained on a dataset.
+    pub features: Option<Vec<String>>,
+    /// What the outputs mean.
+    pub targets: Targets,
+}
+
+impl From<Network<f32>> for AnyNetwork {
+    fn from(network: Network<f32>) -> Self {
+        Self::Float32(network)
+    }
+}
+
+impl From<Network<f64>> for AnyNetwork {
+    fn from(network: Network<f64>) -> Self {
+        Self::Float64(network)
+    }
+}
+
+impl AnyNetwork {
+    /// The type of the parameters.
+    pub fn dtype(&self) -> Dtype {
+        match self {
+            Self::Float32(_) => Dtype::Float32,
+            Self::Float64(_) => Dtype::Float64,
+        }
+    }
+
+    /// Numbers in an input row.
+    pub fn inputs(&self) -> usize {
+        match self {
+            Self::Float32(network) => network.inputs(),
+            Self::Float64(network) => network.inputs(),
+        }
+    }
+
+    /// Numbers in an output row.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Self::Float32(network) => network.outputs(),
+            Self::Float64(network) => network.outputs(),
+        }
+    }
+
+    /// Weights and biases together.
+    pub fn parameter_count(&self) -> usize {
+        match self {
+            Self::Float32(network) => network.parameter_count(),
+            Self::Float64(network) => network.parameter_count(),
+        }
+    }
+
+    /// Units and activation of each layer.
+    pub fn shape(&self) -> Vec<LayerShape> {
+        match self {
+            Self::Float32(network) => shape_of(network),
+            Self::Float64(network) => shape_of(network),
+        }
+    }
+
+    /// The same network in f64, for inspection.
+    pub fn to_float64(&self) -> Network<f64> {
+        match self {
+            Self::Float32(network) => network.cast(),
+            Self::Float64(network) => network.clone(),
+        }
+    }
+}
+
+fn shape_of<T: Scalar>(network: &Network<T>) -> Vec<LayerShape> {
+    let shape = |layer: &crate::nn::Layer<T>| LayerShape {
+        units: layer.biases.len(),
+        activation: layer.activation,
+    };
+    network.layers().iter().map(shape).collect()
+}
+
+impl Model {
+    /// What is known of the model without its parameters.
+    pub fn header(&self) -> Header {
+        Header {
+            dtype: self.network.dtype(),
+            inputs: self.network.inputs(),
+            layers: self.network.shape(),
+            loss: self.loss,
+            preprocess: self.scaling.preprocess(),
+            fitted: self.scaling.is_ready(),
+            features: self.features.clone(),
+            targets: self.targets.clone(),
+        }
+    }
+
+    /// Outputs (N × J) of raw input rows (N × K): scaled in f64, rounded to the model's dtype, sent forward.
+    ///
+    /// Errors: the preprocessing is not fitted yet; a row has the wrong width; a scaled input does not fit the dtype.
+    pub fn predict(&self, inputs: &Rows) -> Result<Outputs, Error> {
+        Ok(match &self.network {
+            AnyNetwork::Float32(network) => {
+                Outputs::Float32(network.predict(self.scaled(inputs)?.view()))
+            }
+            AnyNetwork::Float64(network) => {
+                Outputs::Float64(network.predict(self.scaled(inputs)?.view()))
+            }
+        })
+    }
+
+    /// The gradients of raw rows, in f64 whatever the dtype; `input_gradient` is in raw units.
+    ///
+    /// Errors: as [`Model::predict`]; targets that do not fit the rows or the outputs.
+    pub fn inspect(&self, inputs: &Rows, targets: &TargetRows) -> Result<Inspection, Error> {
+        let Float64 {
+            network,
+            inputs,
+            targets,
+        } = self.in_float64(inputs, targets)?;
+        let mut inspection = inspect(&network, self.loss, inputs.view(), targets.view());
+        for ((_, column), gradient) in inspection.input_gradient.indexed_iter_mut() {
+            *gradient = self.scaling.input_gradient(column, *gradient);
+        }
+        Ok(inspection)
+    }
+
+    /// The network in f64 with scaled inputs and target activations for it.
+    ///
+    /// Errors: as [`Model::inspect`].
+    pub fn in_float64(&self, inputs: &Rows, targets: &TargetRows) -> Result<Float64, Error> {
+        if inputs.len() != targets.len() {
+            let detail = format!(
+                "must have one target for each of the {} inputs, got {}",
+                inputs.len(),
+                targets.len()
+            );
+            return Err(Error::invalid("/targets", detail));
+        }
+        let scaled = self.scaled::<f64>(inputs)?;
+        let targets = self.header().target_matrix(targets, "/targets")?;
+        let network = self.network.to_float64();
+        Ok(Float64 {
+            network,
+            inputs: scaled,
+            targets,
+        })
+    }
+
+    /// Raw rows (N × K) scaled and rounded to `T`.
+    ///
+    /// Errors: as [`Model::predict`].
+    pub fn scaled<T: Scalar>(&self, inputs: &Rows) -> Result<Array2<T>, Error> {
+        if !self.scaling.is_ready() {
+            return Err(Error::NotFitted {
+                preprocess: self.scaling.preprocess(),
+            });
+        }
+        let expected = self.network.inputs();
+        if inputs.is_empty() {
+            return Err(Error::invalid(
+                "/inputs",
+                "must have at least one row, got 0",
+            ));
+        }
+        if inputs.width() != expected {
+            let got = inputs.width();
+            return Err(Error::invalid(
+                "/inputs/0",
+                format!("must have {expected} numbers, got {got}"),
+            ));
+        }
+        scale_rows(&self.scaling, &inputs.view(), "/inputs")
+    }
+
+    /// Rows from named values, in the order of the model's features.
+    ///
+    /// Errors: the model has no named features; a feature is missing or unknown.
+    pub fn rows_of(&self, instances: &[BTreeMap<String, f64>]) -> Result<Rows, Error> {
+        let Some(features) = &self.features else {
+            let detail = "must be left out: this model was not trained on a dataset with named columns, send inputs";
+            return Err(Error::invalid("/instances", detail));
+        };
+        let mut violations = Violations::default();
+        let known: HashSet<&str> = features.iter().map(String::as_str).collect();
+        let mut values = Vec::with_capacity(instances.iter().map(BTreeMap::len).sum());
+        for (row, instance) in instances.iter().enumerate() {
+            for feature in features {
+                match instance.get(feature) {
+                    Some(&value) => values.push(value),
+                    None => violations.add(
+                        format!("/instances/{row}"),
+                        format!("must have feature {feature:?}"),
+                    ),
+                }
+                if violations.is_full() {
+                    break;
+                }
+            }
+            for name in instance
+                .keys()
+                .filter(|name| !known.contains(name.as_str()))
+            {
+                if violations.is_full() {
+                    break;
+                }
+                let known = shortened(features);
+                violations.add(
+                    format!("/instances/{row}"),
+                    format!("has no feature {name:?}; known: {known}"),
+                );
+            }
+            if violations.is_full() {
+                break;
+            }
+        }
+        violations.finish().map_err(Error::from)?;
+        Rows::new(features.len(), values)
+            .ok_or_else(|| Error::invalid("/instances", "must have at least one row, got 0"))
+    }
+}
+
+/// Scales raw values (N × K) in f64 and rounds them to `T`.
+///
+/// Errors: a scaled value does not fit `T`, with its pointer under `pointer`.
+pub fn scale_rows<T: Scalar>(
+    scaling: &Scaling,
+    raw: &ArrayView2<f64>,
+    pointer: &str,
+) -> Result<Array2<T>, Error> {
+    let mut violations = Violations::default();
+    let mut scaled = Array2::<T>::zeros(raw.raw_dim());
+    for (((row, column), &value), place) in raw.indexed_iter().zip(scaled.iter_mut()) {
+        *place = T::from_f64(scaling.apply(column, value));
+        if !place.is_finite() {
+            let (dtype, most) = (T::DTYPE.name(), T::DTYPE.max());
+            let detail = format!("must fit {dtype}, within ±{most:e}, got {value:e}");
+            violations.add(format!("{pointer}/{row}/{column}"), detail);
+            if violations.is_full() {
+                break;
+            }
+        }
+    }
+    violations.finish().map_err(Error::from)?;
+    Ok(scaled)
+}

@@ -1,0 +1,376 @@
+//! A model's spec: the network and preprocessing a user declares, checked all at once, and the first parameters.
+
+use std::collections::BTreeMap;
+
+use ndarray::Array1;
+use serde::{Deserialize, Serialize};
+
+use crate::model::name::check_name;
+use crate::model::{AnyNetwork, Model, Preprocess, Rows, Scaling, Targets, Violation, Violations};
+use crate::nn::{Activation, Dtype, Initializer, Layer, Loss, Network, Scalar, random};
+
+/// The largest networks that are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelLimits {
+    /// Layers of a network, at most.
+    pub layers: u64,
+    /// Units of a layer, at most.
+    pub units: u64,
+    /// Inputs of a network, at most.
+    pub inputs: u64,
+    /// Weights and biases of a network together, at most.
+    pub parameters: u64,
+}
+
+/// A layer as declared: `{"units":3,"activation":"sigmoid"}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerSpec {
+    /// Neurons in the layer.
+    pub units: u64,
+    /// The layer's activation function.
+    pub activation: Activation,
+    /// The layer's own initializer; left out, the model's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initializer: Option<Initializer>,
+}
+
+/// Parameters of one layer as they stand in a body.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerParameters {
+    /// w (units × inputs).
+    pub weights: Rows,
+    /// b (units).
+    pub biases: Vec<f64>,
+}
+
+/// A model as its user declares it. What was left out is filled in by [`ModelSpec::check`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSpec {
+    /// The model's name.
+    pub name: String,
+    /// Numbers in an input row.
+    pub inputs: u64,
+    /// The layers, first to last.
+    pub layers: Vec<LayerSpec>,
+    /// The loss C.
+    #[serde(default = "quadratic")]
+    pub loss: Loss,
+    /// The initializer of every layer that has none of its own; left out, each layer's goes by its activation.
+    #[serde(default)]
+    pub initializer: Option<Initializer>,
+    /// The type of the parameters and of all arithmetic but inspection.
+    #[serde(default = "float32")]
+    pub dtype: Dtype,
+    /// Fixes the drawing of the first parameters.
+    #[serde(default)]
+    pub seed: u64,
+    /// What is done to the inputs before the first layer.
+    #[serde(default)]
+    pub preprocess: Preprocess,
+    /// Free text.
+    #[serde(default)]
+    pub description: String,
+    /// The user's own labels.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// The first parameters, given instead of drawn.
+    #[serde(default, skip_serializing)]
+    pub parameters: Option<Vec<LayerParameters>>,
+}
+
+/// A spec that has passed every check, with every default filled in: the proof that a model can be made of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckedModelSpec {
+    spec: ModelSpec,
+    parameters: Option<Vec<LayerParameters>>,
+}
+
+fn quadratic() -> Loss {
+    Loss::Quadratic
+}
+
+fn float32() -> Dtype {
+    Dtype::Float32
+}
+
+/// Bytes in a description at most.
+const LONGEST_DESCRIPTION: usize = 4096;
+/// Entries of `metadata` at most.
+const MOST_METADATA: usize = 64;
+/// Bytes in a key or value of `metadata` at most.
+const LONGEST_METADATA: usize = 512;
+
+/// The key of the generator that draws the parameters of layer l: (seed, [`random::INITIALIZE`], l, 0).
+fn layer_generator(seed: u64, layer: usize) -> impl rand_core::Rng {
+    random::keyed(seed, random::INITIALIZE, layer as u64, 0)
+}
+
+impl ModelSpec {
+    /// Number of weights and biases: Σ_l units_l · (units_{l−1} + 1). `None` where it overflows.
+    pub fn parameter_count(&self) -> Option<u64> {
+        let mut inputs = self.inputs;
+        let mut count = 0u64;
+        for layer in &self.layers {
+            count = count.checked_add(layer.units.checked_mul(inputs.checked_add(1)?)?)?;
+            inputs = layer.units;
+        }
+        Some(count)
+    }
+
+    /// Checks every range and every rule between fields, and fills in the defaults.
+    ///
+    /// Errors: all violations, each with its pointer.
+    pub fn check(mut self, limits: &ModelLimits) -> Result<CheckedModelSpec, Vec<Violation>> {
+        let mut violations = Violations::default();
+        check_name(&mut violations, "/name", &self.name);
+        self.check_shape(&mut violations, limits);
+        self.check_loss(&mut violations);
+        check_labels(&mut violations, &self.description, &self.metadata);
+        let parameters = self.parameters.take();
+        if let (Some(parameters), true) = (&parameters, violations.is_empty()) {
+            self.check_parameters(&mut violations, parameters);
+        }
+        violations.finish()?;
+        if parameters.is_none() {
+            let model_wide = self.initializer;
+            for layer in &mut self.layers {
+                let drawn_by = layer.initializer.or(model_wide);
+                layer.initializer =
+                    Some(drawn_by.unwrap_or_else(|| Initializer::default_for(layer.activation)));
+            }
+        }
+        Ok(CheckedModelSpec {
+            spec: self,
+            parameters,
+        })
+    }
+
+    fn check_shape(&self, violations: &mut Violations, limits: &ModelLimits) {
+        violations.range("/inputs", self.inputs, 1, limits.inputs);
+        let layers = self.layers.len() as u64;
+        if layers == 0 || layers > limits.layers {
+            violations.add(
+                "/layers",
+                format!("must have 1 to {} layers, got {layers}", limits.layers),
+            );
+        }
+        let looked_at = self.layers.iter().take(limits.layers as usize);
+        for (index, layer) in looked_at.enumerate() {
+            violations.range(
+                format!("/layers/{index}/units"),
+                layer.units,
+                1,
+                limits.units,
+            );
+        }
+        if violations.is_empty()
+            && self
+                .parameter_count()
+                .is_none_or(|count| count > limits.parameters)
+        {
+            let count = self
+                .parameter_count()
+                .map_or_else(|| "over 2^64".to_owned(), |count| count.to_string());
+            let bytes = self.dtype.bytes() as u64;
+            let needed = self
+                .parameter_count()
+                .and_then(|count| count.checked_mul(bytes));
+            let needed = needed.map_or_else(|| "over 2^64".to_owned(), |needed| needed.to_string());
+            let allowed = limits.parameters * bytes;
+            violations.add(
+                "/layers",
+                format!(
+                    "must have at most {} parameters ({allowed} bytes), got {count} ({needed} bytes)",
+                    limits.parameters
+                ),
+            );
+        }
+    }
+
+    fn check_loss(&self, violations: &mut Violations) {
+        if let Some(last) = self.layers.last().map(|layer| layer.activation)
+            && !self.loss.accepts(last)
+        {
+            violations.add(
+                format!("/layers/{}/activation", self.layers.len() - 1),
+                format!(
+                    "must be softmax or sigmoid in the last layer for loss {}, got {}",
+                    self.loss.name(),
+                    last.name()
+                ),
+            );
+        }
+    }
+
+    fn check_parameters(&self, violations: &mut Violations, parameters: &[LayerParameters]) {
+        let own = self
+            .layers
+            .iter()
+            .position(|layer| layer.initializer.is_some());
+        let given = own.map(|index| format!("/layers/{index}/initializer"));
+        if let Some(pointer) = given.or_else(|| self.initializer.map(|_| "/initializer".to_owned()))
+        {
+            violations.add(
+                pointer,
+                "must be left out where parameters are given: nothing is drawn",
+            );
+        }
+        if parameters.len() != self.layers.len() {
+            let (layers, got) = (self.layers.len(), parameters.len());
+            violations.add(
+                "/parameters",
+                format!("must have one entry for each of the {layers} layers, got {got}"),
+            );
+            return;
+        }
+        let mut inputs = self.inputs as usize;
+        for (index, (layer, given)) in self.layers.iter().zip(parameters).enumerate() {
+            let units = layer.units as usize;
+            let (rows, width) = (given.weights.len(), given.weights.width());
+            if (rows, width) != (units, inputs) {
+                violations.add(
+                    format!("/parameters/{index}/weights"),
+                    format!("must be {units} rows (units) of {inputs} numbers (inputs), got {rows} of {width}"),
+                );
+            }
+            if given.biases.len() != units {
+                let got = given.biases.len();
+                violations.add(
+                    format!("/parameters/{index}/biases"),
+                    format!("must be {units} numbers (units), got {got}"),
+                );
+            }
+            self.check_magnitude(violations, index, given);
+            inputs = units;
+        }
+    }
+
+    fn check_magnitude(&self, violations: &mut Violations, index: usize, given: &LayerParameters) {
+        let most = self.dtype.max();
+        let dtype = self.dtype.name();
+        for ((row, column), value) in given.weights.view().indexed_iter() {
+            if violations.is_full() {
+                return;
+            }
+            if value.abs() > most {
+                let pointer = format!("/parameters/{index}/weights/{row}/{column}");
+                violations.add(
+                    pointer,
+                    format!("must fit {dtype}, within ±{most:e}, got {value:e}"),
+                );
+            }
+        }
+        for (row, value) in given.biases.iter().enumerate() {
+            if violations.is_full() {
+                return;
+            }
+            if value.abs() > most {
+                let pointer = format!("/parameters/{index}/biases/{row}");
+                violations.add(
+                    pointer,
+                    format!("must fit {dtype}, within ±{most:e}, got {value:e}"),
+                );
+            }
+        }
+    }
+}
+
+/// Notes what is wrong with a description and with metadata, of models and of jobs alike.
+pub fn check_labels(
+    violations: &mut Violations,
+    description: &str,
+    metadata: &BTreeMap<String, String>,
+) {
+    if description.len() > LONGEST_DESCRIPTION {
+        let got = description.len();
+        violations.add(
+            "/description",
+            format!("must have at most {LONGEST_DESCRIPTION} bytes, got {got}"),
+        );
+    }
+    if metadata.len() > MOST_METADATA {
+        violations.add(
+            "/metadata",
+            format!(
+                "must have at most {MOST_METADATA} entries, got {}",
+                metadata.len()
+            ),
+        );
+    }
+    for (key, value) in metadata {
+        if key.is_empty() || key.len() > LONGEST_METADATA || value.len() > LONGEST_METADATA {
+            let shown: String = key.chars().take(32).collect();
+            let detail = format!(
+                "must have keys and values of 1 to {LONGEST_METADATA} bytes, got another at {shown:?}"
+            );
+            violations.add("/metadata", detail);
+        }
+    }
+}
+
+impl CheckedModelSpec {
+    /// The spec with every default filled in.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// Number of weights and biases.
+    pub fn parameter_count(&self) -> u64 {
+        self.spec
+            .parameter_count()
+            .expect("a checked spec has a count within the limit")
+    }
+
+    /// The model of version 1: parameters as given, or drawn from the seed; preprocessing not fitted yet.
+    pub fn build(&self) -> Model {
+        let network = match self.spec.dtype {
+            Dtype::Float32 => AnyNetwork::Float32(self.network()),
+            Dtype::Float64 => AnyNetwork::Float64(self.network()),
+        };
+        Model {
+            network,
+            loss: self.spec.loss,
+            scaling: Scaling::unfitted(self.spec.preprocess),
+            features: None,
+            targets: Targets::Values { names: None },
+        }
+    }
+
+    fn network<T: Scalar>(&self) -> Network<T> {
+        let mut inputs = self.spec.inputs as usize;
+        let mut layers = Vec::with_capacity(self.spec.layers.len());
+        for (index, layer) in self.spec.layers.iter().enumerate() {
+            let made = match &self.parameters {
+                Some(parameters) => given_layer(&parameters[index], layer.activation),
+                None => self.drawn_layer(index, inputs),
+            };
+            layers.push(made);
+            inputs = layer.units as usize;
+        }
+        Network::new(layers).expect("a checked spec makes a network")
+    }
+
+    fn drawn_layer<T: Scalar>(&self, index: usize, inputs: usize) -> Layer<T> {
+        let layer = &self.spec.layers[index];
+        let initializer = layer
+            .initializer
+            .expect("a checked spec names each layer's initializer");
+        let mut random = layer_generator(self.spec.seed, index + 1);
+        initializer.draw(layer.units as usize, inputs, layer.activation, &mut random)
+    }
+}
+
+fn given_layer<T: Scalar>(given: &LayerParameters, activation: Activation) -> Layer<T> {
+    Layer {
+        weights: given.weights.view().mapv(T::from_f64),
+        biases: given
+            .biases
+            .iter()
+            .map(|&value| T::from_f64(value))
+            .collect::<Array1<T>>(),
+        activation,
+    }
+}

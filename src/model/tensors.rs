@@ -1,0 +1,198 @@
+//! Tensors: named arrays and a JSON header as safetensors bytes, the one format of artifacts and checkpoints.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use ndarray::{Array1, Array2};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype as TensorDtype, SafeTensors, View};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::model::{Error, LayerShape};
+use crate::nn::{Dtype, Layer, Network, Scalar};
+
+/// The key of the header among the metadata of the bytes. One key alone, so that its place is always the same.
+const HEADER: &str = "gradientd";
+
+struct Tensor {
+    dtype: TensorDtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl View for &Tensor {
+    fn dtype(&self) -> TensorDtype {
+        self.dtype
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Named arrays on their way into bytes.
+#[derive(Default)]
+pub struct Tensors(Vec<(String, Tensor)>);
+
+fn tensor_dtype(dtype: Dtype) -> TensorDtype {
+    match dtype {
+        Dtype::Float32 => TensorDtype::F32,
+        Dtype::Float64 => TensorDtype::F64,
+    }
+}
+
+impl Tensors {
+    /// Adds an array under a name.
+    pub fn push<'a, T: Scalar>(
+        &mut self,
+        name: String,
+        shape: &[usize],
+        values: impl Iterator<Item = &'a T>,
+    ) {
+        let count: usize = shape.iter().product();
+        let mut bytes = Vec::with_capacity(count * T::DTYPE.bytes());
+        for value in values {
+            value.to_le(&mut bytes);
+        }
+        self.0.push((
+            name,
+            Tensor {
+                dtype: tensor_dtype(T::DTYPE),
+                shape: shape.to_vec(),
+                bytes,
+            },
+        ));
+    }
+
+    /// The bytes: the same for the same header and arrays.
+    pub fn encode(&self, header: &impl Serialize) -> Vec<u8> {
+        let header = serde_json::to_string(header).expect("a header is plain data");
+        let metadata = HashMap::from([(HEADER.to_owned(), header)]);
+        let tensors = self.0.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        safetensors::serialize(tensors, Some(metadata))
+            .expect("tensors have the sizes of their shapes")
+    }
+}
+
+/// Named arrays read from bytes.
+pub struct ReadTensors<'a>(SafeTensors<'a>);
+
+impl<'a> ReadTensors<'a> {
+    /// Reads the header and finds the arrays. Nothing is trusted: sizes and offsets are checked against the bytes.
+    ///
+    /// Errors: the bytes are none of ours.
+    pub fn decode<H: DeserializeOwned>(bytes: &'a [u8]) -> Result<(H, Self), Error> {
+        let (_, metadata) = SafeTensors::read_metadata(bytes)
+            .map_err(|error| Error::artifact(error.to_string()))?;
+        let header = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|entries| entries.get(HEADER));
+        let header = header.ok_or_else(|| Error::artifact("they have no header"))?;
+        let header =
+            serde_json::from_str(header).map_err(|error| Error::artifact(error.to_string()))?;
+        let tensors =
+            SafeTensors::deserialize(bytes).map_err(|error| Error::artifact(error.to_string()))?;
+        Ok((header, Self(tensors)))
+    }
+
+    fn find<T: Scalar>(&self, name: &str) -> Result<TensorView<'_>, Error> {
+        let tensor = self
+            .0
+            .tensor(name)
+            .map_err(|error| Error::artifact(error.to_string()))?;
+        if tensor.dtype() == tensor_dtype(T::DTYPE) {
+            return Ok(tensor);
+        }
+        Err(Error::artifact(format!(
+            "tensor {name} must be {}",
+            T::DTYPE.name()
+        )))
+    }
+
+    /// The values of an array of one dimension.
+    ///
+    /// Errors: there is none of that name, dtype and number of dimensions.
+    pub fn vector<T: Scalar>(&self, name: &str) -> Result<Array1<T>, Error> {
+        let tensor = self.find::<T>(name)?;
+        let [length] = tensor.shape() else {
+            return Err(Error::artifact(format!(
+                "tensor {name} must have one dimension"
+            )));
+        };
+        Ok(Array1::from_shape_vec(*length, values(tensor.data()))
+            .expect("safetensors checks sizes"))
+    }
+
+    /// The values of an array of two dimensions.
+    ///
+    /// Errors: as [`ReadTensors::vector`].
+    pub fn matrix<T: Scalar>(&self, name: &str) -> Result<Array2<T>, Error> {
+        let tensor = self.find::<T>(name)?;
+        let &[rows, columns] = tensor.shape() else {
+            return Err(Error::artifact(format!(
+                "tensor {name} must have two dimensions"
+            )));
+        };
+        Ok(
+            Array2::from_shape_vec((rows, columns), values(tensor.data()))
+                .expect("safetensors checks sizes"),
+        )
+    }
+}
+
+fn values<T: Scalar>(bytes: &[u8]) -> Vec<T> {
+    bytes
+        .chunks_exact(T::DTYPE.bytes())
+        .map(T::from_le)
+        .collect()
+}
+
+/// Adds a network's parameters as `layers.{l}.weights` (units × inputs) and `layers.{l}.biases` (units), l from 1.
+pub(super) fn push_network<T: Scalar>(tensors: &mut Tensors, network: &Network<T>) {
+    for (index, layer) in network.layers().iter().enumerate() {
+        let number = index + 1;
+        tensors.push(
+            format!("layers.{number}.weights"),
+            layer.weights.shape(),
+            layer.weights.iter(),
+        );
+        tensors.push(
+            format!("layers.{number}.biases"),
+            layer.biases.shape(),
+            layer.biases.iter(),
+        );
+    }
+}
+
+/// The network of the given layers.
+///
+/// Errors: a tensor is missing, or has another shape or dtype, or the widths do not chain.
+pub(super) fn read_network<T: Scalar>(
+    tensors: &ReadTensors,
+    shapes: &[LayerShape],
+) -> Result<Network<T>, Error> {
+    let mut layers = Vec::with_capacity(shapes.len());
+    for (index, shape) in shapes.iter().enumerate() {
+        let number = index + 1;
+        let layer = Layer {
+            weights: tensors.matrix(&format!("layers.{number}.weights"))?,
+            biases: tensors.vector(&format!("layers.{number}.biases"))?,
+            activation: shape.activation,
+        };
+        if layer.biases.len() != shape.units {
+            return Err(Error::artifact(format!(
+                "layer {number} must have {} units",
+                shape.units
+            )));
+        }
+        layers.push(layer);
+    }
+    Network::new(layers).map_err(|error| Error::artifact(error.to_string()))
+}

@@ -1,0 +1,105 @@
+//! A violation: one thing a user's declaration got wrong, and where it stands in the body.
+
+use serde::Serialize;
+
+/// Violations listed at most; a body that breaks more rules than this needs a look, not a longer list.
+pub const MOST_VIOLATIONS: usize = 100;
+
+/// Names that a message shows at most.
+const MOST_SHOWN: usize = 20;
+
+/// Names as a message shows them: the first few, and how many there are if that is not all.
+pub fn shortened<S: AsRef<str>>(names: &[S]) -> String {
+    let shown: Vec<&str> = names.iter().take(MOST_SHOWN).map(AsRef::as_ref).collect();
+    let shown = shown.join(", ");
+    if names.len() > MOST_SHOWN {
+        return format!("{shown}, … {} in all", names.len());
+    }
+    shown
+}
+
+/// One broken rule: the JSON pointer (RFC 6901) of the value and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// JSON pointer into the body, such as `/layers/0/units`; empty for the whole body.
+    pub pointer: String,
+    /// The name, the value and the accepted range: `must be in [1, 65536], got 0`.
+    pub detail: String,
+}
+
+/// Collects violations, so that a body's faults are reported together.
+#[derive(Debug, Default)]
+pub struct Violations(Vec<Violation>);
+
+impl Violations {
+    /// Notes one violation; beyond [`MOST_VIOLATIONS`] nothing more is kept.
+    pub fn add(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
+        if self.0.len() < MOST_VIOLATIONS {
+            self.0.push(Violation {
+                pointer: pointer.into(),
+                detail: detail.into(),
+            });
+        }
+    }
+
+    /// Notes a violation unless `value` lies in `[low, high]`.
+    pub fn range(&mut self, pointer: impl Into<String>, value: u64, low: u64, high: u64) {
+        if value < low || value > high {
+            self.add(pointer, format!("must be in [{low}, {high}], got {value}"));
+        }
+    }
+
+    /// Whether nothing has been noted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether nothing more is kept, so that whoever looks for faults may stop.
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= MOST_VIOLATIONS
+    }
+
+    /// Violations noted so far.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// `Ok` when nothing was noted.
+    ///
+    /// Errors: the violations, in the order in which they were found.
+    pub fn finish(self) -> Result<(), Vec<Violation>> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(self.0)
+        }
+    }
+
+    /// The violations noted so far.
+    pub fn into_vec(self) -> Vec<Violation> {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_kept_than_a_reader_can_use() {
+        let mut violations = Violations::default();
+        for index in 0..MOST_VIOLATIONS + 10 {
+            assert_eq!(violations.is_full(), index >= MOST_VIOLATIONS);
+            violations.add(format!("/{index}"), "must be there");
+        }
+        assert_eq!(violations.len(), MOST_VIOLATIONS);
+    }
+
+    #[test]
+    fn a_long_list_of_names_is_shortened_and_says_its_length() {
+        let names: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
+        assert_eq!(shortened(&names[..3]), "0, 1, 2");
+        let all = shortened(&names);
+        assert!(all.ends_with("18, 19, … 1000 in all"), "{all}");
+    }
+}

@@ -1,0 +1,137 @@
+//! One pass over a batch: forward, backward, and the sums that gradient descent needs.
+
+use std::ops::{ControlFlow, Range};
+
+use ndarray::{ArrayView2, ArrayViewMut2, s};
+
+use crate::nn::{Accumulator, BatchSums, FixedTree, Loss, Network, Scalar, Workspace};
+
+/// Computes the gradient of a batch, in memory that is allocated once.
+///
+/// Source: Arango, the four equations that `nn` quotes, with every Σ over samples added up by `FixedTree`.
+#[derive(Clone, Debug)]
+pub struct Backpropagation<T> {
+    workspace: Workspace<T>,
+    tree: FixedTree<BatchSums<T>>,
+}
+
+impl<T: Scalar> Backpropagation<T> {
+    /// Memory for batches of up to `largest_batch` samples of a network of these widths and activations.
+    pub fn new(network: &Network<T>, largest_batch: usize) -> Self {
+        Self {
+            workspace: Workspace::for_rows(network, largest_batch),
+            tree: FixedTree::new(largest_batch, || BatchSums::zeros(network)),
+        }
+    }
+
+    /// Σ of loss, gradient and correct answers over `samples` samples, and of moments where `record` is true.
+    ///
+    /// `gather(rows, x, y)` fills in the inputs and targets of the samples `rows` of the batch. `poll` is asked before
+    /// every chunk; its `Break` ends the pass with nothing changed. Allocates nothing.
+    ///
+    /// Shapes: x (rows × K), y (rows × J). Panics: where `samples` exceeds the largest batch, the network's shapes are not
+    /// those of `new`, or the loss does not accept the last activation, the caller's bug.
+    pub fn run<B>(
+        &mut self,
+        network: &Network<T>,
+        loss: Loss,
+        samples: usize,
+        record: bool,
+        gather: impl FnMut(Range<usize>, ArrayViewMut2<T>, ArrayViewMut2<T>),
+        poll: impl FnMut() -> ControlFlow<B>,
+    ) -> ControlFlow<B, &BatchSums<T>> {
+        self.run_observed(network, loss, samples, record, gather, poll, |_, _| {})
+    }
+
+    /// `run`, showing `observe(rows, workspace)` every chunk's z, a and δ.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "`run` with one closure more; a struct of closures would hide them"
+    )]
+    pub(crate) fn run_observed<B>(
+        &mut self,
+        network: &Network<T>,
+        loss: Loss,
+        samples: usize,
+        record: bool,
+        mut gather: impl FnMut(Range<usize>, ArrayViewMut2<T>, ArrayViewMut2<T>),
+        mut poll: impl FnMut() -> ControlFlow<B>,
+        mut observe: impl FnMut(Range<usize>, &Workspace<T>),
+    ) -> ControlFlow<B, &BatchSums<T>> {
+        let workspace = &mut self.workspace;
+        self.tree.sum(samples, |rows, sums| {
+            poll()?;
+            let count = rows.len();
+            let (x, y) = workspace.samples_mut(count);
+            gather(rows.clone(), x, y);
+            workspace.forward(network, count);
+            workspace.backward(network, loss, count);
+            sums.overwrite(network, workspace, count, record);
+            sums.loss = workspace.loss(network, loss, count);
+            observe(rows, workspace);
+            ControlFlow::Continue(())
+        })
+    }
+}
+
+/// Losses and correct answers, added up over samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Evaluation {
+    /// Σₙ Cₙ.
+    pub loss_sum: f64,
+    /// How many samples were answered right: for several outputs the same largest entry (the first of equals) in answer
+    /// and target, for one output both on the same side of ½.
+    pub correct: u64,
+    /// N.
+    pub samples: usize,
+}
+
+impl Accumulator for Evaluation {
+    fn add(&mut self, other: &Self) {
+        self.loss_sum += other.loss_sum;
+        self.correct += other.correct;
+        self.samples += other.samples;
+    }
+}
+
+/// Σ of losses and correct answers over the rows, without gradients: the same forward pass and tree as training's.
+///
+/// `poll` is asked before every chunk; its `Break` ends the evaluation.
+///
+/// Shapes: `inputs` (n × K), `targets` (n × J). Panics: where they are not, or the loss does not accept the last
+/// activation, the caller's bug.
+pub fn evaluate<T: Scalar, B>(
+    network: &Network<T>,
+    loss: Loss,
+    inputs: ArrayView2<T>,
+    targets: ArrayView2<T>,
+    mut poll: impl FnMut() -> ControlFlow<B>,
+) -> ControlFlow<B, Evaluation> {
+    let samples = inputs.nrows();
+    assert_eq!(
+        samples,
+        targets.nrows(),
+        "as many rows of targets as of inputs"
+    );
+    let mut workspace = Workspace::for_rows(network, samples);
+    let sums = FixedTree::new(samples, Evaluation::default)
+        .sum(samples, |rows, sums| {
+            poll()?;
+            let count = rows.len();
+            workspace
+                .inputs_mut(count)
+                .assign(&inputs.slice(s![rows.clone(), ..]));
+            workspace
+                .targets_mut(count)
+                .assign(&targets.slice(s![rows, ..]));
+            workspace.forward(network, count);
+            *sums = Evaluation {
+                loss_sum: workspace.loss(network, loss, count),
+                correct: workspace.correct(count),
+                samples: count,
+            };
+            ControlFlow::Continue(())
+        })?
+        .to_owned();
+    ControlFlow::Continue(sums)
+}

@@ -1,0 +1,55 @@
+//! What can be wrong with a network that somebody hands us.
+
+/// Why a network, or what is to train it, was refused. Layers are numbered 1..L.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// There is no layer at all.
+    #[error("a network must have at least one layer")]
+    NoLayers,
+    /// A layer has no units or no inputs.
+    #[error(
+        "layer {layer} must have at least one unit and one input, got {units} units and {inputs} inputs"
+    )]
+    EmptyLayer {
+        /// The layer's number.
+        layer: usize,
+        /// Rows of its weights.
+        units: usize,
+        /// Columns of its weights.
+        inputs: usize,
+    },
+    /// A layer does not take what the layer before it gives.
+    #[error(
+        "layer {layer} must take {expected} inputs, the units of the layer before it, got {got}"
+    )]
+    InputsMismatch {
+        /// The layer's number.
+        layer: usize,
+        /// Units of the layer before it.
+        expected: usize,
+        /// Columns of its weights.
+        got: usize,
+    },
+    /// The number of biases is not the number of units.
+    #[error("layer {layer} must have {expected} biases, one per unit, got {got}")]
+    BiasesMismatch {
+        /// The layer's number.
+        layer: usize,
+        /// Rows of its weights.
+        expected: usize,
+        /// Length of its biases.
+        got: usize,
+    },
+    /// A weight or bias is NaN or infinite.
+    #[error("layer {layer} has a weight or bias that is not finite")]
+    NotFinite {
+        /// The layer's number.
+        layer: usize,
+    },
+    /// The learning rate is not a positive number.
+    #[error("learning_rate must be finite and greater than 0, got {got}")]
+    LearningRate {
+        /// What was given.
+        got: f64,
+    },
+}

@@ -1,0 +1,202 @@
+//! What one pass over the samples of a batch adds up.
+
+use ndarray::{Array1, Array2};
+
+use crate::nn::{Accumulator, Activation, Moments, Network, Scalar, Workspace};
+
+/// ∂C/∂w and ∂C/∂b of every layer, in the shapes of the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gradient<T> {
+    /// One entry per layer, in the order of `Network::layers`.
+    pub layers: Vec<LayerGradient<T>>,
+}
+
+/// ∂C/∂w and ∂C/∂b of one layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerGradient<T> {
+    /// (J × K), row-major.
+    pub weights: Array2<T>,
+    /// (J).
+    pub biases: Array1<T>,
+}
+
+impl<T: Scalar> Gradient<T> {
+    /// All zeros, in the shapes of the network.
+    pub fn zeros(network: &Network<T>) -> Self {
+        let layers = network.layers().iter().map(|layer| LayerGradient {
+            weights: Array2::zeros(layer.weights.raw_dim()),
+            biases: Array1::zeros(layer.units()),
+        });
+        Self {
+            layers: layers.collect(),
+        }
+    }
+}
+
+impl<T: Scalar> LayerGradient<T> {
+    fn slices_mut(&mut self) -> (&mut [T], &mut [T]) {
+        let contiguous = "a gradient is made row-major";
+        (
+            self.weights.as_slice_mut().expect(contiguous),
+            self.biases.as_slice_mut().expect(contiguous),
+        )
+    }
+}
+
+impl<T: Scalar> Accumulator for Gradient<T> {
+    fn add(&mut self, other: &Self) {
+        for (sum, other) in self.layers.iter_mut().zip(&other.layers) {
+            sum.weights += &other.weights;
+            sum.biases += &other.biases;
+        }
+    }
+}
+
+/// Sums (not means) over the samples of a batch.
+#[derive(Clone, Debug)]
+pub struct BatchSums<T> {
+    /// Σₙ ∇Cₙ.
+    pub gradient: Gradient<T>,
+    /// Σₙ Cₙ.
+    pub loss: f64,
+    /// How many samples were answered right.
+    pub correct: u64,
+    /// N.
+    pub samples: usize,
+    /// One entry per layer where the pass recorded, else empty.
+    pub moments: Vec<LayerMoments>,
+    /// Where `moments` rests while a pass does not record, so that no pass allocates.
+    resting: Vec<LayerMoments>,
+}
+
+impl<T: Scalar> BatchSums<T> {
+    /// The sums over no samples, not recording.
+    pub fn zeros(network: &Network<T>) -> Self {
+        Self {
+            gradient: Gradient::zeros(network),
+            loss: 0.0,
+            correct: 0,
+            samples: 0,
+            moments: Vec::new(),
+            resting: network
+                .layers()
+                .iter()
+                .map(|layer| LayerMoments::new(layer.activation, layer.units()))
+                .collect(),
+        }
+    }
+
+    /// (1/N) Σₙ Cₙ; 0 of no samples.
+    pub fn mean_loss(&self) -> f64 {
+        if self.samples == 0 {
+            0.0
+        } else {
+            self.loss / self.samples as f64
+        }
+    }
+
+    /// Overwrites everything with the sums over the rows of the workspace's last passes.
+    pub(crate) fn overwrite(
+        &mut self,
+        network: &Network<T>,
+        workspace: &Workspace<T>,
+        rows: usize,
+        record: bool,
+    ) {
+        for (index, layer) in self.gradient.layers.iter_mut().enumerate() {
+            let (weights, biases) = layer.slices_mut();
+            workspace.gradient(index, rows, weights, biases);
+        }
+        self.correct = workspace.correct(rows);
+        self.samples = rows;
+        if record == self.moments.is_empty() {
+            std::mem::swap(&mut self.moments, &mut self.resting);
+        }
+        for (index, moments) in self.moments.iter_mut().enumerate() {
+            moments.overwrite(network.layers()[index].activation, workspace, index, rows);
+        }
+    }
+}
+
+impl<T: Scalar> Accumulator for BatchSums<T> {
+    fn add(&mut self, other: &Self) {
+        self.gradient.add(&other.gradient);
+        self.loss += other.loss;
+        self.correct += other.correct;
+        self.samples += other.samples;
+        for (sum, other) in self.moments.iter_mut().zip(&other.moments) {
+            sum.add(other);
+        }
+    }
+}
+
+/// How the deltas and activations of one layer are spread over a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerMoments {
+    /// Of δ, over all samples and units.
+    pub deltas: Moments,
+    /// Of a, over all samples and units.
+    pub activations: Moments,
+    /// How many activations are saturated: sigmoid below 0.01 or above 0.99, tanh beyond ±0.99, others never.
+    pub saturated: u64,
+    /// How many activations there are: N·J.
+    pub entries: u64,
+    /// For each unit of a relu layer, on how many samples it was not 0; empty for other activations.
+    pub active: Vec<u32>,
+}
+
+impl LayerMoments {
+    fn new(activation: Activation, units: usize) -> Self {
+        Self {
+            deltas: Moments::default(),
+            activations: Moments::default(),
+            saturated: 0,
+            entries: 0,
+            active: if activation == Activation::Relu {
+                vec![0; units]
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    fn overwrite<T: Scalar>(
+        &mut self,
+        activation: Activation,
+        workspace: &Workspace<T>,
+        index: usize,
+        rows: usize,
+    ) {
+        let (deltas, activations) = (
+            workspace.deltas(index, rows),
+            workspace.activations(index, rows),
+        );
+        self.deltas = Moments::of(deltas.iter().map(|&delta| delta.to_f64()));
+        self.activations = Moments::of(activations.iter().map(|&a| a.to_f64()));
+        self.saturated = activations
+            .iter()
+            .filter(|&&a| activation.is_saturated(a.to_f64()))
+            .count() as u64;
+        self.entries = activations.len() as u64;
+        self.active.fill(0);
+        if !self.active.is_empty() {
+            for row in activations.rows() {
+                for (active, a) in self.active.iter_mut().zip(row) {
+                    *active += u32::from(*a != T::zero());
+                }
+            }
+        }
+    }
+}
+
+impl Accumulator for LayerMoments {
+    fn add(&mut self, other: &Self) {
+        self.deltas.add(&other.deltas);
+        self.activations.add(&other.activations);
+        self.saturated += other.saturated;
+        self.entries += other.entries;
+        for (sum, other) in self.active.iter_mut().zip(&other.active) {
+            *sum += other;
+        }
+    }
+}

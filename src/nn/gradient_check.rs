@@ -1,0 +1,311 @@
+//! The gradient against central differences: does backpropagation compute what it claims to?
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use ndarray::{ArrayView2, s};
+use serde::Serialize;
+
+use crate::nn::random::{GRADIENT_CHECK, below, keyed};
+use crate::nn::{Activation, FixedTree, Layer, Loss, Network, Workspace, inspect};
+
+/// How much is checked, and how strictly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CheckOptions {
+    /// ε, how far a parameter is moved to either side; 1e-5 is near the best for f64, about ∛(machine epsilon).
+    pub epsilon: f64,
+    /// How many parameters are looked at, drawn without replacement; all, where there are no more.
+    pub sample: usize,
+    /// Fixes which.
+    pub seed: u64,
+    /// The largest relative error that passes.
+    pub tolerance: f64,
+}
+
+impl Default for CheckOptions {
+    fn default() -> Self {
+        Self {
+            epsilon: 1e-5,
+            sample: 200,
+            seed: 0,
+            tolerance: 1e-6,
+        }
+    }
+}
+
+/// What a gradient check found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GradientCheck {
+    /// Whether no relative error is above the tolerance; true also where everything was skipped.
+    pub passed: bool,
+    /// That of the options.
+    pub tolerance: f64,
+    /// How many parameters were compared.
+    pub checked: usize,
+    /// How many were not, since between p − ε and p + ε a relu unit crosses its kink, where no derivative exists.
+    pub skipped: usize,
+    /// The largest relative error |a − n| / max(|a|, |n|, 10⁻³ max|∇C|).
+    pub max_relative_error: f64,
+    /// The parameter that has it; none where nothing was compared.
+    pub worst: Option<WorstParameter>,
+    /// Layers 1..L.
+    pub layers: Vec<LayerCheck>,
+}
+
+/// One parameter and its two derivatives.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WorstParameter {
+    /// The layer's number, 1..L.
+    pub layer: usize,
+    /// `"weight"` or `"bias"`.
+    pub parameter: &'static str,
+    /// Its unit, from 0.
+    pub row: usize,
+    /// Its input, from 0; none for a bias.
+    pub column: Option<usize>,
+    /// What backpropagation says.
+    pub analytic: f64,
+    /// (C(p + ε) − C(p − ε)) / 2ε.
+    pub numeric: f64,
+}
+
+/// What a gradient check found in one layer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LayerCheck {
+    /// The layer's number, 1..L.
+    pub layer: usize,
+    /// How many of its parameters were compared.
+    pub checked: usize,
+    /// How many were skipped.
+    pub skipped: usize,
+    /// The largest relative error among them.
+    pub max_relative_error: f64,
+}
+
+/// Compares ∂C/∂p with (C(p + ε) − C(p − ε)) / 2ε, over all parameters or a seeded sample of them.
+///
+/// `poll` is asked before every parameter; its `Break` ends the check.
+///
+/// Shapes: `inputs` (N × K), `targets` (N × J). Panics: where they are not, or the loss does not accept the last
+/// activation, the caller's bug.
+pub fn check_gradients<B>(
+    network: &Network<f64>,
+    loss: Loss,
+    inputs: ArrayView2<f64>,
+    targets: ArrayView2<f64>,
+    options: &CheckOptions,
+    mut poll: impl FnMut() -> ControlFlow<B>,
+) -> ControlFlow<B, GradientCheck> {
+    let inspection = inspect(network, loss, inputs, targets);
+    let gradients = inspection
+        .layers
+        .iter()
+        .flat_map(|layer| layer.weight_gradient.iter().chain(&layer.bias_gradient));
+    let floor = 1e-3 * gradients.fold(0.0, |largest: f64, g| largest.max(g.abs()));
+    let mut losses = Losses::new(network, loss, inputs, targets);
+    let mut check = GradientCheck::new(network, options.tolerance);
+    for number in chosen(network.parameter_count(), options) {
+        poll()?;
+        let place = Place::of(network, number);
+        let (above, signs_above) = losses.moved(place, options.epsilon);
+        let (below, signs_below) = losses.moved(place, -options.epsilon);
+        if signs_above == signs_below {
+            let layer = &inspection.layers[place.layer];
+            let analytic = match place.column {
+                Some(column) => layer.weight_gradient[[place.row, column]],
+                None => layer.bias_gradient[place.row],
+            };
+            let numeric = (above - below) / (2.0 * options.epsilon);
+            check.compare(place, analytic, numeric, floor);
+        } else {
+            check.skip(place);
+        }
+    }
+    ControlFlow::Continue(check)
+}
+
+/// Where a parameter stands; the layer is counted from 0.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    layer: usize,
+    row: usize,
+    column: Option<usize>,
+}
+
+impl Place {
+    /// The place of a parameter by its number: layer by layer, the weights row by row, then the biases.
+    fn of(network: &Network<f64>, mut number: usize) -> Self {
+        for (index, layer) in network.layers().iter().enumerate() {
+            if number < layer.weights.len() {
+                let (row, column) = (number / layer.inputs(), number % layer.inputs());
+                return Self {
+                    layer: index,
+                    row,
+                    column: Some(column),
+                };
+            }
+            number -= layer.weights.len();
+            if number < layer.units() {
+                return Self {
+                    layer: index,
+                    row: number,
+                    column: None,
+                };
+            }
+            number -= layer.units();
+        }
+        unreachable!("numbers below the parameter count have a place")
+    }
+
+    fn parameter(self, layers: &mut [Layer<f64>]) -> &mut f64 {
+        let layer = &mut layers[self.layer];
+        match self.column {
+            Some(column) => &mut layer.weights[[self.row, column]],
+            None => &mut layer.biases[self.row],
+        }
+    }
+}
+
+/// The loss of the batch as a function of one parameter.
+struct Losses<'a> {
+    network: Network<f64>,
+    loss: Loss,
+    inputs: ArrayView2<'a, f64>,
+    targets: ArrayView2<'a, f64>,
+    workspace: Workspace<f64>,
+    tree: FixedTree<f64>,
+}
+
+impl<'a> Losses<'a> {
+    fn new(
+        network: &Network<f64>,
+        loss: Loss,
+        inputs: ArrayView2<'a, f64>,
+        targets: ArrayView2<'a, f64>,
+    ) -> Self {
+        Self {
+            network: network.clone(),
+            loss,
+            inputs,
+            targets,
+            workspace: Workspace::for_rows(network, inputs.nrows()),
+            tree: FixedTree::new(inputs.nrows(), || 0.0),
+        }
+    }
+
+    /// C with the parameter moved by `step`, and on which side of its kink every relu unit then is, for every sample.
+    fn moved(&mut self, place: Place, step: f64) -> (f64, Vec<bool>) {
+        let parameter = place.parameter(self.network.layers_mut());
+        let original = *parameter;
+        *parameter = original + step;
+        let result = self.mean();
+        *place.parameter(self.network.layers_mut()) = original;
+        result
+    }
+
+    fn mean(&mut self) -> (f64, Vec<bool>) {
+        let Self {
+            network, workspace, ..
+        } = self;
+        let samples = self.inputs.nrows();
+        let mut signs = Vec::new();
+        let sum = self.tree.sum(samples, |rows, sum| {
+            let count = rows.len();
+            workspace
+                .inputs_mut(count)
+                .assign(&self.inputs.slice(s![rows.clone(), ..]));
+            workspace
+                .targets_mut(count)
+                .assign(&self.targets.slice(s![rows, ..]));
+            workspace.forward(network, count);
+            *sum = workspace.loss(network, self.loss, count);
+            for (index, layer) in network.layers().iter().enumerate() {
+                if layer.activation == Activation::Relu {
+                    let z = workspace.weighted_inputs(index, count);
+                    signs.extend(z.iter().map(|&z| z > 0.0));
+                }
+            }
+            ControlFlow::<std::convert::Infallible>::Continue(())
+        });
+        match sum {
+            ControlFlow::Continue(sum) => (sum / samples.max(1) as f64, signs),
+            ControlFlow::Break(never) => match never {},
+        }
+    }
+}
+
+impl GradientCheck {
+    fn new(network: &Network<f64>, tolerance: f64) -> Self {
+        let layers = (1..=network.layers().len()).map(|layer| LayerCheck {
+            layer,
+            checked: 0,
+            skipped: 0,
+            max_relative_error: 0.0,
+        });
+        Self {
+            passed: true,
+            tolerance,
+            checked: 0,
+            skipped: 0,
+            max_relative_error: 0.0,
+            worst: None,
+            layers: layers.collect(),
+        }
+    }
+
+    fn skip(&mut self, place: Place) {
+        self.skipped += 1;
+        self.layers[place.layer].skipped += 1;
+    }
+
+    fn compare(&mut self, place: Place, analytic: f64, numeric: f64, floor: f64) {
+        let scale = analytic.abs().max(numeric.abs()).max(floor);
+        let difference = (analytic - numeric).abs();
+        // Two zeros agree. A NaN on either side is as wrong as can be, and JSON could not say it.
+        let error = if difference == 0.0 {
+            0.0
+        } else if (difference / scale).is_finite() {
+            difference / scale
+        } else {
+            f64::MAX
+        };
+        let layer = &mut self.layers[place.layer];
+        layer.checked += 1;
+        layer.max_relative_error = layer.max_relative_error.max(error);
+        self.checked += 1;
+        self.passed &= error <= self.tolerance;
+        if self.worst.is_none() || error > self.max_relative_error {
+            self.max_relative_error = error;
+            self.worst = Some(WorstParameter {
+                layer: place.layer + 1,
+                parameter: if place.column.is_some() {
+                    "weight"
+                } else {
+                    "bias"
+                },
+                row: place.row,
+                column: place.column,
+                analytic,
+                numeric,
+            });
+        }
+    }
+}
+
+/// The numbers of the parameters to look at, rising.
+///
+/// Source: Floyd, in Bentley and Floyd (1987), "A sample of brilliance": every subset is as likely as the others.
+fn chosen(count: usize, options: &CheckOptions) -> BTreeSet<usize> {
+    if options.sample >= count {
+        return (0..count).collect();
+    }
+    let mut random = keyed(options.seed, GRADIENT_CHECK, 0, 0);
+    let mut chosen = BTreeSet::new();
+    for last in count - options.sample..count {
+        let number = below(&mut random, last as u64 + 1) as usize;
+        if !chosen.insert(number) {
+            chosen.insert(last);
+        }
+    }
+    chosen
+}

@@ -1,0 +1,122 @@
+//! Backpropagation laid open: every z, a, δ and gradient of a batch.
+
+use std::convert::Infallible;
+use std::ops::{ControlFlow, Range};
+
+use ndarray::{Array1, Array2, ArrayView2, s};
+
+use crate::nn::{Backpropagation, Loss, Network, Workspace};
+
+/// What backpropagation computes on one layer, for N samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerInspection {
+    /// z, (N × J).
+    pub weighted_inputs: Array2<f64>,
+    /// a, (N × J).
+    pub activations: Array2<f64>,
+    /// δ = ∂Cₙ/∂z, (N × J): row n is that of sample n's own loss.
+    pub deltas: Array2<f64>,
+    /// (1/N) Σₙ ∂Cₙ/∂w, (J × K).
+    pub weight_gradient: Array2<f64>,
+    /// (1/N) Σₙ ∂Cₙ/∂b, (J).
+    pub bias_gradient: Array1<f64>,
+}
+
+/// What backpropagation computes for N samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inspection {
+    /// C = (1/N) Σₙ Cₙ; 0 of no samples.
+    pub loss: f64,
+    /// Layers 1..L.
+    pub layers: Vec<LayerInspection>,
+    /// ∂Cₙ/∂x, (N × K): row n is that of sample n's own loss.
+    pub input_gradient: Array2<f64>,
+}
+
+/// Runs the forward and backward passes of training and keeps what they compute.
+///
+/// Shapes: `inputs` (N × K), `targets` (N × J). Panics: where they are not, or the loss does not accept the last
+/// activation, the caller's bug. Source: Arango, all four equations.
+pub fn inspect(
+    network: &Network<f64>,
+    loss: Loss,
+    inputs: ArrayView2<f64>,
+    targets: ArrayView2<f64>,
+) -> Inspection {
+    let samples = inputs.nrows();
+    assert_eq!(
+        samples,
+        targets.nrows(),
+        "as many rows of targets as of inputs"
+    );
+    let mut inspection = empty(network, samples);
+    let mut backpropagation = Backpropagation::new(network, samples);
+    let sums = backpropagation.run_observed(
+        network,
+        loss,
+        samples,
+        false,
+        |rows, mut x, mut y| {
+            x.assign(&inputs.slice(s![rows.clone(), ..]));
+            y.assign(&targets.slice(s![rows, ..]));
+        },
+        || ControlFlow::<Infallible>::Continue(()),
+        |rows, workspace| inspection.keep(network, rows, workspace),
+    );
+    let sums = match sums {
+        ControlFlow::Continue(sums) => sums,
+        ControlFlow::Break(never) => match never {},
+    };
+    inspection.loss = sums.mean_loss();
+    let count = samples.max(1) as f64;
+    for (layer, gradient) in inspection.layers.iter_mut().zip(&sums.gradient.layers) {
+        layer.weight_gradient = &gradient.weights / count;
+        layer.bias_gradient = &gradient.biases / count;
+    }
+    inspection
+}
+
+impl Inspection {
+    /// Copies one chunk's z, a and δ, and computes its ∂Cₙ/∂x.
+    fn keep(&mut self, network: &Network<f64>, rows: Range<usize>, workspace: &Workspace<f64>) {
+        let count = rows.len();
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            let range = s![rows.clone(), ..];
+            layer
+                .weighted_inputs
+                .slice_mut(range)
+                .assign(&workspace.weighted_inputs(index, count));
+            layer
+                .activations
+                .slice_mut(range)
+                .assign(&workspace.activations(index, count));
+            layer
+                .deltas
+                .slice_mut(range)
+                .assign(&workspace.deltas(index, count));
+        }
+        let mut rows = self.input_gradient.slice_mut(s![rows, ..]);
+        let rows = rows
+            .as_slice_mut()
+            .expect("whole rows of a row-major array");
+        workspace.input_gradient(network, count, rows);
+    }
+}
+
+fn empty(network: &Network<f64>, samples: usize) -> Inspection {
+    let layers = network.layers().iter().map(|layer| {
+        let rows = Array2::zeros((samples, layer.units()));
+        LayerInspection {
+            weighted_inputs: rows.clone(),
+            activations: rows.clone(),
+            deltas: rows,
+            weight_gradient: Array2::zeros(layer.weights.raw_dim()),
+            bias_gradient: Array1::zeros(layer.units()),
+        }
+    });
+    Inspection {
+        loss: 0.0,
+        layers: layers.collect(),
+        input_gradient: Array2::zeros((samples, network.inputs())),
+    }
+}

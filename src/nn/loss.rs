@@ -1,0 +1,226 @@
+//! Loss functions: their values, and the deltas of the last layer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::nn::{Activation, Scalar};
+
+/// What training makes small: C = (1/N) Σₙ Cₙ over the samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// Cₙ = ½ Σⱼ (y − a)². Source: Arango, C = (1/N) Σ ½‖y − aᴸ‖². PyTorch's `MSELoss` has no ½ and also divides by J.
+    Quadratic,
+    /// After softmax, Cₙ = −Σⱼ y ln a; after sigmoid, the sum over the outputs of −y ln a − (1 − y) ln(1 − a).
+    ///
+    /// Both are computed from z, never from a rounded a, so that they stay finite where a is 0 or 1. PyTorch's
+    /// `binary_cross_entropy_with_logits` would average over the outputs by default; we sum, as its `CrossEntropyLoss` does.
+    CrossEntropy,
+}
+
+impl Loss {
+    /// Every loss.
+    pub const ALL: [Self; 2] = [Self::Quadratic, Self::CrossEntropy];
+
+    /// The name used in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quadratic => "quadratic",
+            Self::CrossEntropy => "cross_entropy",
+        }
+    }
+
+    /// Whether the loss is defined on a last layer of this activation: cross entropy needs softmax or sigmoid.
+    pub fn accepts(self, last: Activation) -> bool {
+        match self {
+            Self::Quadratic => true,
+            Self::CrossEntropy => matches!(last, Activation::Softmax | Activation::Sigmoid),
+        }
+    }
+
+    /// Σₙ Cₙ over the rows of a batch, added up in f64 in the order of rows and units.
+    ///
+    /// Shapes: weighted inputs `z`, activations `a` and targets `y` of the last layer are (n × units), row-major.
+    ///
+    /// Panics: where the loss does not accept `last`, the caller's bug.
+    pub(crate) fn sum<T: Scalar>(
+        self,
+        last: Activation,
+        units: usize,
+        z: &[T],
+        a: &[T],
+        y: &[T],
+    ) -> f64 {
+        match (self, last) {
+            (Self::Quadratic, _) => {
+                let mut sum = 0.0;
+                for (&a, &y) in a.iter().zip(y) {
+                    let difference = y.to_f64() - a.to_f64();
+                    sum += 0.5 * difference * difference;
+                }
+                sum
+            }
+            (Self::CrossEntropy, Activation::Softmax) => {
+                let mut sum = 0.0;
+                for (z, y) in z.chunks_exact(units).zip(y.chunks_exact(units)) {
+                    sum += softmax_cross_entropy(z, y);
+                }
+                sum
+            }
+            (Self::CrossEntropy, Activation::Sigmoid) => {
+                let mut sum = 0.0;
+                for (&z, &y) in z.iter().zip(y) {
+                    sum += binary_cross_entropy(z.to_f64(), y.to_f64());
+                }
+                sum
+            }
+            (Self::CrossEntropy, Activation::Tanh | Activation::Relu | Activation::Identity) => {
+                refuse(last)
+            }
+        }
+    }
+
+    /// δᴸ = ∂Cₙ/∂zᴸ, one row per sample.
+    ///
+    /// Quadratic: g = a − y, then the activation's own backward step. Cross entropy: a·Σy − y after softmax (which is
+    /// a − y where the targets sum to 1) and a − y after sigmoid; σ′ has cancelled.
+    ///
+    /// Shapes: `a`, `y` and `deltas` are (n × units), row-major. Source: Arango, δᴸ = (aᴸ − y) σ′(zᴸ).
+    ///
+    /// Panics: where the loss does not accept `last`, the caller's bug.
+    pub(crate) fn output_deltas<T: Scalar>(
+        self,
+        last: Activation,
+        units: usize,
+        a: &[T],
+        y: &[T],
+        deltas: &mut [T],
+    ) {
+        match (self, last) {
+            (Self::CrossEntropy, Activation::Softmax) => {
+                let rows = a.chunks_exact(units).zip(y.chunks_exact(units));
+                for ((a, y), deltas) in rows.zip(deltas.chunks_exact_mut(units)) {
+                    let total: T = y.iter().copied().sum();
+                    for ((delta, &a), &y) in deltas.iter_mut().zip(a).zip(y) {
+                        *delta = a * total - y;
+                    }
+                }
+            }
+            (Self::Quadratic, _) => {
+                subtract(a, y, deltas);
+                last.backward(units, a, deltas);
+            }
+            (Self::CrossEntropy, Activation::Sigmoid) => subtract(a, y, deltas),
+            (Self::CrossEntropy, Activation::Tanh | Activation::Relu | Activation::Identity) => {
+                refuse(last)
+            }
+        }
+    }
+}
+
+/// −Σ y ln a = Σ y (ln Σ e^z − z), by log-sum-exp: the largest z is taken out first.
+fn softmax_cross_entropy<T: Scalar>(z: &[T], y: &[T]) -> f64 {
+    let max = z
+        .iter()
+        .fold(f64::NEG_INFINITY, |max, &z| max.max(z.to_f64()));
+    let mut exponentials = 0.0;
+    for &z in z {
+        exponentials += (z.to_f64() - max).exp();
+    }
+    let log_sum_exp = max + exponentials.ln();
+    let mut sum = 0.0;
+    for (&z, &y) in z.iter().zip(y) {
+        sum += y.to_f64() * (log_sum_exp - z.to_f64());
+    }
+    sum
+}
+
+/// −y ln σ(z) − (1 − y) ln(1 − σ(z)) = max(z, 0) − z y + ln(1 + e^{−|z|}).
+fn binary_cross_entropy(z: f64, y: f64) -> f64 {
+    // Not `z.max(0.0)`, which would turn a NaN into 0.
+    let positive = if z <= 0.0 { 0.0 } else { z };
+    positive - z * y + (-z.abs()).exp().ln_1p()
+}
+
+fn subtract<T: Scalar>(a: &[T], y: &[T], deltas: &mut [T]) {
+    for ((delta, &a), &y) in deltas.iter_mut().zip(a).zip(y) {
+        *delta = a - y;
+    }
+}
+
+fn refuse(last: Activation) -> ! {
+    panic!(
+        "cross_entropy needs a softmax or sigmoid last layer, which the caller has checked, got {}",
+        last.name()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quadratic_is_half_the_squared_distance() {
+        // ½ ((1 − 0.5)² + (0 − 0.25)²) = ½ (0.25 + 0.0625) = 0.15625
+        let sum = Loss::Quadratic.sum(
+            Activation::Identity,
+            2,
+            &[0.5, 0.25],
+            &[0.5, 0.25],
+            &[1.0, 0.0],
+        );
+        assert_eq!(sum, 0.15625);
+    }
+
+    #[test]
+    fn cross_entropy_stays_finite_where_the_activation_has_rounded_to_zero_or_one() {
+        // Softmax of (1000, −1000) is (1, 0) in floating point; −ln of its second entry is exactly 2000.
+        let sum = Loss::CrossEntropy.sum(
+            Activation::Softmax,
+            2,
+            &[1000.0, -1000.0],
+            &[1.0, 0.0],
+            &[0.0, 1.0],
+        );
+        assert_eq!(sum, 2000.0);
+        // −ln(1 − σ(800)) = 800 + ln(1 + e⁻⁸⁰⁰) = 800, and −ln σ(800) = 0.
+        assert_eq!(
+            Loss::CrossEntropy.sum(
+                Activation::Sigmoid,
+                1,
+                &[800.0, 800.0],
+                &[1.0, 1.0],
+                &[0.0, 1.0]
+            ),
+            800.0
+        );
+    }
+
+    #[test]
+    fn a_nan_is_not_swallowed_by_any_loss() {
+        for loss in Loss::ALL {
+            for last in [Activation::Sigmoid, Activation::Softmax] {
+                assert!(
+                    loss.sum(last, 1, &[f64::NAN], &[f64::NAN], &[1.0]).is_nan(),
+                    "{loss:?} {last:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn cross_entropy_is_refused_for_all_but_softmax_and_sigmoid() {
+        for last in Activation::ALL {
+            let accepted = matches!(last, Activation::Softmax | Activation::Sigmoid);
+            assert_eq!(Loss::CrossEntropy.accepts(last), accepted);
+            assert!(Loss::Quadratic.accepts(last));
+        }
+    }
+
+    #[test]
+    fn a_loss_is_spelled_as_in_the_api() {
+        for loss in Loss::ALL {
+            let json = serde_json::to_string(&loss).expect("a loss serializes");
+            assert_eq!(json, format!("\"{}\"", loss.name()));
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Neural networks as pure arithmetic: arrays in, arrays out; no files, no clock, no global randomness.
+//!
+//! Notation, after Arango's derivation of backpropagation: layers are numbered 1..L and layer 0 is the input; the
+//! weights w of a layer are J×K (units × inputs), its biases b are J; z = w·a + b is the weighted input, a = σ(z) the
+//! activation, δ = ∂C/∂z the delta and C the loss. A batch is a matrix of one row per sample. The four equations:
+//!
+//! ```text
+//! δᴸ = (aᴸ − y) ⊙ σ′(zᴸ)            the last layer, quadratic loss      loss.rs
+//! δˡ = σ′(zˡ) ⊙ Σ δˡ⁺¹ wˡ⁺¹         every other layer                   activation.rs, backpropagation.rs
+//! ∂C/∂b = δ,  ∂C/∂w = δ a           the gradient                        backpropagation.rs
+//! p ← p − η ∇C                      gradient descent                    optimizer.rs
+//! ```
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "an array view is a pointer and is passed as one"
+)]
+
+mod activation;
+mod backpropagation;
+mod error;
+mod gradient;
+mod gradient_check;
+mod initializer;
+mod inspection;
+mod kernel;
+mod loss;
+mod network;
+mod optimizer;
+#[cfg(test)]
+mod proofs;
+pub mod random;
+mod reduce;
+mod scalar;
+mod statistics;
+mod workspace;
+
+pub use activation::Activation;
+pub use backpropagation::{Backpropagation, Evaluation, evaluate};
+pub use error::Error;
+pub use gradient::{BatchSums, Gradient, LayerGradient, LayerMoments};
+pub use gradient_check::{
+    CheckOptions, GradientCheck, LayerCheck, WorstParameter, check_gradients,
+};
+pub use initializer::Initializer;
+pub use inspection::{Inspection, LayerInspection, inspect};
+pub use loss::Loss;
+pub use network::{Layer, Network};
+pub use optimizer::{Optimizer, OptimizerSpec};
+pub use reduce::{Accumulator, CHUNK, FixedTree, sum_over_samples};
+pub use scalar::{Dtype, Scalar};
+pub use statistics::{LayerStatistics, Moments, Statistics, layer_statistics};
+pub use workspace::Workspace;

@@ -1,0 +1,317 @@
+//! A network: layers, each taking what the one before it gives.
+
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2};
+
+use crate::nn::{Activation, Error, Scalar, Workspace};
+
+/// One layer: a = σ(w·x + b).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer<T> {
+    /// w, (J × K): units × inputs, as in PyTorch.
+    pub weights: Array2<T>,
+    /// b, (J).
+    pub biases: Array1<T>,
+    /// σ.
+    pub activation: Activation,
+}
+
+impl<T> Layer<T> {
+    /// J, the number of units.
+    pub fn units(&self) -> usize {
+        self.weights.nrows()
+    }
+
+    /// K, the number of inputs.
+    pub fn inputs(&self) -> usize {
+        self.weights.ncols()
+    }
+}
+
+impl<T: Scalar> Layer<T> {
+    /// The weights row by row.
+    pub(crate) fn weights_slice(&self) -> &[T] {
+        self.weights
+            .as_slice()
+            .expect("a network keeps its weights in rows")
+    }
+
+    /// The biases in order.
+    pub(crate) fn biases_slice(&self) -> &[T] {
+        self.biases
+            .as_slice()
+            .expect("a network keeps its biases in one piece")
+    }
+
+    fn is_finite(&self) -> bool {
+        self.weights
+            .iter()
+            .chain(&self.biases)
+            .all(|parameter| parameter.is_finite())
+    }
+}
+
+/// Layers that fit each other, at least one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network<T> {
+    layers: Vec<Layer<T>>,
+}
+
+impl<T: Scalar> Network<T> {
+    /// Checks that the layers make a network.
+    ///
+    /// Errors: where there is no layer, a layer has no units or inputs, a layer's inputs are not the units before it, its
+    /// biases are not one per unit, or a parameter is not finite.
+    pub fn new(layers: Vec<Layer<T>>) -> Result<Self, Error> {
+        let Some(first) = layers.first() else {
+            return Err(Error::NoLayers);
+        };
+        let mut expected = first.inputs();
+        for (layer, index) in layers.iter().zip(1..) {
+            let (units, inputs) = (layer.units(), layer.inputs());
+            if units == 0 || inputs == 0 {
+                return Err(Error::EmptyLayer {
+                    layer: index,
+                    units,
+                    inputs,
+                });
+            }
+            if inputs != expected {
+                return Err(Error::InputsMismatch {
+                    layer: index,
+                    expected,
+                    got: inputs,
+                });
+            }
+            if layer.biases.len() != units {
+                return Err(Error::BiasesMismatch {
+                    layer: index,
+                    expected: units,
+                    got: layer.biases.len(),
+                });
+            }
+            if !layer.is_finite() {
+                return Err(Error::NotFinite { layer: index });
+            }
+            expected = units;
+        }
+        Ok(Self {
+            layers: layers.into_iter().map(in_rows).collect(),
+        })
+    }
+
+    /// The layers, the one that takes the inputs first.
+    pub fn layers(&self) -> &[Layer<T>] {
+        &self.layers
+    }
+
+    /// The layers, to change their parameters. Shapes and row-major order must stay as they are: later use panics else.
+    pub fn layers_mut(&mut self) -> &mut [Layer<T>] {
+        &mut self.layers
+    }
+
+    /// K of the first layer.
+    pub fn inputs(&self) -> usize {
+        self.layers.first().expect("a network has a layer").inputs()
+    }
+
+    /// J of the last layer.
+    pub fn outputs(&self) -> usize {
+        self.last().units()
+    }
+
+    /// The layer whose activations are the outputs.
+    pub fn last(&self) -> &Layer<T> {
+        self.layers.last().expect("a network has a layer")
+    }
+
+    /// How many weights and biases there are.
+    pub fn parameter_count(&self) -> usize {
+        self.layers
+            .iter()
+            .map(|layer| layer.weights.len() + layer.biases.len())
+            .sum()
+    }
+
+    /// Whether no parameter is NaN or infinite.
+    pub fn is_finite(&self) -> bool {
+        self.layers.iter().all(Layer::is_finite)
+    }
+
+    /// The same network in numbers of another kind, each rounded to the nearest.
+    ///
+    /// A number beyond the range of `U` becomes infinite, which `is_finite` tells.
+    pub fn cast<U: Scalar>(&self) -> Network<U> {
+        let cast = |&value: &T| U::from_f64(value.to_f64());
+        let layers = self.layers.iter().map(|layer| Layer {
+            weights: layer.weights.map(cast),
+            biases: layer.biases.map(cast),
+            activation: layer.activation,
+        });
+        Network {
+            layers: layers.collect(),
+        }
+    }
+
+    /// aᴸ of a whole batch, in chunks of `CHUNK` rows through the forward code of training.
+    ///
+    /// An answer depends on its own row alone: it has the same bits whatever other rows are in the batch.
+    ///
+    /// Shapes: (n × K) -> (n × J). Panics: where `inputs` has not K columns, the caller's bug.
+    pub fn predict(&self, inputs: ArrayView2<T>) -> Array2<T> {
+        let mut outputs = Array2::zeros((inputs.nrows(), self.outputs()));
+        let mut workspace = Workspace::for_rows(self, inputs.nrows());
+        self.predict_into(inputs, &mut workspace, outputs.view_mut());
+        outputs
+    }
+
+    /// `predict` without an allocation.
+    ///
+    /// Shapes: `inputs` (n × K), `outputs` (n × J). Panics: where they are not, or `workspace` was made for a network of
+    /// other widths, the caller's bug.
+    pub fn predict_into(
+        &self,
+        inputs: ArrayView2<T>,
+        workspace: &mut Workspace<T>,
+        mut outputs: ArrayViewMut2<T>,
+    ) {
+        assert_eq!(
+            inputs.nrows(),
+            outputs.nrows(),
+            "as many rows of outputs as of inputs"
+        );
+        let last = self.layers.len() - 1;
+        let chunk = workspace.capacity();
+        let inputs = inputs.axis_chunks_iter(ndarray::Axis(0), chunk);
+        for (inputs, mut outputs) in
+            inputs.zip(outputs.axis_chunks_iter_mut(ndarray::Axis(0), chunk))
+        {
+            let rows = inputs.nrows();
+            workspace.inputs_mut(rows).assign(&inputs);
+            workspace.forward(self, rows);
+            outputs.assign(&workspace.activations(last, rows));
+        }
+    }
+}
+
+/// The layer with its weights in row-major order, which is what the products read.
+fn in_rows<T: Scalar>(layer: Layer<T>) -> Layer<T> {
+    let Layer {
+        weights,
+        biases,
+        activation,
+    } = layer;
+    let weights = if weights.is_standard_layout() {
+        weights
+    } else {
+        weights.as_standard_layout().into_owned()
+    };
+    let biases = if biases.is_standard_layout() {
+        biases
+    } else {
+        biases.as_standard_layout().into_owned()
+    };
+    Layer {
+        weights,
+        biases,
+        activation,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(units: usize, inputs: usize) -> Layer<f64> {
+        Layer {
+            weights: Array2::from_shape_fn((units, inputs), |(j, k)| (j * inputs + k) as f64),
+            biases: Array1::zeros(units),
+            activation: Activation::Identity,
+        }
+    }
+
+    fn refusal(layers: Vec<Layer<f64>>) -> String {
+        Network::new(layers)
+            .expect_err("a faulty network")
+            .to_string()
+    }
+
+    #[test]
+    fn layers_that_do_not_fit_are_refused_with_the_number_of_the_layer() {
+        assert_eq!(refusal(vec![]), "a network must have at least one layer");
+        assert_eq!(
+            refusal(vec![layer(3, 2), layer(1, 4)]),
+            "layer 2 must take 3 inputs, the units of the layer before it, got 4"
+        );
+        assert_eq!(
+            refusal(vec![layer(0, 2)]),
+            "layer 1 must have at least one unit and one input, got 0 units and 2 inputs"
+        );
+        let faulty = Layer {
+            biases: Array1::zeros(2),
+            ..layer(3, 2)
+        };
+        assert_eq!(
+            refusal(vec![faulty]),
+            "layer 1 must have 3 biases, one per unit, got 2"
+        );
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_finite_is_refused() {
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let mut faulty = layer(1, 3);
+            faulty.biases[0] = value;
+            assert_eq!(
+                refusal(vec![layer(3, 2), faulty]),
+                "layer 2 has a weight or bias that is not finite"
+            );
+        }
+    }
+
+    #[test]
+    fn weights_in_columns_are_the_same_weights() {
+        let rows = layer(2, 3);
+        let columns = Layer {
+            weights: rows
+                .weights
+                .t()
+                .as_standard_layout()
+                .into_owned()
+                .reversed_axes(),
+            ..layer(2, 3)
+        };
+        assert!(!columns.weights.is_standard_layout());
+        let x = ndarray::arr2(&[[1.0, 10.0, 100.0]]);
+        // w = |0 1 2; 3 4 5|: 0 + 10 + 200 and 3 + 40 + 500.
+        for layer in [rows, columns] {
+            let network = Network::new(vec![layer]).expect("one layer");
+            assert_eq!(network.predict(x.view()), ndarray::arr2(&[[210.0, 543.0]]));
+        }
+    }
+
+    #[test]
+    fn a_network_knows_its_sizes() {
+        let network = Network::new(vec![layer(3, 2), layer(4, 3)]).expect("a 2-3-4 network");
+        assert_eq!((network.inputs(), network.outputs()), (2, 4));
+        assert_eq!(network.parameter_count(), 3 * 2 + 3 + 4 * 3 + 4);
+        assert_eq!(network.predict(Array2::zeros((0, 2)).view()).dim(), (0, 4));
+    }
+
+    #[test]
+    fn a_cast_there_and_back_keeps_every_f32() {
+        let network = Network::new(vec![layer(3, 2)])
+            .expect("one layer")
+            .cast::<f32>();
+        assert_eq!(network.cast::<f64>().cast::<f32>(), network);
+        let large = Layer {
+            weights: Array2::from_elem((1, 1), 1e300),
+            ..layer(1, 1)
+        };
+        assert!(
+            !Network::new(vec![large])
+                .expect("finite in f64")
+                .cast::<f32>()
+                .is_finite()
+        );
+    }
+}

@@ -1,0 +1,229 @@
+//! Norm, mean, spread and range of many numbers; per layer, whether its units still learn.
+
+use serde::{Deserialize, Serialize};
+
+use crate::nn::{Accumulator, BatchSums, Network, Scalar};
+
+/// What describes a set of numbers; all zeros for an empty one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// √Σ v².
+    pub norm: f64,
+    /// (1/n) Σ v.
+    pub mean: f64,
+    /// √((1/n) Σ v² − mean²), the standard deviation of the whole population; rounding leaves it wrong by up to about
+    /// 1e-6 of the mean, which one pass costs and watching a training run does not notice.
+    pub std: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl Statistics {
+    /// The statistics of the numbers, in one pass.
+    pub fn of(values: impl Iterator<Item = f64>) -> Self {
+        Moments::of(values).statistics()
+    }
+}
+
+/// The sums that statistics are made of; they can be added up over chunks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moments {
+    /// n.
+    pub count: u64,
+    /// Σ v.
+    pub sum: f64,
+    /// Σ v².
+    pub sum_of_squares: f64,
+    /// The smallest; +∞ of none.
+    pub min: f64,
+    /// The largest; −∞ of none.
+    pub max: f64,
+}
+
+impl Default for Moments {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            sum: 0.0,
+            sum_of_squares: 0.0,
+            min: f64::INFINITY,
+            max: f64::NEG_INFINITY,
+        }
+    }
+}
+
+impl Moments {
+    /// The sums over the numbers, in order.
+    pub fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut moments = Self::default();
+        for value in values {
+            moments.count += 1;
+            moments.sum += value;
+            moments.sum_of_squares += value * value;
+            moments.min = moments.min.min(value);
+            moments.max = moments.max.max(value);
+        }
+        moments
+    }
+
+    /// Norm, mean, standard deviation and range.
+    pub fn statistics(&self) -> Statistics {
+        if self.count == 0 {
+            return Statistics::default();
+        }
+        let count = self.count as f64;
+        let mean = self.sum / count;
+        let variance = self.sum_of_squares / count - mean * mean;
+        // A square beyond f64 leaves ∞ or NaN here, though every number is finite: the largest number stands for it.
+        let finite = |value: f64| if value.is_finite() { value } else { f64::MAX };
+        Statistics {
+            norm: finite(self.sum_of_squares.sqrt()),
+            mean: finite(mean),
+            // Rounding can leave a variance of 0 slightly below it; `clamp` leaves NaN as it is.
+            std: finite(variance.clamp(0.0, f64::INFINITY).sqrt()),
+            min: self.min,
+            max: self.max,
+        }
+    }
+}
+
+impl Accumulator for Moments {
+    fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.sum_of_squares += other.sum_of_squares;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+    }
+}
+
+/// How one layer fares in one batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerStatistics {
+    /// The layer's number, 1..L.
+    pub layer: usize,
+    /// Of ∂C/∂w, the mean over the batch.
+    pub weight_gradient: Statistics,
+    /// Of ∂C/∂b, the mean over the batch.
+    pub bias_gradient: Statistics,
+    /// Of δ, over all samples and units.
+    pub deltas: Statistics,
+    /// Of a, over all samples and units.
+    pub activations: Statistics,
+    /// Of w, as the network is now.
+    pub weights: Statistics,
+    /// ‖η ∂C/∂w‖ / ‖w‖; 0 where ‖w‖ is 0. About 1e-3 is usual where a network learns well.
+    pub update_to_weight_ratio: f64,
+    /// The share of activations that are saturated: sigmoid below 0.01 or above 0.99, tanh beyond ±0.99, others never.
+    pub saturated: f64,
+    /// The share of the layer's units that are 0 on every sample of the batch; relu only, else 0.
+    pub dead: f64,
+}
+
+/// The statistics of every layer for one batch.
+///
+/// Where the pass did not record, what needs its moments (deltas, activations, saturated, dead) is 0.
+///
+/// Panics: where `sums` is of a network of another depth, the caller's bug.
+pub fn layer_statistics<T: Scalar>(
+    network: &Network<T>,
+    sums: &BatchSums<T>,
+    learning_rate: f64,
+) -> Vec<LayerStatistics> {
+    assert_eq!(
+        network.layers().len(),
+        sums.gradient.layers.len(),
+        "sums of this network"
+    );
+    let samples = sums.samples.max(1) as f64;
+    let statistics = |(index, layer): (usize, &crate::nn::Layer<T>)| {
+        let gradient = &sums.gradient.layers[index];
+        let moments = sums.moments.get(index);
+        let weight_gradient =
+            Statistics::of(gradient.weights.iter().map(|&g| g.to_f64() / samples));
+        let weights = Statistics::of(layer.weights.iter().map(|&w| w.to_f64()));
+        let share = |part: usize, whole: usize| {
+            if whole == 0 {
+                0.0
+            } else {
+                part as f64 / whole as f64
+            }
+        };
+        LayerStatistics {
+            layer: index + 1,
+            weight_gradient,
+            bias_gradient: Statistics::of(gradient.biases.iter().map(|&g| g.to_f64() / samples)),
+            deltas: moments.map_or_else(Statistics::default, |moments| moments.deltas.statistics()),
+            activations: moments.map_or_else(Statistics::default, |moments| {
+                moments.activations.statistics()
+            }),
+            weights,
+            update_to_weight_ratio: if weights.norm == 0.0 {
+                0.0
+            } else {
+                learning_rate * weight_gradient.norm / weights.norm
+            },
+            saturated: moments.map_or(0.0, |moments| {
+                share(moments.saturated as usize, moments.entries as usize)
+            }),
+            dead: moments.map_or(0.0, |moments| {
+                share(
+                    moments
+                        .active
+                        .iter()
+                        .filter(|&&samples| samples == 0)
+                        .count(),
+                    moments.active.len(),
+                )
+            }),
+        }
+    };
+    network
+        .layers()
+        .iter()
+        .enumerate()
+        .map(statistics)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_of_a_few_numbers_are_those_of_the_textbook() {
+        // 2, 4, 4, 4, 5, 5, 7, 9: mean 5, population standard deviation 2, Σ v² = 232.
+        let values = [2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0];
+        let expected = Statistics {
+            norm: 232.0_f64.sqrt(),
+            mean: 5.0,
+            std: 2.0,
+            min: 2.0,
+            max: 9.0,
+        };
+        assert_eq!(Statistics::of(values.into_iter()), expected);
+        let mut moments = Moments::of(values[..3].iter().copied());
+        moments.add(&Moments::of(values[3..].iter().copied()));
+        assert_eq!(moments.statistics(), expected);
+    }
+
+    #[test]
+    fn nothing_has_statistics_of_zeros_and_a_constant_has_no_spread() {
+        assert_eq!(Statistics::of(std::iter::empty()), Statistics::default());
+        let constant = Statistics::of(std::iter::repeat_n(0.1, 100));
+        assert!(constant.std < 1e-6 * 0.1);
+        assert_eq!((constant.min, constant.max), (0.1, 0.1));
+    }
+
+    #[test]
+    fn squares_beyond_f64_leave_the_largest_number_and_never_infinity_or_nan() {
+        // ±1e300: Σ v² = ∞. Twice 1e300: the mean's square is ∞ too, and ∞ − ∞ is NaN.
+        for values in [[1e300, -1e300], [1e300, 1e300]] {
+            let huge = Statistics::of(values.into_iter());
+            assert_eq!((huge.norm, huge.std), (f64::MAX, f64::MAX));
+            assert_eq!((huge.min, huge.max), (values[0].min(values[1]), 1e300));
+        }
+    }
+}

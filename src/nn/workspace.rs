@@ -1,0 +1,259 @@
+//! The memory of a forward and a backward pass, allocated once.
+
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+use crate::nn::kernel::{self, Shape};
+use crate::nn::{CHUNK, Loss, Network, Scalar};
+
+/// z, a and δ of every layer, and the inputs x and targets y, for up to `CHUNK` rows.
+///
+/// Layers are counted from 0 here, as in `Network::layers`. The views of a layer are those of the last pass.
+#[derive(Clone, Debug)]
+pub struct Workspace<T> {
+    capacity: usize,
+    inputs: Rows<T>,
+    targets: Rows<T>,
+    weighted_inputs: Vec<Rows<T>>,
+    activations: Vec<Rows<T>>,
+    deltas: Vec<Rows<T>>,
+}
+
+/// Rows of one width, one after another.
+#[derive(Clone, Debug)]
+struct Rows<T> {
+    width: usize,
+    values: Vec<T>,
+}
+
+impl<T: Scalar> Rows<T> {
+    fn new(width: usize, rows: usize) -> Self {
+        Self {
+            width,
+            values: vec![T::zero(); width * rows],
+        }
+    }
+
+    fn slice(&self, rows: usize) -> &[T] {
+        &self.values[..rows * self.width]
+    }
+
+    fn slice_mut(&mut self, rows: usize) -> &mut [T] {
+        &mut self.values[..rows * self.width]
+    }
+
+    fn view(&self, rows: usize) -> ArrayView2<'_, T> {
+        ArrayView2::from_shape((rows, self.width), self.slice(rows))
+            .expect("the slice is rows × width long")
+    }
+
+    fn view_mut(&mut self, rows: usize) -> ArrayViewMut2<'_, T> {
+        let width = self.width;
+        ArrayViewMut2::from_shape((rows, width), self.slice_mut(rows))
+            .expect("the slice is rows × width long")
+    }
+}
+
+impl<T: Scalar> Workspace<T> {
+    /// Memory for chunks of `CHUNK` rows of the network's widths.
+    pub fn new(network: &Network<T>) -> Self {
+        Self::for_rows(network, CHUNK)
+    }
+
+    /// Memory for chunks of `rows` rows, at least 1 and at most `CHUNK`: enough where there are never more.
+    pub fn for_rows(network: &Network<T>, rows: usize) -> Self {
+        let capacity = rows.clamp(1, CHUNK);
+        let layers = || {
+            network
+                .layers()
+                .iter()
+                .map(|layer| Rows::new(layer.units(), capacity))
+                .collect()
+        };
+        Self {
+            capacity,
+            inputs: Rows::new(network.inputs(), capacity),
+            targets: Rows::new(network.outputs(), capacity),
+            weighted_inputs: layers(),
+            activations: layers(),
+            deltas: layers(),
+        }
+    }
+
+    /// The most rows that a chunk may have here.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// x, (rows × K), to be filled. Panics: where `rows` is beyond the capacity, the caller's bug.
+    pub fn inputs_mut(&mut self, rows: usize) -> ArrayViewMut2<'_, T> {
+        self.inputs.view_mut(rows)
+    }
+
+    /// y, (rows × J), to be filled. Panics: where `rows` is beyond the capacity, the caller's bug.
+    pub fn targets_mut(&mut self, rows: usize) -> ArrayViewMut2<'_, T> {
+        self.targets.view_mut(rows)
+    }
+
+    /// x and y together, to be filled.
+    pub(crate) fn samples_mut(
+        &mut self,
+        rows: usize,
+    ) -> (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>) {
+        (self.inputs.view_mut(rows), self.targets.view_mut(rows))
+    }
+
+    /// y, (rows × J).
+    pub fn targets(&self, rows: usize) -> ArrayView2<'_, T> {
+        self.targets.view(rows)
+    }
+
+    /// z of a layer, (rows × J).
+    pub fn weighted_inputs(&self, layer: usize, rows: usize) -> ArrayView2<'_, T> {
+        self.weighted_inputs[layer].view(rows)
+    }
+
+    /// a of a layer, (rows × J).
+    pub fn activations(&self, layer: usize, rows: usize) -> ArrayView2<'_, T> {
+        self.activations[layer].view(rows)
+    }
+
+    /// δ of a layer, (rows × J).
+    pub fn deltas(&self, layer: usize, rows: usize) -> ArrayView2<'_, T> {
+        self.deltas[layer].view(rows)
+    }
+
+    /// z = w·a + b and a = σ(z), layer after layer, from the inputs. The one forward pass of this program.
+    pub(crate) fn forward(&mut self, network: &Network<T>, rows: usize) {
+        for (index, layer) in network.layers().iter().enumerate() {
+            let (before, rest) = self.activations.split_at_mut(index);
+            let x = before.last().unwrap_or(&self.inputs).slice(rows);
+            let z = self.weighted_inputs[index].slice_mut(rows);
+            let shape = Shape {
+                m: rows,
+                k: layer.inputs(),
+                n: layer.units(),
+            };
+            kernel::nt(shape, x, layer.weights_slice(), z);
+            for z in z.chunks_exact_mut(layer.units()) {
+                for (z, &b) in z.iter_mut().zip(layer.biases_slice()) {
+                    *z += b;
+                }
+            }
+            layer
+                .activation
+                .apply(layer.units(), z, rest[0].slice_mut(rows));
+        }
+    }
+
+    /// δ of every layer, from the last to the first, each row that of its own sample's loss Cₙ.
+    ///
+    /// Source: Arango, δᴸ = (aᴸ − y) σ′(zᴸ) and δˡ = σ′(zˡ) Σ δˡ⁺¹ wˡ⁺¹.
+    pub(crate) fn backward(&mut self, network: &Network<T>, loss: Loss, rows: usize) {
+        let last = network.layers().len() - 1;
+        let layer = network.last();
+        loss.output_deltas(
+            layer.activation,
+            layer.units(),
+            self.activations[last].slice(rows),
+            self.targets.slice(rows),
+            self.deltas[last].slice_mut(rows),
+        );
+        for index in (0..last).rev() {
+            let layer = &network.layers()[index];
+            let (before, after) = self.deltas.split_at_mut(index + 1);
+            let deltas = before[index].slice_mut(rows);
+            propagate(network, index + 1, after[0].slice(rows), rows, deltas);
+            layer
+                .activation
+                .backward(layer.units(), self.activations[index].slice(rows), deltas);
+        }
+    }
+
+    /// ∂Cₙ/∂x = δ¹ w¹, which training has no use for. Shapes: `gradient` (rows × K), row-major.
+    pub(crate) fn input_gradient(&self, network: &Network<T>, rows: usize, gradient: &mut [T]) {
+        propagate(network, 0, self.deltas[0].slice(rows), rows, gradient);
+    }
+
+    /// ∂C/∂w = δᵀ a and ∂C/∂b = Σ δ of one layer, added up over the rows, into `weights` (J × K) and `biases` (J).
+    ///
+    /// Source: Arango, ∂C/∂w = δ a and ∂C/∂b = δ.
+    pub(crate) fn gradient(&self, index: usize, rows: usize, weights: &mut [T], biases: &mut [T]) {
+        let deltas = &self.deltas[index];
+        let x = if index == 0 {
+            &self.inputs
+        } else {
+            &self.activations[index - 1]
+        };
+        let shape = Shape {
+            m: deltas.width,
+            k: rows,
+            n: x.width,
+        };
+        kernel::tn(shape, deltas.slice(rows), x.slice(rows), weights);
+        biases.fill(T::zero());
+        for deltas in deltas.slice(rows).chunks_exact(deltas.width) {
+            for (sum, &delta) in biases.iter_mut().zip(deltas) {
+                *sum += delta;
+            }
+        }
+    }
+
+    /// Σ Cₙ over the rows.
+    pub(crate) fn loss(&self, network: &Network<T>, loss: Loss, rows: usize) -> f64 {
+        let last = self.activations.len() - 1;
+        let (z, a) = (&self.weighted_inputs[last], &self.activations[last]);
+        loss.sum(
+            network.last().activation,
+            a.width,
+            z.slice(rows),
+            a.slice(rows),
+            self.targets.slice(rows),
+        )
+    }
+
+    /// How many rows were answered right: the same largest entry (the first of equals) in a and y, or, where there is one
+    /// output, both on the same side of ½ (a half counts as above).
+    pub(crate) fn correct(&self, rows: usize) -> u64 {
+        let (a, y) = (
+            self.activations.last().expect("a network has a layer"),
+            &self.targets,
+        );
+        let right = |(a, y): &(&[T], &[T])| class_of(a) == class_of(y);
+        a.slice(rows)
+            .chunks_exact(a.width)
+            .zip(y.slice(rows).chunks_exact(y.width))
+            .filter(right)
+            .count() as u64
+    }
+}
+
+/// Σⱼ δⱼ wⱼ of a layer, as ∂C/∂a of the one before it: (rows × J) · (J × K) -> (rows × K).
+fn propagate<T: Scalar>(
+    network: &Network<T>,
+    index: usize,
+    deltas: &[T],
+    rows: usize,
+    gradient: &mut [T],
+) {
+    let layer = &network.layers()[index];
+    let shape = Shape {
+        m: rows,
+        k: layer.units(),
+        n: layer.inputs(),
+    };
+    kernel::nn(shape, deltas, layer.weights_slice(), gradient);
+}
+
+/// The class that a row of outputs names.
+fn class_of<T: Scalar>(row: &[T]) -> usize {
+    if let [single] = row {
+        return usize::from(*single >= T::from_f64(0.5));
+    }
+    let mut best = 0;
+    for (index, value) in row.iter().enumerate() {
+        if *value > row[best] {
+            best = index;
+        }
+    }
+    best
+}

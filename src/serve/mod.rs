@@ -1,0 +1,161 @@
+//! Serve: every model's latest and aliased versions in memory, answering predictions without disk or database.
+
+mod compute;
+mod error;
+mod registry;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::model::{Float64, Outputs, Prediction, Rows, TargetRows};
+use crate::nn::{CheckOptions, GradientCheck, Inspection, check_gradients};
+pub use crate::serve::compute::Compute;
+pub use crate::serve::error::Error;
+pub use crate::serve::registry::{Registry, Version, VersionName};
+
+/// The serving side of the server. Cheap to clone.
+#[derive(Clone)]
+pub struct Serve {
+    registry: Arc<Registry>,
+    compute: Compute,
+}
+
+/// What a prediction asks: raw rows, or rows of named values.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Question {
+    /// Raw rows, in the order of the model's inputs.
+    Inputs(Rows),
+    /// Rows of named values.
+    Instances(Vec<BTreeMap<String, f64>>),
+}
+
+/// What a prediction answers.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The version that answered.
+    pub version: u64,
+    /// Output activations.
+    pub outputs: Outputs,
+    /// The same in the table's own terms, where the model was trained on one.
+    pub predictions: Option<Vec<Prediction>>,
+}
+
+/// What an inspection answers.
+#[derive(Clone, Debug)]
+pub struct Inspected {
+    /// The version that was inspected.
+    pub version: Version,
+    /// Its gradients.
+    pub inspection: Inspection,
+}
+
+impl Serve {
+    /// Serves what the registry holds, within the limits of `compute`.
+    pub fn new(registry: Arc<Registry>, compute: Compute) -> Self {
+        Self { registry, compute }
+    }
+
+    /// The version of a model by number, alias or `latest`.
+    ///
+    /// Errors: there is none; its stored bytes are damaged.
+    pub async fn version(&self, model: &str, version: &VersionName) -> Result<Version, Error> {
+        self.registry.version(model, version).await
+    }
+
+    /// Predicts rows.
+    ///
+    /// Errors: there is no such version; the rows do not fit it or are too many; the outputs are not finite.
+    pub async fn predict(
+        &self,
+        model: &str,
+        version: &VersionName,
+        question: Question,
+    ) -> Result<Answer, Error> {
+        let version = self.version(model, version).await?;
+        let rows = match question {
+            Question::Inputs(rows) => rows,
+            Question::Instances(instances) => version.model.rows_of(&instances)?,
+        };
+        let work = self.compute.admit(&version.model, rows.len())?;
+        self.compute
+            .run(work, move || {
+                let outputs = version.model.predict(&rows)?;
+                if !outputs.is_finite() {
+                    return Err(Error::NotFinite {
+                        model: version.name,
+                        version: version.number,
+                    });
+                }
+                let predictions = version.model.predictions(&outputs);
+                Ok(Answer {
+                    version: version.number,
+                    outputs,
+                    predictions,
+                })
+            })
+            .await
+    }
+
+    /// The gradients of rows, in f64.
+    ///
+    /// Errors: there is no such version; rows or targets do not fit it or are too many.
+    pub async fn inspect(
+        &self,
+        model: &str,
+        version: &VersionName,
+        inputs: Rows,
+        targets: TargetRows,
+    ) -> Result<Inspected, Error> {
+        let version = self.version(model, version).await?;
+        let work = 3 * self.compute.admit(&version.model, inputs.len())?;
+        self.compute
+            .run(work, move || {
+                let inspection = version.model.inspect(&inputs, &targets)?;
+                Ok(Inspected {
+                    version,
+                    inspection,
+                })
+            })
+            .await
+    }
+
+    /// Analytic gradients against central differences.
+    ///
+    /// Errors: as [`Serve::inspect`].
+    pub async fn check_gradients(
+        &self,
+        model: &str,
+        inputs: Rows,
+        targets: TargetRows,
+        options: CheckOptions,
+    ) -> Result<(Version, GradientCheck), Error> {
+        let version = self.version(model, &VersionName::Latest).await?;
+        let parameters = version.model.network.parameter_count().min(options.sample);
+        let work = self
+            .compute
+            .admit_many(&version.model, inputs.len(), parameters)?;
+        self.compute
+            .run(work, move || {
+                let Float64 {
+                    network,
+                    inputs,
+                    targets,
+                } = version.model.in_float64(&inputs, &targets)?;
+                let loss = version.model.loss;
+                let go_on = || ControlFlow::<Infallible>::Continue(());
+                let check = check_gradients(
+                    &network,
+                    loss,
+                    inputs.view(),
+                    targets.view(),
+                    &options,
+                    go_on,
+                );
+                let ControlFlow::Continue(check) = check;
+                Ok((version, check))
+            })
+            .await
+    }
+}

@@ -1,0 +1,94 @@
+//! The server: from a listener, a configuration and a signal to end, to an orderly end.
+
+use std::future::{Future, IntoFuture};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::http::{App, router};
+use crate::jobs::Jobs;
+use crate::serve::{Registry, Serve};
+use crate::store::Store;
+
+/// Why the server could not start or go on.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    /// The jobs cannot be taken up.
+    #[error(transparent)]
+    Jobs(#[from] crate::jobs::Error),
+    /// The models cannot be loaded.
+    #[error(transparent)]
+    Serve(#[from] crate::serve::Error),
+    /// The listener failed.
+    #[error("the listener failed: {source}")]
+    Listener {
+        /// Why.
+        #[from]
+        source: std::io::Error,
+    },
+}
+
+/// Runs the whole server on a listener until `shutdown` is done.
+///
+/// Then it stops accepting, lets requests finish, lets jobs store a checkpoint and closes the database, within the
+/// seconds that the configuration gives to each; a job that was running is taken up by the next process.
+///
+/// Errors: the data directory cannot be used or another process uses it; the listener failed.
+pub async fn run(
+    listener: TcpListener,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let store = Store::open(&config.data_dir).await?;
+    let registry = Registry::load(&store).await?;
+    let jobs = Jobs::start(store.clone(), config.jobs()).await?;
+    let app = App::new(
+        store.clone(),
+        jobs.clone(),
+        Serve::new(registry, config.serve()),
+        config.http(),
+    );
+    let address = listener.local_addr()?;
+    tracing::info!(%address, data_dir = %config.data_dir.display(), job_slots = config.job_slots, "ready");
+    let (ending, mut ended) = watch::channel(false);
+    let serving = axum::serve(listener, router(app.clone())).with_graceful_shutdown(async move {
+        let _ = ended.wait_for(|ended| *ended).await;
+    });
+    let mut serving = tokio::spawn(serving.into_future());
+    tokio::select! {
+        () = shutdown => {}
+        ended = &mut serving => {
+            let ended = ended.map_err(std::io::Error::other).and_then(|ended| ended);
+            return Err(ended.err().unwrap_or_else(|| std::io::Error::other("it ended")).into());
+        },
+    }
+    tracing::info!("ending: requests finish, jobs store a checkpoint");
+    app.drain();
+    let _ = ending.send(true);
+    let drained = tokio::time::timeout(
+        Duration::from_secs(config.limits.drain_seconds),
+        &mut serving,
+    );
+    let stopped = async {
+        let limit =
+            Duration::from_secs(config.limits.drain_seconds + config.limits.checkpoint_seconds);
+        tokio::time::timeout(limit, jobs.stop()).await
+    };
+    let (drained, stopped) = tokio::join!(drained, stopped);
+    if drained.is_err() {
+        tracing::warn!("some requests did not finish in time");
+        serving.abort();
+    }
+    if stopped.is_err() {
+        tracing::warn!("some jobs did not stop in time: they go on from their last checkpoint");
+    }
+    let _ = tokio::time::timeout(Duration::from_millis(500), store.close()).await;
+    tracing::info!("ended");
+    Ok(())
+}

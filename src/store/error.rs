@@ -1,0 +1,164 @@
+//! What can go wrong in the store.
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::store::JobStatus;
+
+/// Errors of the `store` floor.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// There is no such thing.
+    #[error("there is no {kind} {name:?}")]
+    NotFound {
+        /// `model`, `version`, `alias`, `job` or `dataset`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The name is taken.
+    #[error("there is a {kind} {name:?} already")]
+    Exists {
+        /// `model` or `dataset`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Something unfinished needs it.
+    #[error("{kind} {name:?} is in use: {by}")]
+    InUse {
+        /// `model`, `version`, `job` or `dataset`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What uses it, and what to do.
+        by: String,
+    },
+    /// The job's status does not allow the move.
+    #[error("a job that is {from} cannot become {to}")]
+    IllegalMove {
+        /// The job's status.
+        from: JobStatus,
+        /// The status asked for.
+        to: JobStatus,
+    },
+    /// The job is no longer this attempt's: nothing was written.
+    #[error("the job is no longer owned by this attempt")]
+    Fenced,
+    /// Too many jobs wait.
+    #[error("the queue is full: {limit} jobs wait")]
+    QueueFull {
+        /// Jobs that may wait.
+        limit: u64,
+    },
+    /// Stored bytes are not those that were written.
+    #[error("{what} is damaged in the store: its digest does not match")]
+    Damaged {
+        /// What was read.
+        what: String,
+    },
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {path}: {source}")]
+    Directory {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process uses the data directory.
+    #[error("the data directory {directory} is in use by another process")]
+    DirectoryInUse {
+        /// The data directory.
+        directory: PathBuf,
+    },
+    /// The schema cannot be brought up to date, or is newer than this program.
+    #[error("the database cannot be opened by this program: {source}")]
+    Migration {
+        /// Why.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// The SQLite inside is too old to be safe.
+    #[error("SQLite must be at least {oldest}, got {version}")]
+    OldSqlite {
+        /// The version linked.
+        version: String,
+        /// The oldest that is safe.
+        oldest: &'static str,
+    },
+    /// The disk or the database is full.
+    #[error("the disk is full: nothing was stored")]
+    Full,
+    /// Others write and the writer's turn did not come in time.
+    #[error("the database is busy: others write")]
+    Busy,
+    /// The database failed.
+    #[error("the database failed: {0}")]
+    Database(sqlx::Error),
+}
+
+/// SQLite's primary result code for a full disk or database.
+const SQLITE_FULL: i32 = 13;
+
+impl Error {
+    pub(crate) fn directory(path: &Path, source: std::io::Error) -> Self {
+        Self::Directory {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn not_found(kind: &'static str, name: impl std::fmt::Display) -> Self {
+        Self::NotFound {
+            kind,
+            name: name.to_string(),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        if matches!(error, sqlx::Error::PoolTimedOut) {
+            return Self::Busy;
+        }
+        let code = error
+            .as_database_error()
+            .and_then(|error| error.code()?.parse::<i32>().ok());
+        if code.is_some_and(|code| code & 0xff == SQLITE_FULL) {
+            Self::Full
+        } else {
+            Self::Database(error)
+        }
+    }
+}
+
+/// Whether a statement failed because a name is taken.
+pub(crate) fn is_taken(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Damaged {
+            what: format!("a stored structure ({error})"),
+        }
+    }
+}
+
+impl From<crate::model::Error> for Error {
+    fn from(error: crate::model::Error) -> Self {
+        Self::Damaged {
+            what: format!("an artifact ({error})"),
+        }
+    }
+}
+
+impl From<crate::data::Error> for Error {
+    fn from(error: crate::data::Error) -> Self {
+        Self::Damaged {
+            what: format!("a column ({error})"),
+        }
+    }
+}

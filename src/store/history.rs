@@ -1,0 +1,267 @@
+//! A job's history, gradient statistics, checkpoints and data in the store.
+
+use serde::Serialize;
+use sqlx::Row;
+use uuid::Uuid;
+
+use crate::model::digest;
+use crate::nn::LayerStatistics;
+use crate::store::{Error, Page, Store, Timestamp, Tx, off_thread};
+use crate::train::{Checkpoint, Metrics, RawSamples};
+
+/// What one epoch came to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HistoryRow {
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// Steps taken so far.
+    pub step: u64,
+    /// The learning rate of the epoch's last step.
+    pub learning_rate: f64,
+    /// How long the epoch took.
+    pub seconds: f64,
+    /// Over the epoch's batches, each before its update.
+    pub train: Metrics,
+    /// After the epoch.
+    pub validation: Option<Metrics>,
+    /// Of the epoch's last step, where the epoch is recorded.
+    #[serde(skip)]
+    pub statistics: Option<Vec<LayerStatistics>>,
+}
+
+/// Gradient statistics of one recorded epoch.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StatisticsRow {
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// The layers, first to last.
+    pub layers: Vec<LayerStatistics>,
+}
+
+/// A checkpoint to be stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewCheckpoint {
+    /// Epochs finished.
+    pub epoch: u64,
+    /// Steps taken in the epoch after that.
+    pub step: u64,
+    /// SHA-256 of the parameters.
+    pub parameter_digest: String,
+    /// SHA-256 of the bytes.
+    pub digest: String,
+    /// The checkpoint itself.
+    pub bytes: Vec<u8>,
+}
+
+/// A stored checkpoint without its bytes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CheckpointRow {
+    /// Epochs finished.
+    pub epoch: u64,
+    /// Steps taken in the epoch after that.
+    pub step: u64,
+    /// The epoch's figures, where one is finished.
+    pub metrics: Option<CheckpointMetrics>,
+    /// SHA-256 of the parameters.
+    pub parameter_digest: String,
+    /// When it was stored.
+    pub created_at: Timestamp,
+}
+
+/// The figures of the epoch that a checkpoint ends with.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CheckpointMetrics {
+    /// Over the epoch's batches.
+    pub train: Metrics,
+    /// After the epoch.
+    pub validation: Option<Metrics>,
+}
+
+impl NewCheckpoint {
+    /// A checkpoint's bytes and digests. Costs a copy of the parameters.
+    pub fn of(checkpoint: &Checkpoint) -> Self {
+        let bytes = checkpoint.encode();
+        Self {
+            epoch: checkpoint.epoch,
+            step: checkpoint.step,
+            parameter_digest: checkpoint.model.parameter_digest(),
+            digest: digest(&bytes),
+            bytes,
+        }
+    }
+}
+
+/// Rows of one statement: SQLite takes 32,766 values in one.
+const ROWS_AT_ONCE: usize = 2000;
+
+/// Writes history rows inside a transaction.
+pub(crate) async fn insert_history(
+    tx: &mut Tx,
+    id: Uuid,
+    rows: &[HistoryRow],
+) -> Result<(), Error> {
+    for rows in rows.chunks(ROWS_AT_ONCE) {
+        let mut values = Vec::with_capacity(rows.len());
+        for row in rows {
+            let validation = row
+                .validation
+                .as_ref()
+                .map(serde_json::to_string)
+                .transpose()?;
+            let statistics = row
+                .statistics
+                .as_ref()
+                .map(serde_json::to_string)
+                .transpose()?;
+            values.push((
+                row,
+                serde_json::to_string(&row.train)?,
+                validation,
+                statistics,
+            ));
+        }
+        let mut query = sqlx::QueryBuilder::new(
+            "INSERT INTO history (job_id, epoch, step, learning_rate, seconds, train, validation, statistics) ",
+        );
+        query.push_values(values, |mut tuple, (row, train, validation, statistics)| {
+            tuple
+                .push_bind(id.to_string())
+                .push_bind(row.epoch as i64)
+                .push_bind(row.step as i64);
+            tuple.push_bind(row.learning_rate).push_bind(row.seconds);
+            tuple
+                .push_bind(train)
+                .push_bind(validation)
+                .push_bind(statistics);
+        });
+        // A row is there already only where an earlier try was stored after all: the same row.
+        query.push(" ON CONFLICT DO NOTHING");
+        query.build().execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// Epochs of a job after one, oldest first, every `every`-th.
+    ///
+    /// Errors: there is no such job.
+    pub async fn history(
+        &self,
+        id: Uuid,
+        after: u64,
+        limit: u32,
+        every: u64,
+    ) -> Result<Page<HistoryRow>, Error> {
+        self.job(id).await?;
+        let rows = sqlx::query(
+            "SELECT epoch, step, learning_rate, seconds, train, validation FROM history
+             WHERE job_id = $1 AND epoch > $2 AND epoch % $3 = 0 ORDER BY epoch LIMIT $4",
+        )
+        .bind(id.to_string())
+        .bind(after as i64)
+        .bind(every as i64)
+        .bind(i64::from(limit) + 1)
+        .fetch_all(self.reader())
+        .await?;
+        let mut history = Vec::with_capacity(rows.len());
+        for row in rows {
+            let validation: Option<&str> = row.try_get("validation")?;
+            history.push(HistoryRow {
+                epoch: row.try_get::<i64, _>("epoch")? as u64,
+                step: row.try_get::<i64, _>("step")? as u64,
+                learning_rate: row.try_get("learning_rate")?,
+                seconds: row.try_get("seconds")?,
+                train: serde_json::from_str(row.try_get("train")?)?,
+                validation: validation.map(serde_json::from_str).transpose()?,
+                statistics: None,
+            });
+        }
+        Ok(Page::cut(history, limit as usize))
+    }
+
+    /// Gradient statistics of a job's recorded epochs after one, oldest first.
+    ///
+    /// Errors: there is no such job.
+    pub async fn statistics(
+        &self,
+        id: Uuid,
+        after: u64,
+        limit: u32,
+    ) -> Result<Page<StatisticsRow>, Error> {
+        self.job(id).await?;
+        let rows: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT epoch, statistics FROM history
+             WHERE job_id = $1 AND epoch > $2 AND statistics IS NOT NULL ORDER BY epoch LIMIT $3",
+        )
+        .bind(id.to_string())
+        .bind(after as i64)
+        .bind(i64::from(limit) + 1)
+        .fetch_all(self.reader())
+        .await?;
+        let mut statistics = Vec::with_capacity(rows.len());
+        for (epoch, layers) in rows {
+            statistics.push(StatisticsRow {
+                epoch: epoch as u64,
+                layers: serde_json::from_str(&layers)?,
+            });
+        }
+        Ok(Page::cut(statistics, limit as usize))
+    }
+
+    /// A job's checkpoints, newest first.
+    ///
+    /// Errors: there is no such job.
+    pub async fn checkpoints(&self, id: Uuid) -> Result<Vec<CheckpointRow>, Error> {
+        self.job(id).await?;
+        let rows = sqlx::query(
+            "SELECT c.epoch, c.step, c.parameter_digest, c.created_at, h.train, h.validation
+             FROM checkpoints c LEFT JOIN history h ON h.job_id = c.job_id AND h.epoch = c.epoch
+             WHERE c.job_id = $1 ORDER BY c.epoch DESC, c.step DESC",
+        )
+        .bind(id.to_string())
+        .fetch_all(self.reader())
+        .await?;
+        let mut checkpoints = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (train, validation): (Option<&str>, Option<&str>) =
+                (row.try_get("train")?, row.try_get("validation")?);
+            let validation = validation.map(serde_json::from_str).transpose()?;
+            let metrics = match train {
+                Some(train) => Some(CheckpointMetrics {
+                    train: serde_json::from_str(train)?,
+                    validation,
+                }),
+                None => None,
+            };
+            checkpoints.push(CheckpointRow {
+                epoch: row.try_get::<i64, _>("epoch")? as u64,
+                step: row.try_get::<i64, _>("step")? as u64,
+                metrics,
+                parameter_digest: row.try_get("parameter_digest")?,
+                created_at: Timestamp::stored(row.try_get("created_at")?),
+            });
+        }
+        Ok(checkpoints)
+    }
+
+    /// Inline rows of a job, checked against their digest: `part` is `data` or `validation`.
+    ///
+    /// Errors: there are none; their bytes are damaged.
+    pub async fn job_rows(&self, id: Uuid, part: &'static str) -> Result<RawSamples, Error> {
+        let row: Option<(Vec<u8>, String)> =
+            sqlx::query_as("SELECT bytes, digest FROM job_rows WHERE job_id = $1 AND part = $2")
+                .bind(id.to_string())
+                .bind(part)
+                .fetch_optional(self.reader())
+                .await?;
+        let what = format!("{part} of job {id}");
+        let (bytes, expected) = row.ok_or_else(|| Error::not_found("rows", &what))?;
+        off_thread(move || {
+            if digest(&bytes) != expected {
+                return Err(Error::Damaged { what });
+            }
+            Ok(RawSamples::decode_inline(&bytes)?)
+        })
+        .await
+    }
+}

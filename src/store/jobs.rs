@@ -1,0 +1,363 @@
+//! Jobs in the store, as their users see and move them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+use uuid::Uuid;
+
+use crate::model::digest;
+use crate::store::{Error, JobStatus, Page, PageQuery, Request, Store, Timestamp, Tx};
+use crate::train::{CheckedJob, CheckedSpec, Metrics};
+
+/// The last figures of a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct JobMetrics {
+    /// Over the last epoch's batches.
+    pub train: Option<Metrics>,
+    /// After the last epoch.
+    pub validation: Option<Metrics>,
+}
+
+/// Why a job failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobError {
+    /// A stable word.
+    pub code: String,
+    /// A sentence.
+    pub detail: String,
+    /// The epoch in which it happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// The step of the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
+}
+
+/// A job as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// Its id, ordered by time.
+    pub id: Uuid,
+    /// The model that it trains.
+    pub model: String,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// How often it was started.
+    pub attempt: u64,
+    /// The version that it starts from.
+    pub base_version: u64,
+    /// The version that it published.
+    pub version: Option<u64>,
+    /// What it does.
+    pub spec: CheckedSpec,
+    /// Epochs finished.
+    pub epoch: u64,
+    /// The last figures.
+    pub metrics: JobMetrics,
+    /// How fast it is.
+    pub samples_per_second: Option<f64>,
+    /// When it will be done.
+    pub estimated_finish_at: Option<Timestamp>,
+    /// Why it failed.
+    pub error: Option<JobError>,
+    /// The user's own labels.
+    pub metadata: BTreeMap<String, String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was first started.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// A job to be stored.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// What it does, and its inline rows.
+    pub checked: CheckedJob,
+    /// The user's own labels.
+    pub metadata: BTreeMap<String, String>,
+    /// Jobs that may wait.
+    pub queue_limit: u64,
+}
+
+/// Which jobs are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// Of this model.
+    pub model: Option<String>,
+    /// In this status.
+    pub status: Option<JobStatus>,
+}
+
+impl Store {
+    /// Stores a job that waits for a slot. It is checked once more that what it names is still there.
+    ///
+    /// Errors: the model's version or a dataset is gone; too many jobs wait.
+    pub async fn create_job(&self, new: NewJob, now: &Timestamp) -> Result<Job, Error> {
+        let NewJob {
+            checked,
+            metadata,
+            queue_limit,
+        } = new;
+        let spec = &checked.spec;
+        let id = Uuid::now_v7();
+        let mut tx = self.begin().await?;
+        let waiting: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM jobs WHERE status = 'queued'")
+            .fetch_one(&mut *tx)
+            .await?;
+        if waiting as u64 >= queue_limit {
+            return Err(Error::QueueFull { limit: queue_limit });
+        }
+        let base: Option<i64> =
+            sqlx::query_scalar("SELECT version FROM versions WHERE model = $1 AND version = $2")
+                .bind(&spec.model)
+                .bind(spec.base_version() as i64)
+                .fetch_optional(&mut *tx)
+                .await?;
+        base.ok_or_else(|| {
+            Error::not_found("version", format!("{}/{}", spec.model, spec.base_version()))
+        })?;
+        sqlx::query(
+            "INSERT INTO jobs (id, model, status, attempt, base_version, spec, epoch, epochs, metrics, metadata,
+             created_at, updated_at) VALUES ($1, $2, 'queued', 0, $3, $4, 0, $5, $6, $7, $8, $8)",
+        )
+        .bind(id.to_string())
+        .bind(&spec.model)
+        .bind(spec.base_version() as i64)
+        .bind(serde_json::to_string(spec)?)
+        .bind(spec.epochs as i64)
+        .bind(serde_json::to_string(&JobMetrics::default())?)
+        .bind(serde_json::to_string(&metadata)?)
+        .bind(now.as_str())
+        .execute(&mut *tx)
+        .await?;
+        insert_data(&mut tx, id, &checked).await?;
+        tx.commit().await?;
+        self.job(id).await
+    }
+
+    /// The job of an id.
+    ///
+    /// Errors: there is none.
+    pub async fn job(&self, id: Uuid) -> Result<Job, Error> {
+        let _guard = self.reading_catalogue().await;
+        let row = sqlx::query("SELECT * FROM jobs WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_optional(self.reader())
+            .await?;
+        job_row(&row.ok_or_else(|| Error::not_found("job", id))?)
+    }
+
+    /// A page of the jobs.
+    pub async fn jobs(&self, filter: &JobFilter, page: &PageQuery) -> Result<Page<Job>, Error> {
+        let _guard = self.reading_catalogue().await;
+        let rows = sqlx::query(
+            "SELECT * FROM jobs
+             WHERE ($1 IS NULL OR (sequence - (SELECT sequence FROM jobs WHERE id = $1)) * $2 > 0)
+               AND ($4 IS NULL OR model = $4) AND ($5 IS NULL OR status = $5)
+             ORDER BY sequence * $2 LIMIT $3",
+        )
+        .bind(&page.after)
+        .bind(page.direction())
+        .bind(page.fetch())
+        .bind(&filter.model)
+        .bind(filter.status.map(JobStatus::name))
+        .fetch_all(self.reader())
+        .await?;
+        let Page { data, has_more } = Page::cut(rows, page.limit as usize);
+        let readable = data.iter().filter_map(|row| {
+            job_row(row)
+                .inspect_err(|error| tracing::error!(%error, "a job cannot be read and is left out of the list"))
+                .ok()
+        });
+        Ok(Page {
+            data: readable.collect(),
+            has_more,
+        })
+    }
+
+    /// Moves a job that nobody runs, or notes what is asked of the one who runs it.
+    ///
+    /// Returns whether a runner has to be told. A job that is already there stays as it is.
+    ///
+    /// Errors: there is no such job; its status does not allow the move.
+    pub async fn request(
+        &self,
+        id: Uuid,
+        request: Request,
+        now: &Timestamp,
+    ) -> Result<bool, Error> {
+        let mut tx = self.begin().await?;
+        let (from, to) = (status_of(&mut tx, id).await?, request.status());
+        if from == to {
+            return Ok(false);
+        }
+        if !from.may_become(to) {
+            return Err(Error::IllegalMove { from, to });
+        }
+        if from == JobStatus::Running {
+            sqlx::query("UPDATE jobs SET requested = $2 WHERE id = $1 AND status = 'running'")
+                .bind(id.to_string())
+                .bind(to.name())
+                .execute(&mut *tx)
+                .await?;
+        } else {
+            sqlx::query("UPDATE jobs SET status = $2, updated_at = $3, finished_at = $4 WHERE id = $1 AND status = $5")
+                .bind(id.to_string())
+                .bind(to.name())
+                .bind(now.as_str())
+                .bind(to.is_final().then(|| now.as_str()))
+                .bind(from.name())
+                .execute(&mut *tx)
+                .await?;
+        }
+        if to == JobStatus::Cancelled && from != JobStatus::Running {
+            drop_leavings(&mut tx, id, to).await?;
+        }
+        tx.commit().await?;
+        Ok(from == JobStatus::Running)
+    }
+
+    /// Lets a paused job wait for a slot again.
+    ///
+    /// Errors: there is no such job; it is not paused.
+    pub async fn resume(&self, id: Uuid, now: &Timestamp) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        let (from, to) = (status_of(&mut tx, id).await?, JobStatus::Queued);
+        if from != JobStatus::Paused {
+            return Err(Error::IllegalMove { from, to });
+        }
+        sqlx::query("UPDATE jobs SET status = 'queued', updated_at = $2 WHERE id = $1 AND status = 'paused'")
+            .bind(id.to_string())
+            .bind(now.as_str())
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Deletes an ended job with its history and checkpoints. The version it published stays.
+    ///
+    /// Errors: there is no such job; it has not ended.
+    pub async fn delete_job(&self, id: Uuid) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        let status = status_of(&mut tx, id).await?;
+        if !status.is_final() {
+            let by = format!("it is {status}; cancel it first");
+            return Err(Error::InUse {
+                kind: "job",
+                name: id.to_string(),
+                by,
+            });
+        }
+        sqlx::query("DELETE FROM jobs WHERE id = $1")
+            .bind(id.to_string())
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// Drops what a job that has ended for good no longer needs: its inline rows, whose digest the spec keeps, and, where
+/// it was cancelled, the checkpoints that are no epoch's end.
+pub(crate) async fn drop_leavings(tx: &mut Tx, id: Uuid, to: JobStatus) -> Result<(), Error> {
+    sqlx::query("DELETE FROM job_rows WHERE job_id = $1")
+        .bind(id.to_string())
+        .execute(&mut **tx)
+        .await?;
+    if to == JobStatus::Cancelled {
+        sqlx::query("DELETE FROM checkpoints WHERE job_id = $1 AND (step <> 0 OR epoch = 0)")
+            .bind(id.to_string())
+            .execute(&mut **tx)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn insert_data(tx: &mut Tx, id: Uuid, checked: &CheckedJob) -> Result<(), Error> {
+    for (part, bytes) in [
+        ("data", &checked.inline),
+        ("validation", &checked.inline_validation),
+    ] {
+        let Some(bytes) = bytes else { continue };
+        sqlx::query("INSERT INTO job_rows (job_id, part, digest, bytes) VALUES ($1, $2, $3, $4)")
+            .bind(id.to_string())
+            .bind(part)
+            .bind(digest(bytes))
+            .bind(bytes.as_slice())
+            .execute(&mut **tx)
+            .await?;
+    }
+    for (dataset, expected) in checked.spec.datasets() {
+        let found: Option<String> = sqlx::query_scalar(
+            "SELECT name FROM datasets WHERE name = $1 AND digest = $2 AND ready = 1",
+        )
+        .bind(dataset)
+        .bind(expected)
+        .fetch_optional(&mut **tx)
+        .await?;
+        found.ok_or_else(|| Error::not_found("dataset", dataset))?;
+        sqlx::query(
+            "INSERT INTO job_datasets (job_id, dataset) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        )
+        .bind(id.to_string())
+        .bind(dataset)
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn status_of(tx: &mut Tx, id: Uuid) -> Result<JobStatus, Error> {
+    let status: Option<String> = sqlx::query_scalar("SELECT status FROM jobs WHERE id = $1")
+        .bind(id.to_string())
+        .fetch_optional(&mut **tx)
+        .await?;
+    parse_status(&status.ok_or_else(|| Error::not_found("job", id))?)
+}
+
+pub(crate) fn parse_status(status: &str) -> Result<JobStatus, Error> {
+    status.parse().map_err(|()| Error::Damaged {
+        what: format!("a job's status ({status})"),
+    })
+}
+
+pub(crate) fn parse_id(id: &str) -> Result<Uuid, Error> {
+    id.parse().map_err(|_| Error::Damaged {
+        what: format!("a job's id ({id})"),
+    })
+}
+
+pub(crate) fn job_row(row: &SqliteRow) -> Result<Job, Error> {
+    let error: Option<&str> = row.try_get("error")?;
+    Ok(Job {
+        id: parse_id(row.try_get("id")?)?,
+        model: row.try_get("model")?,
+        status: parse_status(row.try_get("status")?)?,
+        attempt: row.try_get::<i64, _>("attempt")? as u64,
+        base_version: row.try_get::<i64, _>("base_version")? as u64,
+        version: row
+            .try_get::<Option<i64>, _>("version")?
+            .map(|version| version as u64),
+        spec: serde_json::from_str(row.try_get("spec")?)?,
+        epoch: row.try_get::<i64, _>("epoch")? as u64,
+        metrics: serde_json::from_str(row.try_get("metrics")?)?,
+        samples_per_second: row.try_get("samples_per_second")?,
+        estimated_finish_at: row
+            .try_get::<Option<String>, _>("estimated_finish_at")?
+            .map(Timestamp::stored),
+        error: error.map(serde_json::from_str).transpose()?,
+        metadata: serde_json::from_str(row.try_get("metadata")?)?,
+        created_at: Timestamp::stored(row.try_get("created_at")?),
+        started_at: row
+            .try_get::<Option<String>, _>("started_at")?
+            .map(Timestamp::stored),
+        finished_at: row
+            .try_get::<Option<String>, _>("finished_at")?
+            .map(Timestamp::stored),
+    })
+}

@@ -1,0 +1,275 @@
+//! Store: the only SQL. Everything durable is in one SQLite database of the data directory.
+
+mod change;
+mod datasets;
+mod error;
+mod history;
+mod jobs;
+mod models;
+mod page;
+mod runs;
+mod status;
+mod timestamp;
+mod versions;
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Connection, Sqlite, Transaction};
+use tokio::sync::{RwLock, RwLockReadGuard};
+
+pub use crate::store::change::Change;
+pub use crate::store::datasets::{Dataset, DatasetChunk};
+pub use crate::store::error::Error;
+pub use crate::store::history::{CheckpointRow, HistoryRow, NewCheckpoint, StatisticsRow};
+pub use crate::store::jobs::{Job, JobError, JobFilter, JobMetrics, NewJob};
+pub use crate::store::models::ModelRow;
+pub use crate::store::page::{Page, PageQuery};
+pub use crate::store::runs::{Claim, Owner, Progress, Publication};
+pub use crate::store::status::{JobStatus, Request};
+pub use crate::store::timestamp::Timestamp;
+pub use crate::store::versions::{Lineage, VersionRow, build};
+
+/// The oldest SQLite that is safe to write with from several connections: earlier ones can corrupt a WAL on reset.
+const OLDEST_SQLITE: &str = "3.51.3";
+/// Connections that read at the same time.
+const READERS: u32 = 4;
+/// How long a statement waits for the writer of another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Listener = Box<dyn Fn(Change) + Send + Sync>;
+type Tx = Transaction<'static, Sqlite>;
+
+/// The database of one data directory. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    writer: SqlitePool,
+    reader: SqlitePool,
+    /// Held for writing while a change of the catalogue is committed and its listener hears of it, and for reading by
+    /// whoever reads jobs and models: nobody sees a job succeeded before its version answers. The writer's connection
+    /// is always taken before it, so that readers never wait for another's transaction.
+    catalogue: RwLock<()>,
+    listener: OnceLock<Listener>,
+    /// Held locked until the store is closed, so that one process at a time uses the data directory.
+    lock: File,
+}
+
+impl Store {
+    /// Opens the database of a data directory, making both where they are missing, and brings its schema up to date.
+    ///
+    /// Errors: the directory cannot be used, another process uses it, or the database is damaged or newer than this program.
+    pub async fn open(directory: &Path) -> Result<Self, Error> {
+        std::fs::create_dir_all(directory).map_err(|source| Error::directory(directory, source))?;
+        let lock = lock(directory)?;
+        let options = options(directory);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .before_acquire(|connection, _| {
+                // SQLite ends a transaction by itself when the disk is full; the driver then still believes in it.
+                let clean = !connection.is_in_transaction();
+                Box::pin(async move { Ok(clean) })
+            })
+            .connect_with(options.clone())
+            .await?;
+        check_version(&writer).await?;
+        sqlx::migrate!("migrations/sqlite")
+            .run(&writer)
+            .await
+            .map_err(|source| Error::Migration { source })?;
+        let reader = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.read_only(true))
+            .await?;
+        let inner = Inner {
+            writer,
+            reader,
+            catalogue: RwLock::new(()),
+            listener: OnceLock::new(),
+            lock,
+        };
+        let store = Self {
+            inner: Arc::new(inner),
+        };
+        store.discard_unfinished(None).await?;
+        Ok(store)
+    }
+
+    /// Names the one who is told of every committed change of models, versions and aliases.
+    ///
+    /// Panics: it is named twice, which is our bug.
+    pub fn listen(&self, listener: impl Fn(Change) + Send + Sync + 'static) {
+        assert!(
+            self.inner.listener.set(Box::new(listener)).is_ok(),
+            "a store has one listener"
+        );
+    }
+
+    /// Closes the database once all that was begun is done, and lets go of the data directory.
+    pub async fn close(&self) {
+        self.inner.reader.close().await;
+        self.inner.writer.close().await;
+        if let Err(error) = self.inner.lock.unlock() {
+            tracing::warn!(%error, "the data directory stays locked until the process ends");
+        }
+    }
+
+    /// Whether the database answers.
+    pub async fn is_up(&self) -> bool {
+        sqlx::query("SELECT 1").execute(self.reader()).await.is_ok()
+    }
+
+    fn reader(&self) -> &SqlitePool {
+        &self.inner.reader
+    }
+
+    /// Begins the only kind of writing transaction there is. It waits its turn at the one writer.
+    async fn begin(&self) -> Result<Tx, Error> {
+        Ok(self.inner.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    async fn reading_catalogue(&self) -> RwLockReadGuard<'_, ()> {
+        self.inner.catalogue.read().await
+    }
+
+    /// Commits a change of the catalogue and tells the listener; nobody reads the catalogue in between.
+    async fn publish(&self, tx: Tx, change: Change) -> Result<(), Error> {
+        let _guard = self.inner.catalogue.write().await;
+        tx.commit().await?;
+        if let Some(listener) = self.inner.listener.get() {
+            listener(change);
+        }
+        Ok(())
+    }
+}
+
+/// Encodes, decodes or digests off the threads that answer requests.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work)
+        .await
+        .expect("the work of the store does not panic")
+}
+
+fn lock(directory: &Path) -> Result<File, Error> {
+    let path = directory.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let file = file.map_err(|source| Error::directory(&path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::DirectoryInUse {
+            directory: directory.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(Error::directory(&path, source)),
+    }
+}
+
+fn options(directory: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(directory.join("gradientd.db"))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("trusted_schema", "OFF")
+        .pragma("journal_size_limit", "67108864")
+}
+
+async fn check_version(pool: &SqlitePool) -> Result<(), Error> {
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()")
+        .fetch_one(pool)
+        .await?;
+    let number = |version: &str| {
+        version
+            .split('.')
+            .filter_map(|part| part.parse::<u32>().ok())
+            .collect::<Vec<_>>()
+    };
+    if number(&version) < number(OLDEST_SQLITE) {
+        return Err(Error::OldSqlite {
+            version,
+            oldest: OLDEST_SQLITE,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Column, Table};
+
+    fn table(rows: usize) -> Table {
+        let values = (0..rows).map(|row| (row as f64).sqrt());
+        Table::new(vec![Column::numeric("x", values).expect("finite numbers")]).expect("a table")
+    }
+
+    async fn upload(store: &Store, name: &str, rows: usize) -> Result<Dataset, Error> {
+        let table = table(rows);
+        store
+            .create_dataset(name, &table, DatasetChunk::of(&table), &Timestamp::now())
+            .await
+    }
+
+    #[tokio::test]
+    async fn a_full_database_refuses_and_takes_writes_again_once_there_is_room() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(directory.path()).await.expect("opens");
+        let limit = |pages: i64| {
+            let statement = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+            sqlx::query(statement).execute(&store.inner.writer)
+        };
+        limit(60).await.expect("a pragma");
+        let refused = upload(&store, "large", 200_000).await;
+        assert!(matches!(refused, Err(Error::Full)), "{refused:?}");
+        assert!(matches!(
+            store.dataset("large").await,
+            Err(Error::NotFound { .. })
+        ));
+        upload(&store, "small", 10)
+            .await
+            .expect("a small one still fits");
+        limit(1_000_000).await.expect("a pragma");
+        upload(&store, "large", 200_000)
+            .await
+            .expect("there is room again");
+        assert_eq!(
+            store.dataset("large").await.expect("is there").rows,
+            200_000
+        );
+    }
+
+    #[tokio::test]
+    async fn a_second_store_on_the_same_directory_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let first = Store::open(directory.path()).await.expect("opens");
+        let second = Store::open(directory.path()).await;
+        assert!(matches!(second, Err(Error::DirectoryInUse { .. })));
+        drop(first);
+    }
+
+    #[tokio::test]
+    async fn a_flipped_bit_in_a_stored_chunk_is_found_before_it_is_used() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(directory.path()).await.expect("opens");
+        upload(&store, "t", 1000).await.expect("stored");
+        sqlx::query("UPDATE dataset_chunks SET bytes = zeroblob(length(bytes))")
+            .execute(&store.inner.writer)
+            .await
+            .expect("damaged");
+        let read = store.dataset_columns("t", &["x".to_owned()]).await;
+        assert!(matches!(read, Err(Error::Damaged { .. })), "{read:?}");
+    }
+}

@@ -1,0 +1,192 @@
+//! Models in the store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::model::{CheckedModelSpec, Model, ModelSpec};
+use crate::store::error::is_taken;
+use crate::store::versions::Artifact;
+use crate::store::{Change, Error, Lineage, Page, PageQuery, Store, Timestamp};
+
+/// A model as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelRow {
+    /// What its user declared, with every default filled in.
+    pub spec: ModelSpec,
+    /// Weights and biases together.
+    pub parameter_count: u64,
+    /// The newest version.
+    pub latest_version: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Names of versions.
+    pub aliases: BTreeMap<String, u64>,
+}
+
+impl Store {
+    /// Stores a new model with its version 1.
+    ///
+    /// Errors: the name is taken.
+    pub async fn create_model(
+        &self,
+        spec: &CheckedModelSpec,
+        model: Arc<Model>,
+        now: &Timestamp,
+    ) -> Result<ModelRow, Error> {
+        let name = spec.spec().name.clone();
+        let artifact = Artifact::of(&model).await?;
+        let mut tx = self.begin().await?;
+        let inserted = sqlx::query(
+            "INSERT INTO models (name, spec, parameter_count, latest_version, created_at) VALUES ($1, $2, $3, 1, $4)",
+        )
+        .bind(&name)
+        .bind(serde_json::to_string(spec.spec())?)
+        .bind(spec.parameter_count() as i64)
+        .bind(now.as_str())
+        .execute(&mut *tx)
+        .await;
+        match inserted {
+            Err(error) if is_taken(&error) => {
+                return Err(Error::Exists {
+                    kind: "model",
+                    name,
+                });
+            }
+            other => other?,
+        };
+        artifact
+            .insert(
+                &mut tx,
+                (&name, 1),
+                None,
+                &Lineage::initial(spec.spec().seed),
+                now,
+            )
+            .await?;
+        self.publish(
+            tx,
+            Change::Published {
+                name,
+                version: 1,
+                model,
+            },
+        )
+        .await?;
+        Ok(ModelRow {
+            spec: spec.spec().clone(),
+            parameter_count: spec.parameter_count(),
+            latest_version: 1,
+            created_at: now.clone(),
+            aliases: BTreeMap::new(),
+        })
+    }
+
+    /// The model of a name.
+    ///
+    /// Errors: there is none.
+    pub async fn model(&self, name: &str) -> Result<ModelRow, Error> {
+        let _guard = self.reading_catalogue().await;
+        let row = sqlx::query("SELECT * FROM models WHERE name = $1")
+            .bind(name)
+            .fetch_optional(self.reader())
+            .await?;
+        let mut model = model_row(&row.ok_or_else(|| Error::not_found("model", name))?)?;
+        model.aliases = self.aliases_of(name).await?;
+        Ok(model)
+    }
+
+    /// A page of the models.
+    pub async fn models(&self, page: &PageQuery) -> Result<Page<ModelRow>, Error> {
+        let _guard = self.reading_catalogue().await;
+        let rows = sqlx::query(
+            "SELECT * FROM models
+             WHERE $1 IS NULL OR (sequence - (SELECT sequence FROM models WHERE name = $1)) * $2 > 0
+             ORDER BY sequence * $2 LIMIT $3",
+        )
+        .bind(&page.after)
+        .bind(page.direction())
+        .bind(page.fetch())
+        .fetch_all(self.reader())
+        .await?;
+        let mut models = rows.iter().map(model_row).collect::<Result<Vec<_>, _>>()?;
+        for model in &mut models {
+            model.aliases = self.aliases_of(&model.spec.name).await?;
+        }
+        Ok(Page::cut(models, page.limit as usize))
+    }
+
+    /// Deletes a model with its versions and aliases. Its ended jobs stay.
+    ///
+    /// Errors: there is none; an unfinished job trains it.
+    pub async fn delete_model(&self, name: &str) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        let job: Option<String> = sqlx::query_scalar(
+            "SELECT id FROM jobs WHERE model = $1 AND status IN ('queued', 'running', 'paused') LIMIT 1",
+        )
+        .bind(name)
+        .fetch_optional(&mut *tx)
+        .await?;
+        if let Some(job) = job {
+            let by = format!("job {job} trains it; cancel the job first");
+            return Err(Error::InUse {
+                kind: "model",
+                name: name.to_owned(),
+                by,
+            });
+        }
+        let deleted = sqlx::query("DELETE FROM models WHERE name = $1")
+            .bind(name)
+            .execute(&mut *tx)
+            .await?;
+        if deleted.rows_affected() == 0 {
+            return Err(Error::not_found("model", name));
+        }
+        self.publish(
+            tx,
+            Change::ModelDeleted {
+                name: name.to_owned(),
+            },
+        )
+        .await
+    }
+
+    async fn aliases_of(&self, name: &str) -> Result<BTreeMap<String, u64>, Error> {
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as("SELECT alias, version FROM aliases WHERE model = $1")
+                .bind(name)
+                .fetch_all(self.reader())
+                .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(alias, version)| (alias, version as u64))
+            .collect())
+    }
+
+    /// The latest version and the aliases of every model: what predictions are served from.
+    pub async fn served(&self) -> Result<Vec<(String, u64, BTreeMap<String, u64>)>, Error> {
+        let _guard = self.reading_catalogue().await;
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as("SELECT name, latest_version FROM models ORDER BY sequence")
+                .fetch_all(self.reader())
+                .await?;
+        let mut served = Vec::with_capacity(rows.len());
+        for (name, latest) in rows {
+            let aliases = self.aliases_of(&name).await?;
+            served.push((name, latest as u64, aliases));
+        }
+        Ok(served)
+    }
+}
+
+fn model_row(row: &SqliteRow) -> Result<ModelRow, Error> {
+    Ok(ModelRow {
+        spec: serde_json::from_str(row.try_get("spec")?)?,
+        parameter_count: row.try_get::<i64, _>("parameter_count")? as u64,
+        latest_version: row.try_get::<i64, _>("latest_version")? as u64,
+        created_at: Timestamp::stored(row.try_get("created_at")?),
+        aliases: BTreeMap::new(),
+    })
+}

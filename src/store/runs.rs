@@ -1,0 +1,445 @@
+//! Jobs in the store, as their runners claim, report and end them. Every write names the attempt that owns the job.
+
+use std::sync::Arc;
+
+use sqlx::Row;
+use uuid::Uuid;
+
+use crate::model::{Model, digest};
+use crate::store::history::insert_history;
+use crate::store::jobs::{drop_leavings, job_row, parse_id, parse_status};
+use crate::store::versions::Artifact;
+use crate::store::{
+    Change, Error, HistoryRow, Job, JobError, JobMetrics, JobStatus, Lineage, NewCheckpoint,
+    Request, Store, Timestamp, Tx, off_thread,
+};
+use crate::train::Checkpoint;
+
+/// Checkpoints of a job that are kept.
+const KEPT_CHECKPOINTS: i64 = 2;
+
+/// Who owns a running job: every write of a runner names both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The job.
+    pub id: Uuid,
+    /// The attempt.
+    pub attempt: u64,
+}
+
+/// A job taken from the queue.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The job, now running.
+    pub job: Job,
+    /// Where to go on from.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// What a runner has to tell.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Epochs finished since it last told.
+    pub rows: Vec<HistoryRow>,
+    /// Checkpoints, none beyond the last of those epochs.
+    pub checkpoints: Vec<NewCheckpoint>,
+    /// How fast it is.
+    pub samples_per_second: Option<f64>,
+    /// When it will be done.
+    pub estimated_finish_at: Option<Timestamp>,
+}
+
+/// A trained model to be published.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// The model's name.
+    pub name: String,
+    /// The model itself.
+    pub model: Arc<Model>,
+    /// Where it comes from.
+    pub lineage: Lineage,
+}
+
+impl Store {
+    /// Puts jobs that a process left running back into the queue, or where their users asked them to be.
+    ///
+    /// Returns how many. To be called once, before any job is claimed.
+    pub async fn take_up(&self, now: &Timestamp) -> Result<u64, Error> {
+        let mut tx = self.begin().await?;
+        let left: Vec<(String, Option<String>)> =
+            sqlx::query_as("SELECT id, requested FROM jobs WHERE status = 'running'")
+                .fetch_all(&mut *tx)
+                .await?;
+        for (id, requested) in &left {
+            let to = match requested {
+                Some(requested) => parse_status(requested)?,
+                None => JobStatus::Queued,
+            };
+            assert!(
+                JobStatus::Running.may_become(to),
+                "jobs move along the table only"
+            );
+            sqlx::query(
+                "UPDATE jobs SET status = $2, requested = NULL, updated_at = $3, finished_at = $4
+                 WHERE id = $1 AND status = 'running'",
+            )
+            .bind(id)
+            .bind(to.name())
+            .bind(now.as_str())
+            .bind(to.is_final().then(|| now.as_str()))
+            .execute(&mut *tx)
+            .await?;
+            let id = parse_id(id)?;
+            let epoch: Option<i64> =
+                sqlx::query_scalar("SELECT MAX(epoch) FROM checkpoints WHERE job_id = $1")
+                    .bind(id.to_string())
+                    .fetch_one(&mut *tx)
+                    .await?;
+            rewind(&mut tx, id, epoch.unwrap_or(0) as u64).await?;
+            if to.is_final() {
+                drop_leavings(&mut tx, id, to).await?;
+            }
+        }
+        tx.commit().await?;
+        Ok(left.len() as u64)
+    }
+
+    /// Takes the job that has waited longest, with its last checkpoint. History beyond the checkpoint is dropped: it
+    /// will be made again, the same. A job that cannot be read fails and gives way to the next.
+    pub async fn claim(&self, now: &Timestamp) -> Result<Option<Claim>, Error> {
+        loop {
+            let mut tx = self.begin().await?;
+            let claimed = sqlx::query(
+                "UPDATE jobs SET status = 'running', attempt = attempt + 1, requested = NULL, updated_at = $1,
+                 started_at = COALESCE(started_at, $1)
+                 WHERE id = (SELECT id FROM jobs WHERE status = 'queued' ORDER BY sequence LIMIT 1)
+                   AND status = 'queued' RETURNING *",
+            )
+            .bind(now.as_str())
+            .fetch_optional(&mut *tx)
+            .await?;
+            let Some(row) = claimed else {
+                return Ok(None);
+            };
+            let mut job = match job_row(&row) {
+                Ok(job) => job,
+                Err(error) => {
+                    fail_unreadable(&mut tx, row.try_get("id")?, &error, now).await?;
+                    tx.commit().await?;
+                    continue;
+                }
+            };
+            let checkpoint = last_checkpoint(&mut tx, job.id).await?;
+            job.epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
+            rewind(&mut tx, job.id, job.epoch).await?;
+            tx.commit().await?;
+            return Ok(Some(Claim { job, checkpoint }));
+        }
+    }
+
+    /// What a user has asked of a running job.
+    pub async fn requested(&self, owner: Owner) -> Result<Option<Request>, Error> {
+        let requested: Option<Option<String>> = sqlx::query_scalar(
+            "SELECT requested FROM jobs WHERE id = $1 AND attempt = $2 AND status = 'running'",
+        )
+        .bind(owner.id.to_string())
+        .bind(owner.attempt as i64)
+        .fetch_optional(self.reader())
+        .await?;
+        let status = requested
+            .flatten()
+            .map(|status| parse_status(&status))
+            .transpose()?;
+        Ok([Request::Cancel, Request::Pause]
+            .into_iter()
+            .find(|request| Some(request.status()) == status))
+    }
+
+    /// Stores what a runner tells while it goes on: history and checkpoint move together.
+    ///
+    /// Errors: the job is no longer this attempt's.
+    pub async fn record(
+        &self,
+        owner: Owner,
+        progress: &Progress,
+        now: &Timestamp,
+    ) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        write_progress(&mut tx, owner, progress, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Ends a job well: its last history, the new version with its parameters, and `succeeded`, in one transaction.
+    ///
+    /// Returns the version. Errors: the job is no longer this attempt's; its model is gone.
+    pub async fn succeed(
+        &self,
+        owner: Owner,
+        progress: &Progress,
+        publication: Publication,
+        now: &Timestamp,
+    ) -> Result<u64, Error> {
+        let Publication {
+            name,
+            model,
+            lineage,
+        } = publication;
+        let artifact = Artifact::of(&model).await?;
+        let mut tx = self.begin().await?;
+        write_progress(&mut tx, owner, progress, now).await?;
+        let version: Option<i64> = sqlx::query_scalar(
+            "UPDATE models SET latest_version = latest_version + 1 WHERE name = $1 RETURNING latest_version",
+        )
+        .bind(&name)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let version = version.ok_or_else(|| Error::not_found("model", &name))? as u64;
+        let job = owner.id.to_string();
+        artifact
+            .insert(&mut tx, (&name, version), Some(&job), &lineage, now)
+            .await?;
+        sqlx::query("UPDATE jobs SET version = $2 WHERE id = $1")
+            .bind(&job)
+            .bind(version as i64)
+            .execute(&mut *tx)
+            .await?;
+        leave(&mut tx, owner, JobStatus::Succeeded, None, now).await?;
+        drop_leavings(&mut tx, owner.id, JobStatus::Succeeded).await?;
+        self.publish(
+            tx,
+            Change::Published {
+                name,
+                version,
+                model,
+            },
+        )
+        .await?;
+        Ok(version)
+    }
+
+    /// Ends or sets aside a job without a version, with what it last told, in one transaction.
+    ///
+    /// Errors: the job is no longer this attempt's.
+    pub async fn release(
+        &self,
+        owner: Owner,
+        to: JobStatus,
+        progress: &Progress,
+        error: Option<JobError>,
+        now: &Timestamp,
+    ) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        write_progress(&mut tx, owner, progress, now).await?;
+        leave(&mut tx, owner, to, error, now).await?;
+        if to.is_final() {
+            drop_leavings(&mut tx, owner.id, to).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// Moves an owned job out of `running`.
+async fn leave(
+    tx: &mut Tx,
+    owner: Owner,
+    to: JobStatus,
+    error: Option<JobError>,
+    now: &Timestamp,
+) -> Result<(), Error> {
+    assert!(
+        JobStatus::Running.may_become(to),
+        "a runner moves jobs along the table only"
+    );
+    let error = error
+        .map(|error| serde_json::to_string(&error))
+        .transpose()?;
+    let left = sqlx::query(
+        "UPDATE jobs SET status = $3, error = $4, updated_at = $5, finished_at = $6, requested = NULL,
+         estimated_finish_at = NULL WHERE id = $1 AND attempt = $2 AND status = 'running'",
+    )
+    .bind(owner.id.to_string())
+    .bind(owner.attempt as i64)
+    .bind(to.name())
+    .bind(error)
+    .bind(now.as_str())
+    .bind(to.is_final().then(|| now.as_str()))
+    .execute(&mut **tx)
+    .await?;
+    if left.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(Error::Fenced)
+    }
+}
+
+/// Sets a job back to an epoch: the history beyond it is dropped, and the figures shown are those of that epoch.
+async fn rewind(tx: &mut Tx, id: Uuid, epoch: u64) -> Result<(), Error> {
+    sqlx::query("DELETE FROM history WHERE job_id = $1 AND epoch > $2")
+        .bind(id.to_string())
+        .bind(epoch as i64)
+        .execute(&mut **tx)
+        .await?;
+    let row: Option<(String, Option<String>)> =
+        sqlx::query_as("SELECT train, validation FROM history WHERE job_id = $1 AND epoch = $2")
+            .bind(id.to_string())
+            .bind(epoch as i64)
+            .fetch_optional(&mut **tx)
+            .await?;
+    let metrics = match row {
+        Some((train, validation)) => JobMetrics {
+            train: Some(serde_json::from_str(&train)?),
+            validation: validation
+                .as_deref()
+                .map(serde_json::from_str)
+                .transpose()?,
+        },
+        None => JobMetrics::default(),
+    };
+    sqlx::query(
+        "UPDATE jobs SET epoch = $2, metrics = $3, samples_per_second = NULL, estimated_finish_at = NULL
+         WHERE id = $1",
+    )
+    .bind(id.to_string())
+    .bind(epoch as i64)
+    .bind(serde_json::to_string(&metrics)?)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Fails a job whose row this program cannot read.
+async fn fail_unreadable(
+    tx: &mut Tx,
+    id: String,
+    error: &Error,
+    now: &Timestamp,
+) -> Result<(), Error> {
+    tracing::error!(job = id, %error, "a job cannot be read and fails");
+    let error = JobError {
+        code: "unreadable_job".to_owned(),
+        detail: "what is stored of the job cannot be read by this program".to_owned(),
+        epoch: None,
+        step: None,
+    };
+    sqlx::query(
+        "UPDATE jobs SET status = 'failed', error = $2, metrics = $3, updated_at = $4, finished_at = $4
+         WHERE id = $1 AND status = 'running'",
+    )
+    .bind(id)
+    .bind(serde_json::to_string(&error)?)
+    .bind(serde_json::to_string(&JobMetrics::default())?)
+    .bind(now.as_str())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn write_progress(
+    tx: &mut Tx,
+    owner: Owner,
+    progress: &Progress,
+    now: &Timestamp,
+) -> Result<(), Error> {
+    let Progress {
+        rows,
+        checkpoints,
+        samples_per_second,
+        estimated_finish_at,
+    } = progress;
+    let last = rows.last();
+    let metrics = last.map(|row| JobMetrics {
+        train: Some(row.train),
+        validation: row.validation,
+    });
+    let metrics = metrics
+        .map(|metrics| serde_json::to_string(&metrics))
+        .transpose()?;
+    let updated = sqlx::query(
+        "UPDATE jobs SET epoch = COALESCE($3, epoch), metrics = COALESCE($4, metrics),
+         samples_per_second = COALESCE($5, samples_per_second), estimated_finish_at = $6, updated_at = $7
+         WHERE id = $1 AND attempt = $2 AND status = 'running'",
+    )
+    .bind(owner.id.to_string())
+    .bind(owner.attempt as i64)
+    .bind(last.map(|row| row.epoch as i64))
+    .bind(metrics)
+    .bind(samples_per_second)
+    .bind(estimated_finish_at.as_ref().map(Timestamp::as_str))
+    .bind(now.as_str())
+    .execute(&mut **tx)
+    .await?;
+    if updated.rows_affected() != 1 {
+        return Err(Error::Fenced);
+    }
+    insert_history(tx, owner.id, rows).await?;
+    for checkpoint in checkpoints {
+        insert_checkpoint(tx, owner.id, checkpoint, now).await?;
+    }
+    Ok(())
+}
+
+async fn insert_checkpoint(
+    tx: &mut Tx,
+    id: Uuid,
+    checkpoint: &NewCheckpoint,
+    now: &Timestamp,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO checkpoints (job_id, epoch, step, parameter_digest, digest, created_at, bytes)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+    )
+    .bind(id.to_string())
+    .bind(checkpoint.epoch as i64)
+    .bind(checkpoint.step as i64)
+    .bind(&checkpoint.parameter_digest)
+    .bind(&checkpoint.digest)
+    .bind(now.as_str())
+    .bind(checkpoint.bytes.as_slice())
+    .execute(&mut **tx)
+    .await?;
+    // Kept are the newest ones, and the newest that is an epoch's end: a cancelled job keeps that one.
+    sqlx::query(
+        "DELETE FROM checkpoints WHERE job_id = $1
+         AND (epoch, step) NOT IN
+           (SELECT epoch, step FROM checkpoints WHERE job_id = $1 ORDER BY epoch DESC, step DESC LIMIT $2)
+         AND NOT (step = 0 AND epoch = (SELECT MAX(epoch) FROM checkpoints WHERE job_id = $1 AND step = 0))",
+    )
+    .bind(id.to_string())
+    .bind(KEPT_CHECKPOINTS)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The newest checkpoint that reads back; a damaged one gives way to the one before it.
+async fn last_checkpoint(tx: &mut Tx, id: Uuid) -> Result<Option<Checkpoint>, Error> {
+    loop {
+        let row: Option<(i64, i64, String, Vec<u8>)> = sqlx::query_as(
+            "SELECT epoch, step, digest, bytes FROM checkpoints WHERE job_id = $1
+             ORDER BY epoch DESC, step DESC LIMIT 1",
+        )
+        .bind(id.to_string())
+        .fetch_optional(&mut **tx)
+        .await?;
+        let Some((epoch, step, expected, bytes)) = row else {
+            return Ok(None);
+        };
+        let read = off_thread(move || {
+            let whole = digest(&bytes) == expected;
+            whole.then(|| Checkpoint::decode(&bytes).ok()).flatten()
+        })
+        .await;
+        if read.is_some() {
+            return Ok(read);
+        }
+        tracing::error!(job = %id, epoch, step, "a checkpoint is damaged; the one before it is used");
+        sqlx::query("DELETE FROM checkpoints WHERE job_id = $1 AND epoch = $2 AND step = $3")
+            .bind(id.to_string())
+            .bind(epoch)
+            .bind(step)
+            .execute(&mut **tx)
+            .await?;
+    }
+}

@@ -1,0 +1,333 @@
+//! Versions of models and their aliases in the store.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::model::{Header, Model, digest};
+use crate::store::{Change, Error, JobMetrics, Page, PageQuery, Store, Timestamp, Tx, off_thread};
+
+/// Where a version comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// The version that training started from; none for the initial parameters.
+    pub base_version: Option<u64>,
+    /// Digests of what was trained on.
+    pub data_digests: Vec<String>,
+    /// The seed of the initial parameters, or of the split and shuffle.
+    pub seed: u64,
+    /// Epochs trained.
+    pub epochs: u64,
+    /// The last epoch's figures.
+    pub metrics: JobMetrics,
+    /// The program that made it.
+    pub build: String,
+}
+
+/// A version as it is stored, without its artifact.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VersionRow {
+    /// The model's name.
+    pub model: String,
+    /// The version's number.
+    pub version: u64,
+    /// The job that published it; none for version 1.
+    pub job: Option<String>,
+    /// Where it comes from.
+    pub lineage: Lineage,
+    /// SHA-256 of the parameters.
+    pub parameter_digest: String,
+    /// SHA-256 of the artifact.
+    pub artifact_digest: String,
+    /// Size of the artifact.
+    pub artifact_bytes: u64,
+    /// When it was published.
+    pub created_at: Timestamp,
+    /// What is known of the model without its parameters.
+    #[serde(skip)]
+    pub header: Header,
+}
+
+impl Lineage {
+    /// Of initial parameters.
+    pub fn initial(seed: u64) -> Self {
+        let (base_version, data_digests, metrics) = (None, Vec::new(), JobMetrics::default());
+        Self {
+            base_version,
+            data_digests,
+            seed,
+            epochs: 0,
+            metrics,
+            build: build(),
+        }
+    }
+}
+
+/// The program and the machine type: what the bits depend on.
+pub fn build() -> String {
+    format!(
+        "gradientd {} {}-{}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH,
+        std::env::consts::OS
+    )
+}
+
+/// A version's bytes and digests, made before the transaction that writes them begins.
+pub(crate) struct Artifact {
+    header: String,
+    bytes: Vec<u8>,
+    digest: String,
+    parameter_digest: String,
+}
+
+impl Artifact {
+    pub(crate) async fn of(model: &Arc<Model>) -> Result<Self, Error> {
+        let header = serde_json::to_string(&model.header())?;
+        let model = Arc::clone(model);
+        Ok(off_thread(move || {
+            let bytes = model.encode();
+            let (digest, parameter_digest) = (digest(&bytes), model.parameter_digest());
+            Self {
+                header,
+                bytes,
+                digest,
+                parameter_digest,
+            }
+        })
+        .await)
+    }
+
+    /// Writes the version's row inside a transaction.
+    pub(crate) async fn insert(
+        self,
+        tx: &mut Tx,
+        (name, version): (&str, u64),
+        job: Option<&str>,
+        lineage: &Lineage,
+        now: &Timestamp,
+    ) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO versions (model, version, job_id, header, lineage, parameter_digest, artifact_digest,
+             artifact_bytes, created_at, artifact) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        )
+        .bind(name)
+        .bind(version as i64)
+        .bind(job)
+        .bind(self.header)
+        .bind(serde_json::to_string(lineage)?)
+        .bind(self.parameter_digest)
+        .bind(self.digest)
+        .bind(self.bytes.len() as i64)
+        .bind(now.as_str())
+        .bind(self.bytes)
+        .execute(&mut **tx)
+        .await?;
+        Ok(())
+    }
+}
+
+const COLUMNS: &str = "model, version, job_id, header, lineage, parameter_digest, artifact_digest, artifact_bytes, created_at";
+
+impl Store {
+    /// A version of a model.
+    ///
+    /// Errors: there is none.
+    pub async fn version(&self, name: &str, version: u64) -> Result<VersionRow, Error> {
+        let _guard = self.reading_catalogue().await;
+        let mut query =
+            sqlx::QueryBuilder::new(format!("SELECT {COLUMNS} FROM versions WHERE model = "));
+        query
+            .push_bind(name.to_owned())
+            .push(" AND version = ")
+            .push_bind(version as i64);
+        let row = query.build().fetch_optional(self.reader()).await?;
+        version_row(&row.ok_or_else(|| Error::not_found("version", format!("{name}/{version}")))?)
+    }
+
+    /// A page of a model's versions.
+    ///
+    /// Errors: there is no such model.
+    pub async fn versions(&self, name: &str, page: &PageQuery) -> Result<Page<VersionRow>, Error> {
+        self.model(name).await?;
+        let after = page
+            .after
+            .as_deref()
+            .map(|after| after.parse::<i64>().unwrap_or(0));
+        let mut query =
+            sqlx::QueryBuilder::new(format!("SELECT {COLUMNS} FROM versions WHERE model = "));
+        query.push_bind(name.to_owned());
+        if let Some(after) = after {
+            query
+                .push(" AND (version - ")
+                .push_bind(after)
+                .push(") * ")
+                .push_bind(page.direction())
+                .push(" > 0");
+        }
+        query
+            .push(" ORDER BY version * ")
+            .push_bind(page.direction())
+            .push(" LIMIT ")
+            .push_bind(page.fetch());
+        let rows = query.build().fetch_all(self.reader()).await?;
+        let rows = rows
+            .iter()
+            .map(version_row)
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::cut(rows, page.limit as usize))
+    }
+
+    /// The model of a version, checked against its digest.
+    ///
+    /// Errors: there is none; its bytes are damaged.
+    pub async fn load_version(&self, name: &str, version: u64) -> Result<Model, Error> {
+        let row: Option<(Vec<u8>, String)> = sqlx::query_as(
+            "SELECT artifact, artifact_digest FROM versions WHERE model = $1 AND version = $2",
+        )
+        .bind(name)
+        .bind(version as i64)
+        .fetch_optional(self.reader())
+        .await?;
+        let label = format!("{name}/{version}");
+        let (artifact, expected) = row.ok_or_else(|| Error::not_found("version", &label))?;
+        off_thread(move || {
+            if digest(&artifact) != expected {
+                let what = format!("version {label}");
+                return Err(Error::Damaged { what });
+            }
+            Ok(Model::decode(&artifact)?)
+        })
+        .await
+    }
+
+    /// Deletes a version.
+    ///
+    /// Errors: there is none; it is the latest, an alias names it, or an unfinished job started from it.
+    pub async fn delete_version(&self, name: &str, version: u64) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        let latest: Option<i64> =
+            sqlx::query_scalar("SELECT latest_version FROM models WHERE name = $1")
+                .bind(name)
+                .fetch_optional(&mut *tx)
+                .await?;
+        let label = format!("{name}/{version}");
+        let in_use = |by: String| Error::InUse {
+            kind: "version",
+            name: label.clone(),
+            by,
+        };
+        if latest == Some(version as i64) {
+            return Err(in_use(
+                "it is the latest; delete the model, or train it on first".to_owned(),
+            ));
+        }
+        let alias: Option<String> = sqlx::query_scalar(
+            "SELECT alias FROM aliases WHERE model = $1 AND version = $2 LIMIT 1",
+        )
+        .bind(name)
+        .bind(version as i64)
+        .fetch_optional(&mut *tx)
+        .await?;
+        if let Some(alias) = alias {
+            return Err(in_use(format!(
+                "alias {alias:?} names it; move or delete the alias first"
+            )));
+        }
+        let job: Option<String> = sqlx::query_scalar(
+            "SELECT id FROM jobs WHERE model = $1 AND base_version = $2 AND status IN ('queued', 'running', 'paused')
+             LIMIT 1",
+        )
+        .bind(name)
+        .bind(version as i64)
+        .fetch_optional(&mut *tx)
+        .await?;
+        if let Some(job) = job {
+            return Err(in_use(format!(
+                "job {job} starts from it; cancel the job first"
+            )));
+        }
+        let deleted = sqlx::query("DELETE FROM versions WHERE model = $1 AND version = $2")
+            .bind(name)
+            .bind(version as i64)
+            .execute(&mut *tx)
+            .await?;
+        if deleted.rows_affected() == 0 {
+            return Err(Error::not_found("version", label));
+        }
+        self.publish(
+            tx,
+            Change::VersionDeleted {
+                name: name.to_owned(),
+                version,
+            },
+        )
+        .await
+    }
+
+    /// Lets an alias name a version.
+    ///
+    /// Errors: there is no such model or version.
+    pub async fn set_alias(&self, name: &str, alias: &str, version: u64) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        let found: Option<i64> =
+            sqlx::query_scalar("SELECT version FROM versions WHERE model = $1 AND version = $2")
+                .bind(name)
+                .bind(version as i64)
+                .fetch_optional(&mut *tx)
+                .await?;
+        found.ok_or_else(|| Error::not_found("version", format!("{name}/{version}")))?;
+        sqlx::query(
+            "INSERT INTO aliases (model, alias, version) VALUES ($1, $2, $3)
+             ON CONFLICT (model, alias) DO UPDATE SET version = excluded.version",
+        )
+        .bind(name)
+        .bind(alias)
+        .bind(version as i64)
+        .execute(&mut *tx)
+        .await?;
+        let change = Change::Aliased {
+            name: name.to_owned(),
+            alias: alias.to_owned(),
+            version: Some(version),
+        };
+        self.publish(tx, change).await
+    }
+
+    /// Deletes an alias.
+    ///
+    /// Errors: there is none.
+    pub async fn delete_alias(&self, name: &str, alias: &str) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        let deleted = sqlx::query("DELETE FROM aliases WHERE model = $1 AND alias = $2")
+            .bind(name)
+            .bind(alias)
+            .execute(&mut *tx)
+            .await?;
+        if deleted.rows_affected() == 0 {
+            return Err(Error::not_found("alias", format!("{name}/{alias}")));
+        }
+        let change = Change::Aliased {
+            name: name.to_owned(),
+            alias: alias.to_owned(),
+            version: None,
+        };
+        self.publish(tx, change).await
+    }
+}
+
+fn version_row(row: &SqliteRow) -> Result<VersionRow, Error> {
+    Ok(VersionRow {
+        model: row.try_get("model")?,
+        version: row.try_get::<i64, _>("version")? as u64,
+        job: row.try_get("job_id")?,
+        lineage: serde_json::from_str(row.try_get("lineage")?)?,
+        parameter_digest: row.try_get("parameter_digest")?,
+        artifact_digest: row.try_get("artifact_digest")?,
+        artifact_bytes: row.try_get::<i64, _>("artifact_bytes")? as u64,
+        created_at: Timestamp::stored(row.try_get("created_at")?),
+        header: serde_json::from_str(row.try_get("header")?)?,
+    })
+}

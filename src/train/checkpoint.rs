@@ -1,0 +1,95 @@
+//! A checkpoint: everything that is needed to continue a run to the same bits.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Error, Header, Model, ReadTensors};
+use crate::nn::LayerStatistics;
+
+/// The format of a checkpoint's bytes. A later format is refused by an earlier program.
+const FORMAT: u32 = 1;
+
+/// What the batches of an unfinished epoch have come to so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochSums {
+    /// Sum of the losses of the samples.
+    pub loss: f64,
+    /// Right answers.
+    pub correct: u64,
+    /// Samples.
+    pub samples: u64,
+}
+
+/// Everything that is needed to continue a run to the same bits.
+///
+/// Randomness is keyed by (seed, epoch), so there is no generator state; gradient descent has no optimizer state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Epochs finished: the history reaches to here.
+    pub epoch: u64,
+    /// Steps taken in the epoch after that.
+    pub step: u64,
+    /// What those steps came to.
+    pub sums: EpochSums,
+    /// The gradient statistics of the epoch's last step, where it is done and recorded but not reported yet.
+    pub statistics: Option<Vec<LayerStatistics>>,
+    /// The parameters, with the preprocessing fitted for them.
+    pub model: Model,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CheckpointHeader {
+    format: u32,
+    epoch: u64,
+    step: u64,
+    sums: EpochSums,
+    statistics: Option<Vec<LayerStatistics>>,
+    model: Header,
+}
+
+impl Checkpoint {
+    /// The checkpoint as bytes, from which [`Checkpoint::decode`] makes the same one to the last bit.
+    pub fn encode(&self) -> Vec<u8> {
+        let Self {
+            epoch,
+            step,
+            sums,
+            ref statistics,
+            ref model,
+        } = *self;
+        let (statistics, header) = (statistics.clone(), model.header());
+        model.tensors().encode(&CheckpointHeader {
+            format: FORMAT,
+            epoch,
+            step,
+            sums,
+            statistics,
+            model: header,
+        })
+    }
+
+    /// The checkpoint of its bytes.
+    ///
+    /// Errors: the bytes are no checkpoint, are of a later format, or do not fit together.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let (header, tensors) = ReadTensors::decode::<CheckpointHeader>(bytes)?;
+        if header.format != FORMAT {
+            let detail = format!("checkpoint format must be {FORMAT}, got {}", header.format);
+            return Err(Error::Artifact { detail });
+        }
+        let model = Model::from_tensors(&header.model, &tensors)?;
+        let CheckpointHeader {
+            epoch,
+            step,
+            sums,
+            statistics,
+            ..
+        } = header;
+        Ok(Self {
+            epoch,
+            step,
+            sums,
+            statistics,
+            model,
+        })
+    }
+}

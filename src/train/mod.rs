@@ -1,0 +1,27 @@
+//! Train: a checked spec, data and an observer in, a trained model out. Synchronous, no IO, no clock.
+
+mod check;
+mod checkpoint;
+mod error;
+mod inline;
+mod prepare;
+mod report;
+mod run;
+mod selection;
+mod source;
+mod spec;
+mod targets;
+#[cfg(test)]
+mod tests;
+mod validation;
+
+pub use crate::train::check::{CheckedJob, Context, DatasetView, check};
+pub use crate::train::checkpoint::{Checkpoint, EpochSums};
+pub use crate::train::error::Error;
+pub use crate::train::report::{EpochReport, Metric, Metrics, Observer, is_recorded};
+pub use crate::train::run::{Outcome, train};
+pub use crate::train::source::{RawSamples, Source};
+pub use crate::train::spec::{
+    BatchSize, CheckedData, CheckedSpec, CheckedValidation, DataSpec, From, JobLimits, JobSpec,
+    Missing, TargetKind, ValidationSpec,
+};

@@ -1,0 +1,259 @@
+//! Preparation: raw samples split, scaled and laid out as the matrices that the steps read.
+
+use std::collections::HashMap;
+
+use ndarray::Array2;
+
+use crate::data::{Column, Split, split, split_stratified};
+use crate::model::{Model, Preprocess, Scaling, Targets};
+use crate::nn::Scalar;
+use crate::train::{CheckedSpec, CheckedValidation, Error, RawSamples, Source};
+
+/// Samples as the network reads them: inputs (N × K), scaled, and target activations (N × J).
+#[derive(Debug)]
+pub(crate) struct Samples<T> {
+    pub(crate) inputs: Array2<T>,
+    pub(crate) targets: Array2<T>,
+}
+
+/// Everything a run reads, ready.
+#[derive(Debug)]
+pub(crate) struct Prepared<T> {
+    pub(crate) scaling: Scaling,
+    pub(crate) train: Samples<T>,
+    pub(crate) validation: Option<Samples<T>>,
+}
+
+/// Some rows of raw samples.
+struct Part<'a> {
+    raw: &'a RawSamples,
+    rows: &'a [u32],
+}
+
+/// Splits, fits the preprocessing on the training rows where it is not fitted yet, and scales.
+///
+/// The result is the same bits for the same spec, base and data, so that a run can be taken up again.
+///
+/// Errors: the data is not what the spec was checked against; a scaled value does not fit `T`.
+pub(crate) fn prepare<T: Scalar>(
+    spec: &CheckedSpec,
+    base: &Model,
+    source: &Source,
+) -> Result<Prepared<T>, Error> {
+    let kept = whole_rows(&source.data);
+    let split = split_rows(spec, &source.data, &kept)?;
+    if split.train.len() != spec.train_rows {
+        let (expected, got) = (spec.train_rows, split.train.len());
+        return Err(Error::Data {
+            detail: format!("it must leave {expected} rows to train on, got {got}"),
+        });
+    }
+    let train = Part {
+        raw: &source.data,
+        rows: &split.train,
+    };
+    let other_rows = source.validation.as_ref().map(whole_rows);
+    let validation = match (&source.validation, &other_rows) {
+        (Some(raw), Some(rows)) => Some(Part { raw, rows }),
+        _ if split.validation.is_empty() => None,
+        _ => Some(Part {
+            raw: &source.data,
+            rows: &split.validation,
+        }),
+    };
+    let keep = base.scaling.is_ready() && !spec.refit;
+    let scaling = if keep {
+        base.scaling.clone()
+    } else {
+        fit(base.scaling.preprocess(), &train, base)
+    };
+    let validation = validation
+        .map(|part| part.samples(&scaling, &spec.targets, base))
+        .transpose()?;
+    let train = train.samples(&scaling, &spec.targets, base)?;
+    Ok(Prepared {
+        scaling,
+        train,
+        validation,
+    })
+}
+
+/// Rows that miss no value. A job that does not drop rows was refused where there are others.
+fn whole_rows(raw: &RawSamples) -> Vec<u32> {
+    let all = 0..raw.rows() as u32;
+    let RawSamples::Columns { features, targets } = raw else {
+        return all.collect();
+    };
+    let gaps: Vec<&Column> = features
+        .iter()
+        .chain(targets)
+        .filter(|column| column.missing() > 0)
+        .collect();
+    all.filter(|&row| gaps.iter().all(|column| !column.is_missing(row as usize)))
+        .collect()
+}
+
+fn split_rows(spec: &CheckedSpec, raw: &RawSamples, kept: &[u32]) -> Result<Split, Error> {
+    let Some(CheckedValidation::Fraction {
+        fraction,
+        stratified,
+    }) = spec.validation
+    else {
+        return Ok(Split {
+            train: kept.to_vec(),
+            validation: Vec::new(),
+        });
+    };
+    let split = if stratified {
+        split_stratified(&class_codes(raw, &spec.targets, kept)?, fraction, spec.seed)
+    } else {
+        split(kept.len(), fraction, spec.seed)
+    };
+    let split = split.map_err(|error| Error::Data {
+        detail: error.to_string(),
+    })?;
+    let rows = |chosen: Vec<u32>| {
+        chosen
+            .into_iter()
+            .map(|index| kept[index as usize])
+            .collect()
+    };
+    Ok(Split {
+        train: rows(split.train),
+        validation: rows(split.validation),
+    })
+}
+
+fn fit(preprocess: Preprocess, train: &Part, base: &Model) -> Scaling {
+    let mut scaling = Scaling::unfitted(preprocess);
+    if preprocess != Preprocess::None {
+        for column in 0..base.network.inputs() {
+            scaling.fit_next(&train.feature(column));
+        }
+    }
+    scaling
+}
+
+impl Part<'_> {
+    /// Values of one input over the part's rows, in raw units.
+    fn feature(&self, column: usize) -> Vec<f64> {
+        match self.raw {
+            RawSamples::Inline { inputs, .. } => self
+                .rows
+                .iter()
+                .map(|&row| inputs[(row as usize, column)])
+                .collect(),
+            RawSamples::Columns { features, .. } => numbers(&features[column], self.rows),
+        }
+    }
+
+    fn samples<T: Scalar>(
+        &self,
+        scaling: &Scaling,
+        targets: &Targets,
+        base: &Model,
+    ) -> Result<Samples<T>, Error> {
+        let mut inputs = Array2::zeros((self.rows.len(), base.network.inputs()));
+        for column in 0..base.network.inputs() {
+            let values = self.feature(column);
+            for (row, (place, value)) in
+                inputs.column_mut(column).iter_mut().zip(values).enumerate()
+            {
+                *place = fitting(scaling.apply(column, value), || {
+                    format!("row {row} of input {column} has {value:e}")
+                })?;
+            }
+        }
+        Ok(Samples {
+            inputs,
+            targets: self.targets(targets, base.network.outputs())?,
+        })
+    }
+
+    fn targets<T: Scalar>(&self, meaning: &Targets, outputs: usize) -> Result<Array2<T>, Error> {
+        let mut matrix = Array2::zeros((self.rows.len(), outputs));
+        match (self.raw, meaning) {
+            (RawSamples::Inline { targets, .. }, _) => {
+                for (mut place, &row) in matrix.rows_mut().into_iter().zip(self.rows) {
+                    place.assign(&targets.row(row as usize).mapv(T::from_f64));
+                }
+            }
+            (RawSamples::Columns { .. }, Targets::Classes { .. }) => {
+                for (row, code) in class_codes(self.raw, meaning, self.rows)?
+                    .into_iter()
+                    .enumerate()
+                {
+                    matrix[(row, code as usize)] = T::one();
+                }
+            }
+            (RawSamples::Columns { targets, .. }, Targets::Values { .. }) => {
+                for (mut place, column) in matrix.columns_mut().into_iter().zip(targets) {
+                    for (place, value) in place.iter_mut().zip(numbers(column, self.rows)) {
+                        *place = fitting(value, || {
+                            format!("target {:?} has {value:e}", column.name())
+                        })?;
+                    }
+                }
+            }
+        }
+        Ok(matrix)
+    }
+}
+
+fn numbers(column: &Column, rows: &[u32]) -> Vec<f64> {
+    let values = column.numbers().unwrap_or_default();
+    rows.iter().map(|&row| values[row as usize]).collect()
+}
+
+fn fitting<T: Scalar>(value: f64, place: impl FnOnce() -> String) -> Result<T, Error> {
+    let rounded = T::from_f64(value);
+    if rounded.is_finite() {
+        return Ok(rounded);
+    }
+    Err(Error::Data {
+        detail: format!(
+            "{}, which does not fit {} once scaled",
+            place(),
+            T::DTYPE.name()
+        ),
+    })
+}
+
+/// The class of each of the rows, as its place among the model's classes.
+fn class_codes(raw: &RawSamples, meaning: &Targets, rows: &[u32]) -> Result<Vec<u32>, Error> {
+    let (RawSamples::Columns { targets, .. }, Some(classes)) = (raw, meaning.classes()) else {
+        return Err(Error::Data {
+            detail: "it has no classes".to_owned(),
+        });
+    };
+    let column = &targets[0];
+    let places: HashMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();
+    let place = |word: &str| {
+        let unknown = || Error::Data {
+            detail: format!("class {word:?} is not among those of the spec"),
+        };
+        places.get(word).copied().ok_or_else(unknown)
+    };
+    if let Some(codes) = column.codes() {
+        let words = column.categories();
+        let known: Vec<_> = words.iter().map(|word| place(word).ok()).collect();
+        return rows
+            .iter()
+            .map(|&row| {
+                let code = codes[row as usize] as usize;
+                known[code].map_or_else(|| place(&words[code]), Ok)
+            })
+            .collect();
+    }
+    let mut seen: HashMap<u64, u32> = HashMap::new();
+    let mut code = |number: f64| {
+        let number = number + 0.0;
+        if let Some(&code) = seen.get(&number.to_bits()) {
+            return Ok(code);
+        }
+        let code = place(&number.to_string())?;
+        seen.insert(number.to_bits(), code);
+        Ok(code)
+    };
+    numbers(column, rows).into_iter().map(&mut code).collect()
+}

@@ -1,0 +1,67 @@
+//! What a run tells of itself while it goes on, and whom it asks whether to go on.
+
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::nn::LayerStatistics;
+use crate::train::Checkpoint;
+
+/// A figure of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// The mean loss (always there).
+    Loss,
+    /// The share of rows whose largest output is the largest target.
+    Accuracy,
+}
+
+/// The figures of one split in one epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Mean loss per sample.
+    pub loss: f64,
+    /// Share of right answers, where it is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+}
+
+/// What an epoch came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EpochReport {
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// Steps taken so far in the run.
+    pub step: u64,
+    /// The learning rate of the epoch's last step.
+    pub learning_rate: f64,
+    /// Over the epoch's batches, each before its update.
+    pub train: Metrics,
+    /// After the epoch.
+    pub validation: Option<Metrics>,
+    /// Of the epoch's last step, where the epoch is recorded.
+    pub statistics: Option<Vec<LayerStatistics>>,
+    /// Samples trained on in the epoch.
+    pub samples: u64,
+}
+
+/// Who a run reports to. Called on the training thread: every call must be quick.
+pub trait Observer {
+    /// Asked before each chunk of a batch: `Break` stops the run at the last whole step.
+    fn poll(&mut self) -> ControlFlow<()>;
+    /// Asked after each step: whether a checkpoint is wanted here. `epoch_end` tells whether the epoch is done.
+    fn wants_checkpoint(&mut self, epoch_end: bool) -> bool;
+    /// Takes a checkpoint that was wanted.
+    fn checkpoint(&mut self, checkpoint: Checkpoint);
+    /// Takes an epoch's report.
+    fn epoch(&mut self, report: EpochReport);
+}
+
+/// Epochs whose gradient statistics are recorded, at most: the first, the last, and as many between.
+const MOST_RECORDED: u64 = 200;
+
+/// Whether gradient statistics are recorded in `epoch` of `epochs`: by number, never by the clock.
+pub fn is_recorded(epoch: u64, epochs: u64) -> bool {
+    epoch == 1 || epoch == epochs || epoch.is_multiple_of(epochs.div_ceil(MOST_RECORDED))
+}

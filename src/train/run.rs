@@ -1,0 +1,393 @@
+//! The run: epochs of shuffled mini-batches, each backpropagated and descended, observed from outside.
+
+use std::ops::ControlFlow;
+
+use ndarray::{Array2, ArrayViewMut2, Axis};
+
+use crate::data::{SHUFFLE, permutation};
+use crate::model::{AnyNetwork, Model, Scaling, Targets};
+use crate::nn::{
+    Backpropagation, LayerStatistics, Loss, Network, Optimizer, Scalar, evaluate, layer_statistics,
+};
+use crate::train::prepare::{Prepared, Samples, prepare};
+use crate::train::{
+    CheckedSpec, Checkpoint, EpochReport, EpochSums, Error, Metric, Metrics, Observer, Source,
+    is_recorded,
+};
+
+/// How a run ended.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each run")]
+pub enum Outcome {
+    /// Every epoch is done.
+    Finished(Model),
+    /// The observer broke it off.
+    Stopped {
+        /// Where it stood: from here it continues to the same bits.
+        at: Checkpoint,
+        /// The end of the last finished epoch, where no checkpoint of it was made yet.
+        epoch_end: Option<Checkpoint>,
+    },
+}
+
+/// Trains `base` on `source` as `spec` says, from the start or from a checkpoint, to the same bits either way.
+///
+/// p ← p − η·∂C/∂p after each batch; the batches of an epoch are consecutive pieces of a permutation keyed by
+/// (seed, epoch). Sums over samples go through the fixed tree of [`crate::nn::FixedTree`].
+///
+/// Errors: the run diverged; the data is not what the spec was checked against.
+/// Source: Arango, gradient descent; Nielsen (2015), chapter 1, mini-batches.
+pub fn train(
+    spec: &CheckedSpec,
+    base: &Model,
+    source: Source,
+    resume: Option<Checkpoint>,
+    observer: &mut impl Observer,
+) -> Result<Outcome, Error> {
+    let (start, place) = match resume {
+        Some(checkpoint) => Place::of(checkpoint),
+        None => (base.network.clone(), Place::default()),
+    };
+    match start {
+        AnyNetwork::Float32(network) => Run::new(spec, base, source, network, place)?.run(observer),
+        AnyNetwork::Float64(network) => Run::new(spec, base, source, network, place)?.run(observer),
+    }
+}
+
+/// Where a run stands: so many epochs, so many steps of the next, and what those came to.
+#[derive(Clone, Default)]
+struct Place {
+    epoch: u64,
+    step: u64,
+    sums: EpochSums,
+    statistics: Option<Vec<LayerStatistics>>,
+}
+
+impl Place {
+    /// The parameters and the place of a checkpoint.
+    fn of(checkpoint: Checkpoint) -> (AnyNetwork, Self) {
+        let Checkpoint {
+            epoch,
+            step,
+            sums,
+            statistics,
+            model,
+        } = checkpoint;
+        let place = Self {
+            epoch,
+            step,
+            sums,
+            statistics,
+        };
+        (model.network, place)
+    }
+}
+
+struct Run<'a, T: Scalar> {
+    spec: &'a CheckedSpec,
+    frame: Frame,
+    network: Network<T>,
+    epoch_end: EpochEnd<T>,
+    train: Samples<T>,
+    validation: Option<Samples<T>>,
+    backpropagation: Backpropagation<T>,
+    optimizer: Optimizer<T>,
+    order: Vec<u32>,
+    place: Place,
+}
+
+/// The model to publish, but for its network.
+struct Frame {
+    loss: Loss,
+    scaling: Scaling,
+    features: Option<Vec<String>>,
+    targets: Targets,
+}
+
+/// The parameters at the end of the last finished epoch, which a cancelled job keeps.
+struct EpochEnd<T> {
+    network: Network<T>,
+    /// The epoch; none where the run was taken up in mid-epoch: the checkpoint before that one has it.
+    epoch: Option<u64>,
+    /// Whether a checkpoint of it was made.
+    told: bool,
+}
+
+/// A run broken off between two steps.
+struct Stopped;
+
+impl<'a, T: Scalar> Run<'a, T>
+where
+    AnyNetwork: From<Network<T>>,
+{
+    fn new(
+        spec: &'a CheckedSpec,
+        base: &Model,
+        source: Source,
+        network: Network<T>,
+        place: Place,
+    ) -> Result<Self, Error> {
+        let Prepared {
+            scaling,
+            train,
+            validation,
+        } = prepare::<T>(spec, base, &source)?;
+        drop(source);
+        let features = match spec.data.columns() {
+            Some((features, _)) => Some(features.to_vec()),
+            None => base.features.clone().filter(|_| !spec.refit),
+        };
+        let frame = Frame {
+            loss: base.loss,
+            scaling,
+            features,
+            targets: spec.targets.clone(),
+        };
+        Ok(Self {
+            spec,
+            frame,
+            epoch_end: EpochEnd {
+                network: network.clone(),
+                epoch: (place.step == 0).then_some(place.epoch),
+                told: true,
+            },
+            backpropagation: Backpropagation::new(&network, spec.batch_rows()),
+            optimizer: Optimizer::new(spec.optimizer, &network),
+            network,
+            train,
+            validation,
+            order: Vec::with_capacity(spec.train_rows),
+            place,
+        })
+    }
+
+    fn run(mut self, observer: &mut impl Observer) -> Result<Outcome, Error> {
+        while self.place.epoch < self.spec.epochs {
+            if let Err(Stopped) = self.epoch(observer)? {
+                let epoch_end = self.untold_epoch_end();
+                let at = self.checkpoint(&self.network, &self.place);
+                return Ok(Outcome::Stopped { at, epoch_end });
+            }
+        }
+        Ok(Outcome::Finished(
+            self.frame.model(AnyNetwork::from(self.network)),
+        ))
+    }
+
+    /// One epoch, from the step where it stands.
+    fn epoch(&mut self, observer: &mut impl Observer) -> Result<Result<(), Stopped>, Error> {
+        let epoch = self.place.epoch + 1;
+        let steps = self.spec.steps_per_epoch();
+        self.arrange(epoch);
+        while self.place.step < steps {
+            let last = self.place.step + 1 == steps;
+            if self
+                .step(last && is_recorded(epoch, self.spec.epochs), observer)?
+                .is_break()
+            {
+                return Ok(Err(Stopped));
+            }
+            if !last && observer.wants_checkpoint(false) {
+                if let Some(epoch_end) = self.untold_epoch_end() {
+                    observer.checkpoint(epoch_end);
+                }
+                observer.checkpoint(self.checkpoint(&self.network, &self.place));
+            }
+        }
+        let ControlFlow::Continue(validation) = self.validate(observer)? else {
+            return Ok(Err(Stopped));
+        };
+        let statistics = self.place.statistics.take();
+        observer.epoch(self.report(epoch, validation, statistics));
+        self.place = Place {
+            epoch,
+            ..Place::default()
+        };
+        copy(&mut self.epoch_end.network, &self.network);
+        self.epoch_end.epoch = Some(epoch);
+        self.epoch_end.told = observer.wants_checkpoint(true);
+        if self.epoch_end.told {
+            observer.checkpoint(self.checkpoint(&self.network, &self.place));
+        }
+        Ok(Ok(()))
+    }
+
+    /// The end of the last finished epoch, where no checkpoint of it was made yet.
+    fn untold_epoch_end(&mut self) -> Option<Checkpoint> {
+        let epoch = self.epoch_end.epoch?;
+        let told = std::mem::replace(&mut self.epoch_end.told, true);
+        let place = Place {
+            epoch,
+            ..Place::default()
+        };
+        (!told).then(|| self.checkpoint(&self.epoch_end.network, &place))
+    }
+
+    /// The order of the rows in an epoch.
+    fn arrange(&mut self, epoch: u64) {
+        let rows = self.spec.train_rows;
+        if self.spec.shuffle {
+            permutation(self.spec.seed, SHUFFLE, epoch, rows, &mut self.order);
+        } else if self.order.len() != rows {
+            self.order.extend(0..rows as u32);
+        }
+    }
+
+    /// One step: the gradient of one batch, and the update. `Break` leaves everything as it was.
+    fn step(
+        &mut self,
+        record: bool,
+        observer: &mut impl Observer,
+    ) -> Result<ControlFlow<()>, Error> {
+        let Self {
+            network,
+            train,
+            backpropagation,
+            optimizer,
+            order,
+            place,
+            ..
+        } = self;
+        let batch = self.spec.batch_rows();
+        let start = place.step as usize * batch;
+        let rows = &order[start..order.len().min(start + batch)];
+        let gather =
+            |part: std::ops::Range<usize>, inputs: ArrayViewMut2<T>, targets: ArrayViewMut2<T>| {
+                gather_rows(&train.inputs, &rows[part.clone()], inputs);
+                gather_rows(&train.targets, &rows[part], targets);
+            };
+        let passed =
+            backpropagation.run(network, self.frame.loss, rows.len(), record, gather, || {
+                observer.poll()
+            });
+        let sums = match passed {
+            ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+            ControlFlow::Continue(sums) => sums,
+        };
+        let (epoch, number) = (place.epoch + 1, place.step + 1);
+        let diverged = |quantity| Error::Diverged {
+            quantity,
+            epoch,
+            step: number,
+        };
+        if !sums.loss.is_finite() {
+            return Err(diverged("loss"));
+        }
+        place.statistics =
+            record.then(|| layer_statistics(network, sums, self.spec.optimizer.learning_rate()));
+        if !optimizer.update(network, sums) {
+            return Err(diverged("parameters"));
+        }
+        place.sums.loss += sums.loss;
+        place.sums.correct += sums.correct;
+        place.sums.samples += sums.samples as u64;
+        if !place.sums.loss.is_finite() {
+            return Err(diverged("loss"));
+        }
+        place.step += 1;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The figures of the validation rows, where there are any; `Break` where the observer broke off.
+    fn validate(
+        &mut self,
+        observer: &mut impl Observer,
+    ) -> Result<ControlFlow<(), Option<Metrics>>, Error> {
+        let Some(Samples { inputs, targets }) = &self.validation else {
+            return Ok(ControlFlow::Continue(None));
+        };
+        let evaluated = evaluate(
+            &self.network,
+            self.frame.loss,
+            inputs.view(),
+            targets.view(),
+            || observer.poll(),
+        );
+        let ControlFlow::Continue(evaluation) = evaluated else {
+            return Ok(ControlFlow::Break(()));
+        };
+        if !evaluation.loss_sum.is_finite() {
+            let (epoch, step) = (self.place.epoch + 1, self.place.step);
+            return Err(Error::Diverged {
+                quantity: "validation loss",
+                epoch,
+                step,
+            });
+        }
+        let sums = EpochSums {
+            loss: evaluation.loss_sum,
+            correct: evaluation.correct,
+            samples: evaluation.samples as u64,
+        };
+        Ok(ControlFlow::Continue(Some(self.metrics(sums))))
+    }
+
+    fn metrics(&self, sums: EpochSums) -> Metrics {
+        let samples = sums.samples as f64;
+        let accuracy = self
+            .spec
+            .wants(Metric::Accuracy)
+            .then(|| sums.correct as f64 / samples);
+        Metrics {
+            loss: sums.loss / samples,
+            accuracy,
+        }
+    }
+
+    fn report(
+        &self,
+        epoch: u64,
+        validation: Option<Metrics>,
+        statistics: Option<Vec<LayerStatistics>>,
+    ) -> EpochReport {
+        EpochReport {
+            epoch,
+            step: epoch * self.spec.steps_per_epoch(),
+            learning_rate: self.spec.optimizer.learning_rate(),
+            train: self.metrics(self.place.sums),
+            validation,
+            statistics,
+            samples: self.place.sums.samples,
+        }
+    }
+
+    fn checkpoint(&self, network: &Network<T>, place: &Place) -> Checkpoint {
+        let model = self.frame.model(AnyNetwork::from(network.clone()));
+        let Place {
+            epoch, step, sums, ..
+        } = *place;
+        Checkpoint {
+            epoch,
+            step,
+            sums,
+            statistics: place.statistics.clone(),
+            model,
+        }
+    }
+}
+
+impl Frame {
+    fn model(&self, network: AnyNetwork) -> Model {
+        Model {
+            network,
+            loss: self.loss,
+            scaling: self.scaling.clone(),
+            features: self.features.clone(),
+            targets: self.targets.clone(),
+        }
+    }
+}
+
+fn gather_rows<T: Scalar>(from: &Array2<T>, rows: &[u32], mut into: ArrayViewMut2<T>) {
+    for (mut place, &row) in into.axis_iter_mut(Axis(0)).zip(rows) {
+        place.assign(&from.row(row as usize));
+    }
+}
+
+/// Copies parameters without allocating.
+fn copy<T: Scalar>(into: &mut Network<T>, from: &Network<T>) {
+    for (into, from) in into.layers_mut().iter_mut().zip(from.layers()) {
+        into.weights.assign(&from.weights);
+        into.biases.assign(&from.biases);
+    }
+}

@@ -1,0 +1,324 @@
+//! Which columns of a dataset a job trains on, and what its targets mean.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::data::{Column, ColumnDescription, Kind};
+use crate::model::{Header, TargetRows, Targets, Violations, shortened};
+use crate::train::{DataSpec, JobLimits, Missing, TargetKind};
+
+/// A dataset as the check sees it: what is known of its columns, and the values of those it must look into.
+#[derive(Clone, Debug)]
+pub struct DatasetView {
+    /// The dataset's name.
+    pub name: String,
+    /// Its digest.
+    pub digest: String,
+    /// Its columns, in the table's order.
+    pub columns: Vec<ColumnDescription>,
+    /// The values of the columns that [`DatasetView::to_load`] names.
+    pub loaded: BTreeMap<String, Column>,
+}
+
+/// Columns chosen from a dataset.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Selection {
+    pub(crate) features: Vec<String>,
+    pub(crate) names: Vec<String>,
+    pub(crate) kind: TargetKind,
+    pub(crate) missing: Missing,
+    pub(crate) targets: Targets,
+    pub(crate) rows: usize,
+}
+
+/// What a choice goes by.
+pub(crate) struct Choice<'a> {
+    pub(crate) data: &'a DataSpec,
+    pub(crate) base: &'a Header,
+    pub(crate) view: &'a DatasetView,
+    pub(crate) columns: HashMap<&'a str, &'a ColumnDescription>,
+    pub(crate) limits: &'a JobLimits,
+}
+
+impl DatasetView {
+    /// Names of the columns whose values the check needs: a single target, whose classes are looked for, and those
+    /// with missing values where rows are to be dropped.
+    pub fn to_load(data: &DataSpec, columns: &[ColumnDescription]) -> Vec<String> {
+        let drop = data.missing == Some(Missing::DropRows);
+        let targets: HashSet<&String> = target_names(data).iter().collect();
+        let features: Option<HashSet<&String>> =
+            data.features.as_ref().map(|names| names.iter().collect());
+        let wanted = |column: &&ColumnDescription| {
+            let target = targets.contains(&column.name);
+            let read = target
+                || features
+                    .as_ref()
+                    .is_none_or(|features| features.contains(&column.name));
+            (target && targets.len() == 1) || (drop && read && column.missing > 0)
+        };
+        columns
+            .iter()
+            .filter(wanted)
+            .map(|column| column.name.clone())
+            .collect()
+    }
+
+    /// Its columns by their names.
+    pub(crate) fn by_name(&self) -> HashMap<&str, &ColumnDescription> {
+        self.columns
+            .iter()
+            .map(|column| (column.name.as_str(), column))
+            .collect()
+    }
+
+    fn rows(&self) -> usize {
+        self.columns.first().map_or(0, |column| column.rows)
+    }
+}
+
+fn target_names(data: &DataSpec) -> &[String] {
+    match (&data.target, &data.targets) {
+        (Some(target), _) => std::slice::from_ref(target),
+        (None, Some(TargetRows::Words(names))) => names,
+        _ => &[],
+    }
+}
+
+/// Chooses the columns of `view` for `data`. Notes what is wrong; `None` where no choice can be made.
+pub(crate) fn select(
+    data: &DataSpec,
+    base: &Header,
+    view: &DatasetView,
+    limits: &JobLimits,
+    violations: &mut Violations,
+) -> Option<Selection> {
+    if violations.is_full() {
+        return None;
+    }
+    let before = violations.len();
+    let choice = Choice {
+        data,
+        base,
+        view,
+        columns: view.by_name(),
+        limits,
+    };
+    let names = choice.target_names(violations);
+    let features = choice.features(names, violations);
+    let names = names?;
+    let (kind, targets) = choice.targets(names, violations)?;
+    let features = features?;
+    let missing = data.missing.unwrap_or_default();
+    choice.check_missing(features.iter().chain(names), missing, violations);
+    if violations.len() > before {
+        return None;
+    }
+    let rows = rows_left(view, features.iter().chain(names));
+    if rows == 0 {
+        violations.add(
+            "/data/missing",
+            "drop_rows leaves no row: every row misses a value",
+        );
+        return None;
+    }
+    Some(Selection {
+        features,
+        names: names.to_vec(),
+        kind,
+        missing,
+        targets,
+        rows,
+    })
+}
+
+impl<'a> Choice<'a> {
+    /// Where the targets stand in the body.
+    pub(crate) fn target_pointer(&self) -> &'static str {
+        if self.data.target.is_some() {
+            "/data/target"
+        } else {
+            "/data/targets"
+        }
+    }
+
+    /// The names of the targets, once each is a column of its own.
+    fn target_names(&self, violations: &mut Violations) -> Option<&'a [String]> {
+        let known = || {
+            let columns = self.view.columns.iter();
+            let names: Vec<_> = columns.map(|column| &column.name).collect();
+            shortened(&names)
+        };
+        match (&self.data.target, &self.data.targets) {
+            (None, None) => {
+                let detail = format!(
+                    "must name the column to predict; the dataset has: {}",
+                    known()
+                );
+                violations.add("/data/target", detail);
+                return None;
+            }
+            (Some(_), Some(_)) => {
+                violations.add("/data/targets", "must be left out where target is given");
+                return None;
+            }
+            (None, Some(targets)) if targets.is_empty() => {
+                violations.add("/data/targets", "must name at least one column, got none");
+                return None;
+            }
+            (None, Some(TargetRows::Numbers(_))) => {
+                violations.add(
+                    "/data/targets",
+                    "must be names of columns where a dataset is given",
+                );
+                return None;
+            }
+            _ => {}
+        }
+        let names = target_names(self.data);
+        let outputs = self.base.outputs();
+        if names.len() > 1 && names.len() != outputs {
+            let got = names.len();
+            let detail =
+                format!("must be {outputs} columns, as the last layer has units, got {got}");
+            violations.add("/data/targets", detail);
+            return None;
+        }
+        let before = violations.len();
+        let known = known();
+        let mut seen = HashSet::new();
+        for (index, name) in names.iter().enumerate() {
+            if violations.is_full() {
+                return None;
+            }
+            let pointer = match self.data.target {
+                Some(_) => "/data/target".to_owned(),
+                None => format!("/data/targets/{index}"),
+            };
+            if !seen.insert(name) {
+                violations.add(pointer, format!("must be named once, got {name:?} again"));
+            } else if !self.columns.contains_key(name.as_str()) {
+                let detail = format!("must name a column of the dataset ({known}), got {name:?}");
+                violations.add(pointer, detail);
+            }
+        }
+        (violations.len() == before).then_some(names)
+    }
+
+    /// The features: those given, those the model was fitted with, or every column but the targets.
+    ///
+    /// `None` where they are not as many as the model has inputs, or where they hang on targets that are not known.
+    fn features(
+        &self,
+        targets: Option<&[String]>,
+        violations: &mut Violations,
+    ) -> Option<Vec<String>> {
+        let names: HashSet<&String> = targets.unwrap_or_default().iter().collect();
+        let features: Vec<&String> = match (&self.data.features, &self.base.features) {
+            (Some(features), _) | (None, Some(features)) => features.iter().collect(),
+            (None, None) => {
+                targets?;
+                let columns = self.view.columns.iter().map(|column| &column.name);
+                columns.filter(|name| !names.contains(name)).collect()
+            }
+        };
+        if features.len() != self.base.inputs {
+            let (inputs, got) = (self.base.inputs, shortened(&features));
+            let count = features.len();
+            let detail =
+                format!("must be {inputs} columns, as the model has inputs, got {count}: {got}");
+            violations.add("/data/features", detail);
+            return None;
+        }
+        let mut seen = HashSet::new();
+        for (index, &name) in features.iter().enumerate() {
+            if violations.is_full() {
+                return None;
+            }
+            let pointer = || match self.data.features {
+                Some(_) => format!("/data/features/{index}"),
+                None => "/data/features".to_owned(),
+            };
+            if names.contains(name) {
+                let detail = format!("must not be a target as well, got {name:?}");
+                violations.add(pointer(), detail);
+            } else if !seen.insert(name) {
+                violations.add(pointer(), format!("must be named once, got {name:?} again"));
+            }
+            match self.columns.get(name.as_str()) {
+                None => violations.add(
+                    pointer(),
+                    format!("must name a column of the dataset, got {name:?}"),
+                ),
+                Some(column) => check_feature(column, pointer, violations),
+            }
+        }
+        if let Some(kept) = &self.base.features
+            && kept.iter().ne(features.iter().copied())
+        {
+            let kept = shortened(kept);
+            let detail =
+                format!("must be those the model was fitted with ({kept}), or give \"refit\":true");
+            violations.add("/data/features", detail);
+        }
+        Some(features.into_iter().cloned().collect())
+    }
+
+    fn check_missing<'b>(
+        &self,
+        names: impl Iterator<Item = &'b String>,
+        missing: Missing,
+        violations: &mut Violations,
+    ) {
+        if missing == Missing::DropRows {
+            return;
+        }
+        for column in names
+            .filter_map(|name| self.columns.get(name.as_str()))
+            .filter(|column| column.missing > 0)
+        {
+            if violations.is_full() {
+                return;
+            }
+            let (name, count) = (&column.name, column.missing);
+            let values = if count == 1 { "value" } else { "values" };
+            let detail = format!(
+                "column {name:?} has {count} missing {values}: give \"missing\":\"drop_rows\" or leave it out"
+            );
+            violations.add("/data/missing", detail);
+        }
+    }
+}
+
+fn check_feature(
+    column: &ColumnDescription,
+    pointer: impl Fn() -> String,
+    violations: &mut Violations,
+) {
+    if column.kind == Kind::Categorical {
+        let name = &column.name;
+        let found = match &column.first_word {
+            Some(first) => format!(
+                " (its first word is {:?} on line {})",
+                first.word, first.line
+            ),
+            None => String::new(),
+        };
+        violations.add(
+            pointer(),
+            format!("must be numeric columns, got {name:?}, which is categorical{found}"),
+        );
+    }
+}
+
+/// Rows that miss no value in the named columns. Columns without missing values need not be loaded.
+pub(crate) fn rows_left<'a>(view: &DatasetView, names: impl Iterator<Item = &'a String>) -> usize {
+    let columns: Vec<&Column> = names
+        .filter_map(|name| view.loaded.get(name))
+        .filter(|column| column.missing() > 0)
+        .collect();
+    if columns.is_empty() {
+        return view.rows();
+    }
+    (0..view.rows())
+        .filter(|&row| columns.iter().all(|column| !column.is_missing(row)))
+        .count()
+}

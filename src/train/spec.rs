@@ -1,0 +1,323 @@
+//! A job's spec: what to train, as its user declares it, and the same with everything checked and filled in.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Rows, TargetRows, Targets};
+use crate::nn::OptimizerSpec;
+use crate::train::Metric;
+
+/// The largest jobs that are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobLimits {
+    /// Epochs of a job, at most.
+    pub epochs: u64,
+    /// Samples in a batch given as a number, at most.
+    pub batch_size: u64,
+    /// Steps of a job (epochs × batches), at most.
+    pub steps: u64,
+    /// Classes of a categorical target, at most.
+    pub classes: usize,
+}
+
+/// Samples of a batch: a number, or the whole training set (`"full"`, the seed's gradient descent).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "must be a whole number or \"full\"")]
+pub enum BatchSize {
+    /// So many samples; a last, shorter batch is used.
+    Samples(u64),
+    /// All of them.
+    Full(Full),
+}
+
+/// The word `full`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Full {
+    /// All samples.
+    Full,
+}
+
+/// What to do with rows that miss a value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missing {
+    /// Refuse the job.
+    #[default]
+    Error,
+    /// Leave the rows out.
+    DropRows,
+}
+
+/// What a target column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetKind {
+    /// Classes: one output for each.
+    Categorical,
+    /// Numbers.
+    Numeric,
+}
+
+/// `data` of a job: inline rows, or columns of a dataset.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSpec {
+    /// Input rows, in raw units.
+    pub inputs: Option<Rows>,
+    /// Target rows beside `inputs`, or names of numeric target columns beside `dataset`.
+    pub targets: Option<TargetRows>,
+    /// The dataset to train on.
+    pub dataset: Option<String>,
+    /// Its feature columns; left out, every column but the targets.
+    pub features: Option<Vec<String>>,
+    /// Its target column.
+    pub target: Option<String>,
+    /// Whether the target is classes or numbers.
+    pub target_kind: Option<TargetKind>,
+    /// What to do with rows that miss a value.
+    pub missing: Option<Missing>,
+}
+
+/// `validation` of a job: a fraction of the data, another dataset, or inline rows.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidationSpec {
+    /// The share of rows kept for validation, in (0, 1).
+    pub fraction: Option<f64>,
+    /// Whether each class keeps the same share.
+    pub stratified: Option<bool>,
+    /// Another dataset with the same columns.
+    pub dataset: Option<String>,
+    /// Input rows.
+    pub inputs: Option<Rows>,
+    /// Target rows.
+    pub targets: Option<TargetRows>,
+}
+
+/// Where a job starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct From {
+    /// From this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// From version 1, the initial parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<bool>,
+}
+
+/// A job as its user declares it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSpec {
+    /// The model to train.
+    pub model: String,
+    /// What to train it on.
+    pub data: DataSpec,
+    /// What to validate on after each epoch.
+    pub validation: Option<ValidationSpec>,
+    /// The optimizer and its hyperparameters.
+    #[serde(default = "default_optimizer")]
+    pub optimizer: OptimizerSpec,
+    /// Passes over the training rows.
+    #[serde(default = "default_epochs")]
+    pub epochs: u64,
+    /// Samples of a batch; left out, 32 or all rows, if fewer.
+    pub batch_size: Option<BatchSize>,
+    /// Whether rows are shuffled in each epoch.
+    #[serde(default = "default_shuffle")]
+    pub shuffle: bool,
+    /// Fixes the split and the shuffle.
+    #[serde(default)]
+    pub seed: u64,
+    /// What the history holds; left out, the loss, and the accuracy where there are classes.
+    pub metrics: Option<Vec<Metric>>,
+    /// Where to start; left out, the latest version.
+    #[serde(default)]
+    pub from: From,
+    /// Whether features, classes and preprocessing are fitted anew on this job's data.
+    #[serde(default)]
+    pub refit: bool,
+    /// The user's own labels.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// The default optimizer: gradient descent with learning rate 0.1.
+fn default_optimizer() -> OptimizerSpec {
+    OptimizerSpec::GradientDescent { learning_rate: 0.1 }
+}
+
+fn default_epochs() -> u64 {
+    10
+}
+
+fn default_shuffle() -> bool {
+    true
+}
+
+/// Samples in a batch where the spec does not say.
+pub(super) const DEFAULT_BATCH_SIZE: u64 = 32;
+
+/// `data`, checked. Inline rows are kept beside the spec; it names their shape and digest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CheckedData {
+    /// Columns of a dataset.
+    Dataset {
+        /// The dataset's name.
+        dataset: String,
+        /// Its digest, so that the job trains on the very rows it was checked against.
+        digest: String,
+        /// The feature columns.
+        features: Vec<String>,
+        /// The target columns.
+        targets: Vec<String>,
+        /// Classes or numbers.
+        target_kind: TargetKind,
+        /// What to do with rows that miss a value.
+        missing: Missing,
+    },
+    /// Rows given in the request.
+    Inline {
+        /// Number of rows.
+        rows: usize,
+        /// Numbers in an input row.
+        inputs: usize,
+        /// Numbers in a target row.
+        targets: usize,
+        /// SHA-256 of the rows.
+        digest: String,
+    },
+}
+
+/// `validation`, checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CheckedValidation {
+    /// A share of the rows.
+    Fraction {
+        /// The share, in (0, 1).
+        fraction: f64,
+        /// Whether each class keeps the same share.
+        stratified: bool,
+    },
+    /// Another dataset with the same columns.
+    Dataset {
+        /// Its name.
+        dataset: String,
+        /// Its digest.
+        digest: String,
+    },
+    /// Rows given in the request.
+    Inline {
+        /// Number of rows.
+        rows: usize,
+        /// SHA-256 of the rows.
+        digest: String,
+    },
+}
+
+/// A spec that has passed every check, with every default filled in: the proof that it can be trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckedSpec {
+    /// The model to train.
+    pub model: String,
+    /// The version to start from.
+    pub from: From,
+    /// What to train on.
+    pub data: CheckedData,
+    /// What to validate on.
+    pub validation: Option<CheckedValidation>,
+    /// The optimizer and its hyperparameters.
+    pub optimizer: OptimizerSpec,
+    /// Passes over the training rows.
+    pub epochs: u64,
+    /// Samples of a batch.
+    pub batch_size: BatchSize,
+    /// Whether rows are shuffled in each epoch.
+    pub shuffle: bool,
+    /// Fixes the split and the shuffle.
+    pub seed: u64,
+    /// What the history holds.
+    pub metrics: Vec<Metric>,
+    /// Whether features, classes and preprocessing are fitted anew.
+    pub refit: bool,
+    /// Rows left to train on.
+    pub train_rows: usize,
+    /// What the trained model's outputs will mean.
+    pub targets: Targets,
+}
+
+impl CheckedData {
+    /// Features and targets, where the data is a dataset.
+    pub fn columns(&self) -> Option<(&[String], &[String])> {
+        match self {
+            Self::Dataset {
+                features, targets, ..
+            } => Some((features, targets)),
+            Self::Inline { .. } => None,
+        }
+    }
+}
+
+impl CheckedSpec {
+    /// Samples of a batch as a number, at most the rows there are.
+    pub fn batch_rows(&self) -> usize {
+        match self.batch_size {
+            BatchSize::Samples(samples) => (samples as usize).min(self.train_rows),
+            BatchSize::Full(Full::Full) => self.train_rows,
+        }
+    }
+
+    /// Steps of one epoch: the batches it has, the last, shorter one counted.
+    pub fn steps_per_epoch(&self) -> u64 {
+        (self.train_rows as u64).div_ceil(self.batch_rows() as u64)
+    }
+
+    /// The version the job starts from.
+    pub fn base_version(&self) -> u64 {
+        self.from.version.expect("a checked spec names the version")
+    }
+
+    /// Whether `metric` is wanted.
+    pub fn wants(&self, metric: Metric) -> bool {
+        self.metrics.contains(&metric)
+    }
+
+    /// Names and digests of the datasets that the job reads.
+    pub fn datasets(&self) -> Vec<(&str, &str)> {
+        let data = match &self.data {
+            CheckedData::Dataset {
+                dataset, digest, ..
+            } => Some((dataset.as_str(), digest.as_str())),
+            CheckedData::Inline { .. } => None,
+        };
+        let validation = match &self.validation {
+            Some(CheckedValidation::Dataset { dataset, digest }) => {
+                Some((dataset.as_str(), digest.as_str()))
+            }
+            _ => None,
+        };
+        data.into_iter().chain(validation).collect()
+    }
+
+    /// Digests of everything that the job trains and validates on.
+    pub fn data_digests(&self) -> Vec<String> {
+        let data = match &self.data {
+            CheckedData::Dataset { digest, .. } | CheckedData::Inline { digest, .. } => {
+                digest.clone()
+            }
+        };
+        let validation = match &self.validation {
+            Some(
+                CheckedValidation::Dataset { digest, .. }
+                | CheckedValidation::Inline { digest, .. },
+            ) => Some(digest.clone()),
+            Some(CheckedValidation::Fraction { .. }) | None => None,
+        };
+        [data].into_iter().chain(validation).collect()
+    }
+}

@@ -1,0 +1,262 @@
+//! Tests of whole runs: the same bits whether or not they are broken off, and a step that can be checked by hand.
+
+use std::ops::ControlFlow;
+
+use ndarray::Array2;
+
+use crate::model::{Model, ModelLimits, ModelSpec};
+use crate::train::{
+    Checkpoint, Context, EpochReport, Error, JobLimits, JobSpec, Observer, Outcome, RawSamples,
+    Source, check, train,
+};
+
+const MODEL_LIMITS: ModelLimits = ModelLimits {
+    layers: 8,
+    units: 64,
+    inputs: 64,
+    parameters: 10_000,
+};
+const JOB_LIMITS: JobLimits = JobLimits {
+    epochs: 1000,
+    batch_size: 1000,
+    steps: 1_000_000,
+    classes: 100,
+};
+
+/// Breaks a run off after so many polls, and keeps what it is told.
+#[derive(Default)]
+struct Witness {
+    polls: u64,
+    break_after: Option<u64>,
+    reports: Vec<EpochReport>,
+    checkpoints: Vec<Checkpoint>,
+}
+
+impl Observer for Witness {
+    fn poll(&mut self) -> ControlFlow<()> {
+        self.polls += 1;
+        if self.break_after.is_some_and(|most| self.polls > most) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    fn wants_checkpoint(&mut self, epoch_end: bool) -> bool {
+        epoch_end
+    }
+
+    fn checkpoint(&mut self, checkpoint: Checkpoint) {
+        self.checkpoints.push(checkpoint);
+    }
+
+    fn epoch(&mut self, report: EpochReport) {
+        self.reports.push(report);
+    }
+}
+
+fn model(dtype: &str) -> Model {
+    let text = format!(
+        r#"{{"name":"m","inputs":2,"dtype":"{dtype}","preprocess":"standardize","seed":3,
+            "layers":[{{"units":5,"activation":"tanh"}},{{"units":1,"activation":"sigmoid"}}]}}"#
+    );
+    let spec: ModelSpec = serde_json::from_str(&text).expect("a spec");
+    spec.check(&MODEL_LIMITS).expect("a good spec").build()
+}
+
+fn source() -> Source {
+    let inputs = Array2::from_shape_fn((150, 2), |(row, column)| {
+        ((row * 7 + column * 3) % 11) as f64
+    });
+    let targets = Array2::from_shape_fn((150, 1), |(row, _)| f64::from(u8::from(row % 3 == 0)));
+    Source {
+        data: RawSamples::Inline { inputs, targets },
+        validation: None,
+    }
+}
+
+fn job(rest: &str) -> JobSpec {
+    let RawSamples::Inline { inputs, targets } = source().data else {
+        unreachable!("inline data")
+    };
+    let rows = |matrix: &Array2<f64>| {
+        let rows: Vec<Vec<f64>> = matrix.rows().into_iter().map(|row| row.to_vec()).collect();
+        serde_json::to_string(&rows).expect("numbers")
+    };
+    let data = format!(
+        r#"{{"inputs":{},"targets":{}}}"#,
+        rows(&inputs),
+        rows(&targets)
+    );
+    serde_json::from_str(&format!(r#"{{"model":"m","data":{data},{rest}}}"#)).expect("a spec")
+}
+
+fn finished(outcome: Outcome) -> Model {
+    match outcome {
+        Outcome::Finished(model) => model,
+        Outcome::Stopped { at, .. } => panic!("stopped in epoch {}", at.epoch + 1),
+    }
+}
+
+#[test]
+fn a_run_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one() {
+    let rest = r#""epochs":4,"batch_size":70,"seed":9,"validation":{"fraction":0.2},"metrics":["accuracy"]"#;
+    for dtype in ["float32", "float64"] {
+        let base = model(dtype);
+        let header = base.header();
+        let context = Context {
+            base: &header,
+            base_version: 1,
+            data: None,
+            validation: None,
+            limits: JOB_LIMITS,
+        };
+        let spec = check(job(rest), &context).expect("a good job").spec;
+        let mut whole = Witness::default();
+        let undisturbed =
+            finished(train(&spec, &base, source(), None, &mut whole).expect("trains"));
+        assert_eq!(whole.reports.len(), 4);
+        for break_after in 0..whole.polls {
+            let mut first = Witness {
+                break_after: Some(break_after),
+                ..Witness::default()
+            };
+            let outcome = train(&spec, &base, source(), None, &mut first).expect("trains");
+            let Outcome::Stopped { at, .. } = outcome else {
+                panic!("not stopped at {break_after}")
+            };
+            let at = Checkpoint::decode(&at.encode()).expect("a checkpoint reads back");
+            let mut second = Witness::default();
+            let resumed =
+                finished(train(&spec, &base, source(), Some(at), &mut second).expect("trains"));
+            assert_eq!(
+                resumed, undisturbed,
+                "{dtype}, broken off after {break_after} polls"
+            );
+            let reports: Vec<_> = first.reports.into_iter().chain(second.reports).collect();
+            assert_eq!(
+                reports, whole.reports,
+                "{dtype}, broken off after {break_after} polls"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_run_taken_up_from_each_epochs_checkpoint_ends_with_the_same_bits() {
+    let base = model("float32");
+    let header = base.header();
+    let context = Context {
+        base: &header,
+        base_version: 1,
+        data: None,
+        validation: None,
+        limits: JOB_LIMITS,
+    };
+    let spec = check(job(r#""epochs":3,"batch_size":"full""#), &context)
+        .expect("a good job")
+        .spec;
+    let mut whole = Witness::default();
+    let undisturbed = finished(train(&spec, &base, source(), None, &mut whole).expect("trains"));
+    assert_eq!(whole.checkpoints.len(), 3);
+    for checkpoint in whole.checkpoints {
+        let resumed = train(
+            &spec,
+            &base,
+            source(),
+            Some(checkpoint),
+            &mut Witness::default(),
+        );
+        assert_eq!(finished(resumed.expect("trains")), undisturbed);
+    }
+}
+
+#[test]
+fn the_loss_of_an_epoch_is_the_mean_over_samples_of_losses_before_their_update() {
+    // One weight w = 1, bias 0, identity: a = x. Rows x = 1, 2 with y = 0, batches of one, in order, η = 0.1.
+    // Row 1: C = ½·1² = 0.5, δ = 1, w = 1 − 0.1·1·1 = 0.9, b = −0.1.
+    // Row 2: a = 0.9·2 − 0.1 = 1.7, C = ½·1.7² = 1.445, δ = 1.7, w = 0.9 − 0.1·1.7·2 = 0.56, b = −0.27.
+    let spec: ModelSpec = serde_json::from_str(
+        r#"{"name":"m","inputs":1,"dtype":"float64","layers":[{"units":1,"activation":"identity"}],
+            "parameters":[{"weights":[[1]],"biases":[0]}]}"#,
+    )
+    .expect("a spec");
+    let base = spec.check(&MODEL_LIMITS).expect("a good spec").build();
+    let header = base.header();
+    let context = Context {
+        base: &header,
+        base_version: 1,
+        data: None,
+        validation: None,
+        limits: JOB_LIMITS,
+    };
+    let job: JobSpec = serde_json::from_str(
+        r#"{"model":"m","data":{"inputs":[[1],[2]],"targets":[[0],[0]]},"epochs":1,"batch_size":1,"shuffle":false}"#,
+    )
+    .expect("a spec");
+    let spec = check(job, &context).expect("a good job").spec;
+    let inputs = Array2::from_shape_vec((2, 1), vec![1.0, 2.0]).expect("two rows");
+    let source = Source {
+        data: RawSamples::Inline {
+            inputs,
+            targets: Array2::zeros((2, 1)),
+        },
+        validation: None,
+    };
+    let mut witness = Witness::default();
+    let trained = finished(train(&spec, &base, source, None, &mut witness).expect("trains"));
+    assert!((witness.reports[0].train.loss - 0.5 * (0.5 + 1.445)).abs() < 1e-15);
+    let network = trained.network.to_float64();
+    assert!((network.layers()[0].weights[(0, 0)] - 0.56).abs() < 1e-15);
+    assert!((network.layers()[0].biases[0] + 0.27).abs() < 1e-15);
+}
+
+#[test]
+fn a_run_that_diverges_says_in_which_epoch_and_step() {
+    let spec: ModelSpec = serde_json::from_str(
+        r#"{"name":"m","inputs":2,"dtype":"float32","layers":[{"units":1,"activation":"identity"}]}"#,
+    )
+    .expect("a spec");
+    let base = spec.check(&MODEL_LIMITS).expect("a good spec").build();
+    let header = base.header();
+    let context = Context {
+        base: &header,
+        base_version: 1,
+        data: None,
+        validation: None,
+        limits: JOB_LIMITS,
+    };
+    let rest = r#""epochs":100,"optimizer":{"type":"gradient_descent","learning_rate":1000}"#;
+    let spec = check(job(rest), &context).expect("a good job").spec;
+    match train(&spec, &base, source(), None, &mut Witness::default()) {
+        Err(Error::Diverged { epoch, step, .. }) => {
+            assert!((1..=100).contains(&epoch) && (1..=5).contains(&step));
+        }
+        other => panic!("must diverge, got {other:?}"),
+    }
+}
+
+#[test]
+fn bytes_that_are_no_checkpoint_are_refused_whatever_is_cut_or_flipped() {
+    let model = model("float32");
+    let whole = Checkpoint {
+        epoch: 1,
+        step: 2,
+        sums: crate::train::EpochSums::default(),
+        statistics: None,
+        model,
+    }
+    .encode();
+    for length in 0..whole.len() {
+        assert!(
+            Checkpoint::decode(&whole[..length]).is_err(),
+            "cut to {length}"
+        );
+    }
+    for place in 0..whole.len().min(400) {
+        let mut flipped = whole.clone();
+        flipped[place] ^= 0x20;
+        // A flip may leave another legal checkpoint (the store's digest finds those); it must never panic.
+        drop(Checkpoint::decode(&flipped));
+    }
+}

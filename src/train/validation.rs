@@ -1,0 +1,269 @@
+//! The check of what a job validates on.
+
+use std::collections::HashMap;
+
+use crate::data::{ColumnDescription, Kind};
+use crate::model::{Header, Targets, Violations, digest, shortened};
+use crate::train::check::{Data, DatasetView};
+use crate::train::inline::checked_rows;
+use crate::train::selection::rows_left;
+use crate::train::source::encode_inline;
+use crate::train::targets::{check_target_range, unknown_classes};
+use crate::train::{CheckedData, CheckedValidation, DataSpec, JobLimits, Missing, ValidationSpec};
+
+/// What `validation` is checked against.
+pub(crate) struct Against<'a> {
+    /// The model as the job's data makes it.
+    pub(crate) header: &'a Header,
+    /// `data` as given.
+    pub(crate) given: &'a DataSpec,
+    /// What it came to, where it can be used.
+    pub(crate) data: Option<&'a Data>,
+    /// The dataset named in `validation`, where there is one of that name.
+    pub(crate) view: Option<&'a DatasetView>,
+    /// The largest jobs that are accepted.
+    pub(crate) limits: &'a JobLimits,
+}
+
+/// What `validation` came to.
+#[derive(Default)]
+pub(crate) struct Validation {
+    pub(crate) checked: Option<CheckedValidation>,
+    /// Its inline rows.
+    pub(crate) inline: Option<Vec<u8>>,
+    /// Rows of `data` that are not trained on.
+    pub(crate) kept: usize,
+}
+
+/// Checks `validation`, as far as it can be where `data` is wrong.
+pub(crate) fn check_validation(
+    validation: Option<&ValidationSpec>,
+    against: &Against,
+    violations: &mut Violations,
+) -> Validation {
+    let Some(validation) = validation else {
+        return Validation::default();
+    };
+    let given = [
+        validation.fraction.is_some(),
+        validation.dataset.is_some(),
+        validation.inputs.is_some(),
+    ];
+    if given.iter().filter(|given| **given).count() != 1 {
+        violations.add(
+            "/validation",
+            "must have exactly one of fraction, dataset, or inputs with targets",
+        );
+        return Validation::default();
+    }
+    if validation.stratified.is_some() && validation.fraction.is_none() {
+        violations.add(
+            "/validation/stratified",
+            "must be left out where there is no fraction",
+        );
+    }
+    if validation.targets.is_some() && validation.inputs.is_none() {
+        violations.add(
+            "/validation/targets",
+            "must be left out where there are no inputs",
+        );
+    }
+    if let Some(fraction) = validation.fraction {
+        return check_fraction(validation, fraction, against.data, violations);
+    }
+    if let Some(name) = &validation.dataset {
+        return Validation {
+            checked: check_dataset(name, against, violations),
+            ..Validation::default()
+        };
+    }
+    check_inline(validation, against, violations).unwrap_or_default()
+}
+
+fn check_inline(
+    validation: &ValidationSpec,
+    against: &Against,
+    violations: &mut Violations,
+) -> Option<Validation> {
+    let inputs = validation.inputs.as_ref()?;
+    let Some(targets) = &validation.targets else {
+        violations.add("/validation/targets", "must be given beside inputs");
+        return None;
+    };
+    if against.data.is_none() && against.given.dataset.is_some() {
+        return None; // what the targets are to be comes from the dataset
+    }
+    let (inputs, targets) =
+        checked_rows(inputs, targets, against.header, "/validation", violations)?;
+    let bytes = encode_inline(&inputs, &targets);
+    let checked = CheckedValidation::Inline {
+        rows: inputs.nrows(),
+        digest: digest(&bytes),
+    };
+    Some(Validation {
+        checked: Some(checked),
+        inline: Some(bytes),
+        kept: 0,
+    })
+}
+
+fn check_fraction(
+    validation: &ValidationSpec,
+    fraction: f64,
+    data: Option<&Data>,
+    violations: &mut Violations,
+) -> Validation {
+    let stratified = validation.stratified.unwrap_or(false);
+    let within = fraction > 0.0 && fraction < 1.0;
+    if !within {
+        violations.add(
+            "/validation/fraction",
+            format!("must be in (0, 1), got {fraction}"),
+        );
+    }
+    let Some(data) = data else {
+        return Validation::default();
+    };
+    if stratified && data.targets.classes().is_none() {
+        violations.add(
+            "/validation/stratified",
+            "must be false where the target is not categorical",
+        );
+    }
+    let rows = data.rows;
+    let kept = (fraction * rows as f64).round().max(1.0) as usize;
+    if within && kept >= rows {
+        violations.add(
+            "/validation/fraction",
+            format!("must leave a row to train on, got {kept} of {rows} rows kept"),
+        );
+    }
+    Validation {
+        checked: Some(CheckedValidation::Fraction {
+            fraction,
+            stratified,
+        }),
+        inline: None,
+        kept,
+    }
+}
+
+fn check_dataset(
+    name: &str,
+    against: &Against,
+    violations: &mut Violations,
+) -> Option<CheckedValidation> {
+    if against.given.dataset.is_none() {
+        violations.add(
+            "/validation/dataset",
+            "must be inputs with targets, or a fraction, where data is inline",
+        );
+        return None;
+    }
+    let Some(view) = against.view else {
+        let detail = format!("must name a dataset, got {name:?}, and there is none of that name");
+        violations.add("/validation/dataset", detail);
+        return None;
+    };
+    let CheckedData::Dataset {
+        features,
+        targets,
+        missing,
+        ..
+    } = &against.data?.checked
+    else {
+        return None;
+    };
+    if violations.is_full() {
+        return None;
+    }
+    let before = violations.len();
+    let columns = view.by_name();
+    for name in features.iter().chain(targets) {
+        if violations.is_full() {
+            return None;
+        }
+        check_column(
+            name,
+            columns.get(name.as_str()).copied(),
+            *missing,
+            violations,
+        );
+    }
+    for column in features
+        .iter()
+        .filter_map(|name| columns.get(name.as_str()))
+    {
+        if column.kind == Kind::Categorical && !violations.is_full() {
+            let detail = format!("column {:?} must be numeric, as in data", column.name);
+            violations.add("/validation/dataset", detail);
+        }
+    }
+    check_targets(view, &columns, targets, against, violations);
+    if violations.len() == before && rows_left(view, features.iter().chain(targets)) == 0 {
+        violations.add(
+            "/validation/dataset",
+            "drop_rows leaves no row: every row misses a value",
+        );
+    }
+    Some(CheckedValidation::Dataset {
+        dataset: view.name.clone(),
+        digest: view.digest.clone(),
+    })
+}
+
+fn check_column(
+    name: &str,
+    column: Option<&ColumnDescription>,
+    missing: Missing,
+    violations: &mut Violations,
+) {
+    match column {
+        None => violations.add(
+            "/validation/dataset",
+            format!("must have column {name:?}, as data has"),
+        ),
+        Some(column) if column.missing > 0 && missing == Missing::Error => {
+            let count = column.missing;
+            violations.add(
+                "/validation/dataset",
+                format!("column {name:?} has {count} missing values"),
+            );
+        }
+        Some(_) => {}
+    }
+}
+
+fn check_targets(
+    view: &DatasetView,
+    columns: &HashMap<&str, &ColumnDescription>,
+    targets: &[String],
+    against: &Against,
+    violations: &mut Violations,
+) {
+    let header = against.header;
+    let classes = match &header.targets {
+        Targets::Classes { classes, .. } => classes,
+        Targets::Values { .. } => {
+            for column in targets.iter().filter_map(|name| columns.get(name.as_str())) {
+                if column.kind == Kind::Categorical {
+                    let detail = format!("column {:?} must be numeric, as in data", column.name);
+                    violations.add("/validation/dataset", detail);
+                } else {
+                    check_target_range(header, column, "/validation/dataset", violations);
+                }
+            }
+            return;
+        }
+    };
+    let Some(column) = targets.first().and_then(|name| view.loaded.get(name)) else {
+        return;
+    };
+    if let Some(unknown) = unknown_classes(column, classes, against.limits.classes) {
+        let known = shortened(classes);
+        violations.add(
+            "/validation/dataset",
+            format!("must have the classes of data ({known}), got {unknown}"),
+        );
+    }
+}
