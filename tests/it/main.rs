@@ -1,1 +1,4 @@
-//! Integration tests.
+//! Integration tests: one binary, a file per story, all of them against the whole server over HTTP.
+
+mod server;
+mod xor;

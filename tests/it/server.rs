@@ -1,0 +1,320 @@
+//! A server for a test: on a free port of the loopback, with a data directory of its own, and a client for it.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use gradientd::config::{Config, Limits};
+use gradientd::server;
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// How long a test waits for what it has asked for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a server may take to end.
+const END: Duration = Duration::from_secs(8);
+
+/// A running server.
+pub(crate) struct TestServer {
+    address: SocketAddr,
+    client: Client,
+    data_dir: TempDir,
+    job_slots: u16,
+    limits: Limits,
+    end: oneshot::Sender<()>,
+    running: JoinHandle<Result<(), server::Error>>,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl TestServer {
+    /// A server with an empty data directory.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(1, Limits::default()).await
+    }
+
+    /// A server with an empty data directory, so many job slots, and its own limits.
+    pub(crate) async fn start_with(job_slots: u16, limits: Limits) -> Self {
+        Self::start_in(TempDir::new().expect("a scratch folder"), job_slots, limits).await
+    }
+
+    async fn start_in(data_dir: TempDir, job_slots: u16, limits: Limits) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let config = Config {
+            listen: address,
+            data_dir: data_dir.path().to_owned(),
+            job_slots,
+            limits,
+        };
+        let (end, ended) = oneshot::channel::<()>();
+        let running = tokio::spawn(server::run(listener, config, async {
+            let _ = ended.await;
+        }));
+        let server = Self {
+            address,
+            client: Client::builder().no_proxy().build().expect("a client"),
+            data_dir,
+            job_slots,
+            limits,
+            end,
+            running,
+        };
+        // The listener takes the connection before the server is there to answer it: one request is enough.
+        server.get("/readyz").await.expect(200);
+        server
+    }
+
+    /// Ends the server as SIGTERM does and starts another on the same data directory.
+    pub(crate) async fn restart(self) -> Self {
+        let (job_slots, limits) = (self.job_slots, self.limits);
+        let data_dir = self.stop().await;
+        Self::start_in(data_dir, job_slots, limits).await
+    }
+
+    /// Ends the server as SIGTERM does; its data directory is left.
+    pub(crate) async fn stop(self) -> TempDir {
+        let Self {
+            data_dir,
+            client,
+            end,
+            running,
+            ..
+        } = self;
+        drop(client);
+        let _ = end.send(());
+        let ended = tokio::time::timeout(END, running).await;
+        ended
+            .expect("the server ends in time")
+            .expect("the server does not panic")
+            .expect("the server ends in order");
+        data_dir
+    }
+
+    /// Where the server's data is.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.data_dir.path()
+    }
+
+    /// Where the server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A request that is not sent yet.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client
+            .request(method, format!("http://{}{path}", self.address))
+            .timeout(PATIENCE)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        send(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        send(self.request(Method::POST, path).json(&body)).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        send(self.request(Method::PUT, path).json(&body)).await
+    }
+
+    /// A POST without a body, such as `cancel`.
+    pub(crate) async fn tell(&self, path: &str) -> Answer {
+        send(self.request(Method::POST, path)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        send(self.request(Method::DELETE, path)).await
+    }
+
+    /// Uploads a table as `text/csv`.
+    pub(crate) async fn upload(&self, name: &str, csv: impl Into<reqwest::Body>) -> Answer {
+        let request = self.request(Method::POST, &format!("/v1/datasets?name={name}"));
+        send(request.header("Content-Type", "text/csv").body(csv)).await
+    }
+
+    /// The outputs of the latest version for these rows.
+    pub(crate) async fn predict(&self, model: &str, rows: Value) -> Value {
+        let path = format!("/v1/models/{model}/predict");
+        let answer = self.post(&path, json!({ "inputs": rows })).await;
+        answer.expect(200)["outputs"].take()
+    }
+
+    /// Submits a job and gives its id.
+    pub(crate) async fn submit(&self, spec: Value) -> String {
+        let job = self.post("/v1/jobs", spec).await.expect(202);
+        text(&job["id"])
+    }
+
+    /// Submits a job and waits until it has succeeded.
+    pub(crate) async fn train(&self, spec: Value) -> Value {
+        let id = self.submit(spec).await;
+        self.succeeded(&id).await
+    }
+
+    /// The job once it has succeeded.
+    pub(crate) async fn succeeded(&self, id: &str) -> Value {
+        let job = self.ended(id).await;
+        assert_eq!(job["status"], "succeeded", "{job}");
+        job
+    }
+
+    /// The job once it has ended.
+    pub(crate) async fn ended(&self, id: &str) -> Value {
+        let ended = |job: &Value| {
+            ["succeeded", "failed", "cancelled"].contains(&job["status"].as_str().unwrap_or(""))
+        };
+        self.job_once(id, ended).await
+    }
+
+    /// The job once `reached` says so.
+    pub(crate) async fn job_once(&self, id: &str, reached: impl Fn(&Value) -> bool) -> Value {
+        let path = format!("/v1/jobs/{id}");
+        until(&format!("job {id}"), async || {
+            let job = self.get(&path).await.expect(200);
+            if reached(&job) { Ok(job) } else { Err(job) }
+        })
+        .await
+    }
+
+    /// The loss history of a job, from the first epoch to the last.
+    pub(crate) async fn losses(&self, id: &str) -> Vec<Value> {
+        let answer = self.get(&format!("/v1/jobs/{id}/loss?limit=10000")).await;
+        let mut page = answer.expect(200);
+        serde_json::from_value(page["data"].take()).expect("a list")
+    }
+
+    /// The bytes of a version's parameters, to compare to the last bit.
+    pub(crate) async fn parameters(&self, model: &str, version: &str) -> Vec<u8> {
+        let path = format!("/v1/models/{model}/versions/{version}/parameters");
+        let request = self.request(Method::GET, &path);
+        let answer = send(request.header("Accept", "application/x-safetensors")).await;
+        assert_eq!(answer.status, 200);
+        answer.bytes
+    }
+}
+
+impl Answer {
+    /// The JSON of an answer with this status; any other fails the test and shows the answer. Null where it is empty.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        if self.bytes.is_empty() {
+            return Value::Null;
+        }
+        self.json()
+    }
+
+    /// The problem of an answer with this status and type.
+    #[track_caller]
+    pub(crate) fn problem(self, status: u16, slug: &str) -> Value {
+        let media_type = self.header("content-type").to_owned();
+        let problem = self.expect(status);
+        assert_eq!(media_type, "application/problem+json", "{problem}");
+        assert_eq!(problem["type"], format!("/problems/{slug}"), "{problem}");
+        problem
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    /// A header's value, empty where there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or("")
+    }
+}
+
+/// Sends a request and reads its answer.
+pub(crate) async fn send(request: RequestBuilder) -> Answer {
+    let response = request.send().await.expect("an answer");
+    Answer {
+        status: response.status(),
+        headers: response.headers().clone(),
+        bytes: response.bytes().await.expect("a whole answer").to_vec(),
+    }
+}
+
+/// Asks again and again until the answer is `Ok`. A test that waits too long fails and shows the last `Err`.
+pub(crate) async fn until<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> T {
+    let began = tokio::time::Instant::now();
+    loop {
+        match ask().await {
+            Ok(found) => return found,
+            Err(last) if began.elapsed() > PATIENCE => {
+                panic!("waited too long for {what}: {last:?}")
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+}
+
+/// The text of a JSON string.
+#[track_caller]
+pub(crate) fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("no text: {value}"))
+        .to_owned()
+}
+
+/// The number of a JSON number.
+#[track_caller]
+pub(crate) fn number(value: &Value) -> f64 {
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+/// The number of each pointer and detail of a problem's list of violations.
+pub(crate) fn pointers(problem: &Value) -> Vec<String> {
+    let errors = problem["errors"].as_array().map_or(&[][..], Vec::as_slice);
+    errors.iter().map(|error| text(&error["pointer"])).collect()
+}
+
+/// The exclusive-or network: two inputs, three sigmoid units, one sigmoid output.
+pub(crate) fn xor_model(name: &str) -> Value {
+    json!({
+        "name": name, "inputs": 2, "dtype": "float64", "seed": 7, "initializer": "standard_normal",
+        "layers": [{"units": 3, "activation": "sigmoid"}, {"units": 1, "activation": "sigmoid"}],
+    })
+}
+
+/// A job that trains it with full batches; `more` is laid over it.
+pub(crate) fn xor_job(model: &str, more: Value) -> Value {
+    let mut job = json!({
+        "model": model,
+        "data": {"inputs": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [[0], [1], [1], [0]]},
+        "optimizer": {"type": "gradient_descent", "learning_rate": 2.0},
+        "epochs": 10, "batch_size": "full", "seed": 1,
+    });
+    if let (Some(job), Value::Object(more)) = (job.as_object_mut(), more) {
+        job.extend(more);
+    }
+    job
+}
