@@ -300,7 +300,7 @@ pub(crate) fn pointers(problem: &Value) -> Vec<String> {
 /// The exclusive-or network: two inputs, three sigmoid units, one sigmoid output.
 pub(crate) fn xor_model(name: &str) -> Value {
     json!({
-        "name": name, "inputs": 2, "dtype": "float64", "seed": 7, "initializer": "standard_normal",
+        "name": name, "inputs": 2, "dtype": "float64", "seed": 7,
         "layers": [{"units": 3, "activation": "sigmoid"}, {"units": 1, "activation": "sigmoid"}],
     })
 }
