@@ -81,7 +81,9 @@ pub struct Limits {
     pub predict_rows: u64,
     /// Multiply-adds of one prediction or inspection (rows × parameters). Default 10⁹.
     pub predict_work: u64,
-    /// Numbers in the answer to an inspection. Default 4 million.
+    /// Numbers in one answer. Default 4 million.
+    pub answer_numbers: u64,
+    /// Numbers that an inspection holds for its rows, whatever it answers. Default 32 million.
     pub inspection_numbers: u64,
     /// Seconds that requests have to finish once the server is told to end. Default 5.
     pub drain_seconds: u64,
@@ -111,7 +113,8 @@ impl Default for Limits {
             queued_jobs: 256,
             predict_rows: 4096,
             predict_work: 1_000_000_000,
-            inspection_numbers: 4_000_000,
+            answer_numbers: 4_000_000,
+            inspection_numbers: 32_000_000,
             drain_seconds: 5,
             checkpoint_seconds: 2,
         }
@@ -127,7 +130,7 @@ impl Config {
             body_predict: limits.body_predict_bytes,
             body_control: limits.body_control_bytes,
             body_dataset: limits.body_dataset_bytes,
-            inspection_numbers: limits.inspection_numbers,
+            answer_numbers: limits.answer_numbers,
             model: ModelLimits {
                 layers: limits.layers,
                 units: limits.units,
@@ -171,6 +174,8 @@ impl Config {
         Compute {
             rows: self.limits.predict_rows,
             work: self.limits.predict_work,
+            answer: self.limits.answer_numbers,
+            inspection: self.limits.inspection_numbers,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Aliases: movable names of versions.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::http::App;
 use crate::http::body::Body;
+use crate::http::path::Path;
 use crate::http::problem::{INVALID_SPEC, Problem};
 use crate::model::is_alias;
 use crate::serve::VersionName;

@@ -9,9 +9,11 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
+use crate::http::answer::off_thread;
 use crate::http::problem::{
     BODY_TOO_LARGE, BROKEN_BODY, INVALID_BODY, INVALID_JSON, Problem, UNSUPPORTED_MEDIA_TYPE,
 };
+use crate::http::strict::Strict;
 
 /// A JSON body of type `T`.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -20,7 +22,7 @@ pub(crate) struct Body<T>(pub(crate) T);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyLimit(pub(crate) usize);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -41,7 +43,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
                     "the connection broke off before the end of the body",
                 )
             })?;
-        parse(&bytes).map(Self)
+        off_thread(bytes.len(), move || parse(&bytes))
+            .await
+            .map(Self)
     }
 }
 
@@ -80,7 +84,7 @@ pub(crate) fn check_media_type(
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let value = serde_path_to_error::deserialize(Strict(&mut deserializer)).map_err(|error| {
         let pointer = pointer(error.path());
         fault(&pointer, error.inner())
     })?;

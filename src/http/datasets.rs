@@ -1,15 +1,16 @@
 //! Datasets: listed, shown, summed up and deleted.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 
 use crate::data::{ColumnSummary, summarize};
 use crate::http::App;
+use crate::http::path::Path;
 use crate::http::problem::Problem;
-use crate::http::query::{ListQuery, Query};
-use crate::store::{Dataset, Page};
+use crate::http::query::Query;
+use crate::store::{Dataset, Page, PageQuery};
 
 /// What is in each column of a dataset.
 #[derive(Serialize)]
@@ -22,9 +23,9 @@ pub(crate) struct Summary {
 /// `GET /v1/datasets`
 pub(crate) async fn list(
     State(app): State<App>,
-    Query(query): Query<ListQuery>,
+    Query(page): Query<PageQuery>,
 ) -> Result<Json<Page<Dataset>>, Problem> {
-    Ok(Json(app.store.datasets(&query.page()?).await?))
+    Ok(Json(app.store.datasets(&page).await?))
 }
 
 /// `GET /v1/datasets/{name}`

@@ -2,7 +2,8 @@
 
 use crate::http::problem::{
     ALREADY_EXISTS, DAMAGED, DISK_FULL, ILLEGAL_MOVE, IN_USE, INTERNAL, INVALID_DATASET,
-    INVALID_SPEC, NOT_FINITE, NOT_FITTED, NOT_FOUND, NOT_READY, Problem, QUEUE_FULL, TOO_LARGE,
+    INVALID_QUERY, INVALID_SPEC, NOT_FINITE, NOT_FITTED, NOT_FOUND, NOT_READY, Problem, QUEUE_FULL,
+    TOO_LARGE,
 };
 use crate::{data, jobs, model, serve, store};
 
@@ -10,7 +11,7 @@ use crate::{data, jobs, model, serve, store};
 const RETRY_QUEUE_SECONDS: u64 = 10;
 
 /// An error that no user can mend: logged once, here, and hidden.
-fn internal(error: &dyn std::error::Error) -> Problem {
+pub(crate) fn internal(error: &dyn std::error::Error) -> Problem {
     tracing::error!(%error, "a request failed");
     Problem::new(INTERNAL, "the request failed by a fault of this program")
 }
@@ -38,6 +39,9 @@ impl From<store::Error> for Problem {
             store::Error::Exists { .. } => ALREADY_EXISTS,
             store::Error::InUse { .. } => IN_USE,
             store::Error::IllegalMove { .. } => ILLEGAL_MOVE,
+            store::Error::UnknownPlace { .. } => {
+                return Self::violation(INVALID_QUERY, "/after", error.to_string());
+            }
             store::Error::Full => DISK_FULL,
             store::Error::QueueFull { .. } => {
                 let retry_after_seconds = Some(RETRY_QUEUE_SECONDS);

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use crate::http::App;
+use crate::http::answer::bytes;
 use crate::http::body::Body;
+use crate::http::errors::internal;
+use crate::http::path::Path;
 use crate::http::problem::{INVALID_SPEC, Problem, TOO_LARGE};
 use crate::http::versions::version_name;
 use crate::model::{Matrix, Model, Rows, TargetRows, Violations};
@@ -169,30 +172,35 @@ async fn answer(
     version: &VersionName,
     body: Inspect,
 ) -> Result<Response, Problem> {
-    let include = |part| {
-        body.include
-            .as_ref()
-            .is_none_or(|parts| parts.contains(&part))
-    };
+    let parts = body.include;
+    let include = move |part| parts.as_ref().is_none_or(|parts| parts.contains(&part));
     let model = app.serve.version(name, version).await?.model;
-    let numbers = numbers(&model, body.inputs.len() as u64, include);
-    let most = app.limits.inspection_numbers;
+    let numbers = numbers(&model, body.inputs.len() as u64, &include);
+    let most = app.limits.answer_numbers;
     if numbers > most {
         let detail = format!(
             "the answer must have at most {most} numbers, got {numbers}: limit it with include"
         );
         return Err(Problem::new(TOO_LARGE, detail));
     }
-    let Inspected {
-        version,
-        inspection,
-    } = app
+    let inspected = app
         .serve
         .inspect(name, version, body.inputs, body.targets)
         .await?;
+    bytes(numbers as usize, "application/json", move || {
+        serde_json::to_vec(&gradients(&inspected, &include)).map_err(|error| internal(&error))
+    })
+    .await
+}
+
+fn gradients<'a>(inspected: &'a Inspected, include: &impl Fn(Include) -> bool) -> Gradients<'a> {
+    let Inspected {
+        version,
+        inspection,
+    } = inspected;
     let shape = version.model.network.shape();
     let layers = inspection.layers.iter().zip(&shape).zip(1..);
-    let answer = Gradients {
+    Gradients {
         model: &version.name,
         version: version.number,
         dtype: version.model.network.dtype(),
@@ -202,12 +210,11 @@ async fn answer(
             .collect(),
         input_gradient: include(Include::InputGradient)
             .then(|| Matrix(inspection.input_gradient.view())),
-    };
-    Ok(Json(answer).into_response())
+    }
 }
 
 /// How many numbers the answer will hold.
-fn numbers(model: &Model, rows: u64, include: impl Fn(Include) -> bool) -> u64 {
+fn numbers(model: &Model, rows: u64, include: &impl Fn(Include) -> bool) -> u64 {
     let mut inputs = model.network.inputs() as u64;
     let mut count = if include(Include::InputGradient) {
         rows.saturating_mul(inputs)
@@ -231,12 +238,12 @@ fn numbers(model: &Model, rows: u64, include: impl Fn(Include) -> bool) -> u64 {
     count
 }
 
-fn layer_answer(
+fn layer_answer<'a>(
     number: usize,
     activation: Activation,
-    layer: &LayerInspection,
-    include: impl Fn(Include) -> bool,
-) -> Layer<'_> {
+    layer: &'a LayerInspection,
+    include: &impl Fn(Include) -> bool,
+) -> Layer<'a> {
     let bias_gradient = layer.bias_gradient.view();
     let statistics = || {
         BTreeMap::from([

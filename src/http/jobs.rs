@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::http::App;
 use crate::http::body::Body;
-use crate::http::problem::{INVALID_QUERY, NOT_FOUND, Problem};
-use crate::http::query::{Order, Query, page};
-use crate::store::{Job as StoredJob, JobError, JobFilter, JobStatus, Page, Timestamp};
+use crate::http::path::Path;
+use crate::http::problem::{NOT_FOUND, Problem};
+use crate::http::query::{FromQuery, Parameters, Query};
+use crate::store::{Job as StoredJob, JobError, JobFilter, JobStatus, Page, PageQuery, Timestamp};
 use crate::train::{CheckedSpec, JobSpec, Metrics};
 
 /// A job as it is answered.
@@ -61,14 +62,23 @@ struct TrainMetrics {
 }
 
 /// Which jobs are wanted.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct JobsQuery {
-    limit: Option<u32>,
-    after: Option<String>,
-    order: Option<Order>,
-    model: Option<String>,
-    status: Option<String>,
+    filter: JobFilter,
+    page: PageQuery,
+}
+
+impl FromQuery for JobsQuery {
+    fn read(parameters: &mut Parameters) -> Self {
+        let statuses = JobStatus::ALL.map(|status| (status.name(), status));
+        let filter = JobFilter {
+            model: parameters.text("model"),
+            status: parameters.word("status", &statuses),
+        };
+        Self {
+            filter,
+            page: parameters.page(),
+        }
+    }
 }
 
 impl From<StoredJob> for Job {
@@ -135,33 +145,11 @@ pub(crate) async fn list(
     State(app): State<App>,
     Query(query): Query<JobsQuery>,
 ) -> Result<Json<Page<Job>>, Problem> {
-    let status = query.status.as_deref().map(status).transpose()?;
-    let page = page(query.limit, query.after, query.order)?;
-    let Page { data, has_more } = app
-        .store
-        .jobs(
-            &JobFilter {
-                model: query.model,
-                status,
-            },
-            &page,
-        )
-        .await?;
+    let Page { data, has_more } = app.store.jobs(&query.filter, &query.page).await?;
     Ok(Json(Page {
         data: data.into_iter().map(Job::from).collect(),
         has_more,
     }))
-}
-
-fn status(name: &str) -> Result<JobStatus, Problem> {
-    name.parse().map_err(|()| {
-        let known = JobStatus::ALL.map(JobStatus::name).join(", ");
-        Problem::violation(
-            INVALID_QUERY,
-            "/status",
-            format!("must be one of {known}, got {name:?}"),
-        )
-    })
 }
 
 /// `GET /v1/jobs/{id}`

@@ -1,6 +1,7 @@
 //! HTTP: the only floor that knows of methods, paths, headers and status codes.
 
 mod aliases;
+mod answer;
 mod body;
 mod datasets;
 mod errors;
@@ -9,11 +10,13 @@ mod health;
 mod history;
 mod jobs;
 mod models;
+mod path;
 mod predictions;
 mod problem;
 mod query;
 mod requests;
 mod routes;
+mod strict;
 mod upload;
 mod versions;
 
@@ -41,8 +44,8 @@ pub struct HttpLimits {
     pub body_control: usize,
     /// Bytes of an uploaded dataset, at most.
     pub body_dataset: u64,
-    /// Numbers in the answer to an inspection, at most.
-    pub inspection_numbers: u64,
+    /// Numbers in one answer, at most.
+    pub answer_numbers: u64,
     /// The largest networks.
     pub model: ModelLimits,
     /// The largest tables.

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
 
 use crate::http::App;
 use crate::http::body::Body;
+use crate::http::path::Path;
 use crate::http::problem::{INVALID_SPEC, Problem};
-use crate::http::query::{ListQuery, Query};
+use crate::http::query::Query;
 use crate::model::ModelSpec;
-use crate::store::{ModelRow, Page, Timestamp};
+use crate::store::{ModelRow, Page, PageQuery, Timestamp};
 
 /// A model as it is answered.
 #[derive(Serialize)]
@@ -70,9 +71,9 @@ pub(crate) async fn create(
 /// `GET /v1/models`
 pub(crate) async fn list(
     State(app): State<App>,
-    Query(query): Query<ListQuery>,
+    Query(page): Query<PageQuery>,
 ) -> Result<Json<Page<Model>>, Problem> {
-    let Page { data, has_more } = app.store.models(&query.page()?).await?;
+    let Page { data, has_more } = app.store.models(&page).await?;
     Ok(Json(Page {
         data: data.into_iter().map(Model::from).collect(),
         has_more,

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use crate::http::App;
+use crate::http::answer::json;
 use crate::http::body::Body;
+use crate::http::path::Path;
 use crate::http::problem::{INVALID_SPEC, Problem};
 use crate::http::versions::version_name;
 use crate::model::{Outputs, Prediction, Rows};
@@ -23,7 +25,7 @@ pub(crate) struct Predict {
 
 /// What is predicted.
 #[derive(Serialize)]
-pub(crate) struct Predicted {
+struct Predicted {
     model: String,
     version: u64,
     outputs: Outputs,
@@ -36,7 +38,7 @@ pub(crate) async fn predict(
     State(app): State<App>,
     Path(name): Path<String>,
     Body(body): Body<Predict>,
-) -> Result<Json<Predicted>, Problem> {
+) -> Result<Response, Problem> {
     answer(&app, name, &VersionName::Latest, body).await
 }
 
@@ -45,7 +47,7 @@ pub(crate) async fn predict_version(
     State(app): State<App>,
     Path((name, version)): Path<(String, String)>,
     Body(body): Body<Predict>,
-) -> Result<Json<Predicted>, Problem> {
+) -> Result<Response, Problem> {
     answer(&app, name, &version_name(&version), body).await
 }
 
@@ -54,7 +56,7 @@ async fn answer(
     model: String,
     version: &VersionName,
     body: Predict,
-) -> Result<Json<Predicted>, Problem> {
+) -> Result<Response, Problem> {
     let question = match (body.inputs, body.instances) {
         (Some(inputs), None) => Question::Inputs(inputs),
         (None, Some(instances)) => Question::Instances(instances),
@@ -67,10 +69,11 @@ async fn answer(
         }
     };
     let answer = app.serve.predict(&model, version, question).await?;
-    Ok(Json(Predicted {
+    json(answer.outputs.len(), move || Predicted {
         model,
         version: answer.version,
         outputs: answer.outputs,
         predictions: answer.predictions,
-    }))
+    })
+    .await
 }

@@ -1,11 +1,11 @@
 //! Problems (RFC 9457): the one shape of every error body, and the one table of their types.
 
 use axum::Json;
-use axum::extract::Path;
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::http::path::Path;
 use crate::model::Violation;
 
 /// A type of problem: its slug, status, title, and what to do about it.

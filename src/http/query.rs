@@ -1,81 +1,137 @@
-//! Queries: parameters read into a type, unknown ones refused by name.
+//! Queries: parameters read by name, all faults reported together, unknown ones refused.
+
+use std::ops::RangeInclusive;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::http::problem::{INVALID_QUERY, Problem};
+use crate::model::Violations;
 use crate::store::PageQuery;
 
 /// A query of type `T`.
 pub(crate) struct Query<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+/// What a query is read into.
+pub(crate) trait FromQuery: Sized {
+    /// Takes its parameters; what is wrong is noted there.
+    fn read(parameters: &mut Parameters) -> Self;
+}
+
+/// The parameters of a query, and what is wrong with them.
+#[derive(Default)]
+pub(crate) struct Parameters {
+    given: Vec<(String, String)>,
+    known: Vec<&'static str>,
+    violations: Violations,
+}
+
+impl<S: Send + Sync, T: FromQuery> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let parsed = axum::extract::Query::<T>::from_request_parts(parts, state).await;
-        let parsed = parsed.map_err(|rejection| Problem::new(INVALID_QUERY, cause(&rejection)))?;
-        Ok(Self(parsed.0))
+        let pairs = axum::extract::Query::from_request_parts(parts, state).await;
+        let axum::extract::Query(given) =
+            pairs.map_err(|rejection| Problem::new(INVALID_QUERY, rejection.body_text()))?;
+        let mut parameters = Parameters {
+            given,
+            ..Parameters::default()
+        };
+        let read = T::read(&mut parameters);
+        parameters.finish()?;
+        Ok(Self(read))
     }
 }
 
-/// The innermost cause of an error: what serde says of the parameter.
-fn cause(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), cause)
-}
+impl Parameters {
+    /// A parameter as it stands.
+    pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
+        self.known.push(name);
+        let (found, left) = std::mem::take(&mut self.given)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(given, _)| given == name);
+        self.given = left;
+        if found.len() > 1 {
+            let detail = format!("must be given once, got {}", found.len());
+            self.violations.add(format!("/{name}"), detail);
+        }
+        found.into_iter().next().map(|(_, value)| value)
+    }
 
-/// The order of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Order {
-    Asc,
-    Desc,
-}
+    /// A parameter that must be there. Empty where it is not, which is noted.
+    pub(crate) fn required(&mut self, name: &'static str) -> String {
+        self.text(name).unwrap_or_else(|| {
+            self.violations.add(format!("/{name}"), "must be given");
+            String::new()
+        })
+    }
 
-/// Which part of a list is wanted.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListQuery {
-    limit: Option<u32>,
-    after: Option<String>,
-    order: Option<Order>,
+    /// A whole number within a range.
+    pub(crate) fn number(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+        let text = self.text(name)?;
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            let (least, most) = range.into_inner();
+            let detail = format!("must be a whole number in [{least}, {most}], got {text:?}");
+            self.violations.add(format!("/{name}"), detail);
+        }
+        number
+    }
+
+    /// One of a few words.
+    pub(crate) fn word<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text(name)?;
+        let found = words.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            let detail = format!("must be one of {}, got {text:?}", known.join(", "));
+            self.violations.add(format!("/{name}"), detail);
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// Which part of a list is wanted: `limit`, `after` and `order`.
+    pub(crate) fn page(&mut self) -> PageQuery {
+        let limit = self.number("limit", 1..=MOST_LIMIT);
+        let order = self.word("order", &[("asc", true), ("desc", false)]);
+        PageQuery {
+            limit: limit.unwrap_or(DEFAULT_LIMIT) as u32,
+            after: self.text("after"),
+            ascending: order.unwrap_or(false),
+        }
+    }
+
+    fn finish(mut self) -> Result<(), Problem> {
+        for (name, _) in &self.given {
+            let known = match self.known.as_slice() {
+                [] => "none".to_owned(),
+                known => known.join(", "),
+            };
+            let detail = format!("is no parameter here; known: {known}");
+            self.violations.add(format!("/{name}"), detail);
+            if self.violations.is_full() {
+                break;
+            }
+        }
+        self.violations
+            .finish()
+            .map_err(|violations| Problem::violations(INVALID_QUERY, violations))
+    }
 }
 
 /// Rows of a page where the query does not say.
-const DEFAULT_LIMIT: u32 = 20;
+const DEFAULT_LIMIT: u64 = 20;
 /// Rows of a page, at most.
-const MOST_LIMIT: u32 = 100;
+const MOST_LIMIT: u64 = 100;
 
-impl ListQuery {
-    pub(crate) fn page(self) -> Result<PageQuery, Problem> {
-        page(self.limit, self.after, self.order)
+/// The query of a list.
+impl FromQuery for PageQuery {
+    fn read(parameters: &mut Parameters) -> Self {
+        parameters.page()
     }
 }
 
-/// The page of a list.
-pub(crate) fn page(
-    limit: Option<u32>,
-    after: Option<String>,
-    order: Option<Order>,
-) -> Result<PageQuery, Problem> {
-    let limit = limit_within(limit, DEFAULT_LIMIT, MOST_LIMIT)?;
-    Ok(PageQuery {
-        limit,
-        after,
-        ascending: order == Some(Order::Asc),
-    })
-}
-
-/// The limit of a list, within what is allowed.
-pub(crate) fn limit_within(limit: Option<u32>, default: u32, most: u32) -> Result<u32, Problem> {
-    match limit.unwrap_or(default) {
-        limit if (1..=most).contains(&limit) => Ok(limit),
-        limit => Err(Problem::violation(
-            INVALID_QUERY,
-            "/limit",
-            format!("must be in [1, {most}], got {limit}"),
-        )),
-    }
+/// No parameter at all.
+impl FromQuery for () {
+    fn read(_: &mut Parameters) {}
 }

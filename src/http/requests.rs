@@ -4,7 +4,7 @@ use std::any::Any;
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderValue, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -64,20 +64,30 @@ fn request_id(request: &Request) -> String {
         .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
-/// Refuses a query where there is nothing to ask: every request but a GET and an upload takes none.
+/// Refuses a query where there is nothing to ask.
 async fn without_query(request: Request, next: Next) -> Response {
-    let takes_one = matches!(*request.method(), Method::GET | Method::HEAD);
+    let path = request.extensions().get::<MatchedPath>();
+    let bare = path.is_some_and(|path| !takes_query(request.method(), path.as_str()));
     match request.uri().query() {
-        Some(query)
-            if !takes_one && !query.is_empty() && request.uri().path() != "/v1/datasets" =>
-        {
-            let detail = format!(
-                "{} takes no query parameters, got {query:?}",
-                request.uri().path()
-            );
+        Some(query) if bare && !query.is_empty() => {
+            let (method, path) = (request.method(), request.uri().path());
+            let detail = format!("{method} {path} takes no query parameters, got {query:?}");
             Problem::new(INVALID_QUERY, detail).into_response()
         }
         _ => next.run(request).await,
+    }
+}
+
+/// The operations whose handlers read their query, and refuse unknown parameters themselves.
+fn takes_query(method: &Method, path: &str) -> bool {
+    match path {
+        "/v1/datasets" => true,
+        "/v1/models"
+        | "/v1/models/{name}/versions"
+        | "/v1/jobs"
+        | "/v1/jobs/{id}/loss"
+        | "/v1/jobs/{id}/gradients" => matches!(*method, Method::GET | Method::HEAD),
+        _ => false,
     }
 }
 

@@ -8,22 +8,26 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use http_body_util::BodyExt;
-use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use crate::data::{Table, read_csv};
 use crate::http::App;
 use crate::http::body::{check_media_type, too_large};
-use crate::http::problem::{ALREADY_EXISTS, BROKEN_BODY, INTERNAL, INVALID_QUERY, Problem};
-use crate::http::query::Query;
+use crate::http::problem::{BROKEN_BODY, INTERNAL, INVALID_QUERY, Problem};
+use crate::http::query::{FromQuery, Parameters, Query};
 use crate::model::{is_name, name_rule};
 use crate::store::{DatasetChunk, Error, Timestamp};
 
 /// What an uploaded dataset is called.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct UploadQuery {
     name: String,
+}
+
+impl FromQuery for UploadQuery {
+    fn read(parameters: &mut Parameters) -> Self {
+        let name = parameters.required("name");
+        Self { name }
+    }
 }
 
 /// Pieces of the body that wait to be parsed.
@@ -81,10 +85,11 @@ async fn check_free(app: &App, name: &str) -> Result<(), Problem> {
         return Err(Problem::violation(INVALID_QUERY, "/name", name_rule(name)));
     }
     match app.store.dataset(name).await {
-        Ok(_) => Err(Problem::new(
-            ALREADY_EXISTS,
-            format!("there is a dataset {name:?} already"),
-        )),
+        Ok(_) => Err(Error::Exists {
+            kind: "dataset",
+            name: name.to_owned(),
+        }
+        .into()),
         Err(Error::NotFound { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }

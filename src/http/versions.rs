@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Serialize, Serializer};
 
 use crate::http::App;
+use crate::http::answer::{bytes, json};
+use crate::http::path::Path;
 use crate::http::problem::Problem;
-use crate::http::query::{ListQuery, Query};
+use crate::http::query::Query;
 use crate::model::{AnyNetwork, Matrix, Model};
 use crate::nn::{Dtype, Network, Scalar};
 use crate::serve::{Version, VersionName};
-use crate::store::{Page, VersionRow};
+use crate::store::{Page, PageQuery, VersionRow};
 
 const SAFETENSORS: &str = "application/x-safetensors";
 
@@ -62,9 +64,9 @@ pub(crate) fn version_name(name: &str) -> VersionName {
 pub(crate) async fn list(
     State(app): State<App>,
     Path(name): Path<String>,
-    Query(query): Query<ListQuery>,
+    Query(page): Query<PageQuery>,
 ) -> Result<Json<Page<VersionRow>>, Problem> {
-    Ok(Json(app.store.versions(&name, &query.page()?).await?))
+    Ok(Json(app.store.versions(&name, &page).await?))
 }
 
 /// `GET /v1/models/{name}/versions/{version}`
@@ -97,21 +99,21 @@ pub(crate) async fn parameters(
         number,
         model,
     } = app.serve.version(&name, &version_name(&version)).await?;
+    let numbers = model.network.parameter_count();
     let accept = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .unwrap_or("");
     if accept.contains(SAFETENSORS) {
-        return Ok(([(header::CONTENT_TYPE, SAFETENSORS)], model.encode()).into_response());
+        return bytes(numbers, SAFETENSORS, move || Ok(model.encode())).await;
     }
-    let dtype = model.network.dtype();
-    Ok(Json(Parameters {
+    json(numbers, move || Parameters {
         model: name,
         version: number,
-        dtype,
+        dtype: model.network.dtype(),
         parameters: Layers(model),
     })
-    .into_response())
+    .await
 }
 
 async fn number(app: &App, name: &str, version: &str) -> Result<u64, Problem> {

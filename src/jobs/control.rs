@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use tokio::sync::Notify;
+
 use crate::jobs::lock;
 use crate::store::Request;
 
@@ -27,6 +29,8 @@ const STOP: u8 = 3;
 pub(crate) struct Control {
     signal: AtomicU8,
     stop: Mutex<Option<Stop>>,
+    /// For the task that reads the data before there is a training thread.
+    told: Notify,
 }
 
 impl Control {
@@ -34,6 +38,14 @@ impl Control {
     pub(crate) fn stop(&self, reason: Stop) {
         lock(&self.stop).get_or_insert(reason);
         self.signal.store(STOP, Ordering::Release);
+        self.told.notify_one();
+    }
+
+    /// Done once the run is to stop.
+    pub(crate) async fn told_to_stop(&self) {
+        while !self.is_stopped() {
+            self.told.notified().await;
+        }
     }
 
     /// Why the run was stopped.

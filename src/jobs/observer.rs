@@ -40,6 +40,10 @@ impl Reporter {
 impl Observer for Reporter {
     fn poll(&mut self) -> ControlFlow<()> {
         self.epoch_began.get_or_insert_with(Instant::now);
+        self.poll_preparing()
+    }
+
+    fn poll_preparing(&mut self) -> ControlFlow<()> {
         if self.control.is_stopped() {
             ControlFlow::Break(())
         } else {

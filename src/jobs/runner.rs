@@ -126,7 +126,12 @@ impl Attempt {
         if let Some(request) = self.jobs.inner.store.requested(self.owner).await? {
             self.control.stop(Stop::Requested(request));
         }
-        let (base, source) = match self.jobs.load(&claim.job).await {
+        let loaded = tokio::select! {
+            biased;
+            () = self.control.told_to_stop() => return self.stopped(Vec::new()).await,
+            loaded = self.jobs.load(&claim.job) => loaded,
+        };
+        let (base, source) = match loaded {
             Ok(loaded) => loaded,
             Err(error @ (Error::Damaged { .. } | Error::NotFound { .. })) => {
                 return self.fail("unreadable_data", error.to_string(), None).await;
@@ -137,9 +142,6 @@ impl Attempt {
                 return self.release(JobStatus::Queued, Vec::new(), None).await;
             }
         };
-        if self.control.is_stopped() {
-            return self.stopped(Vec::new()).await;
-        }
         let (told, mut heard) = mpsc::channel(REPORTS);
         let reporter = Reporter {
             control: Arc::clone(&self.control),
@@ -156,6 +158,7 @@ impl Attempt {
         }
         match ended {
             Ok(Ok(Outcome::Finished(model))) => self.publish(model).await,
+            Ok(Ok(Outcome::Unprepared)) => self.stopped(Vec::new()).await,
             Ok(Ok(Outcome::Stopped { at, epoch_end })) => {
                 let encode = move || {
                     epoch_end

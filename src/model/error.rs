@@ -15,7 +15,7 @@ pub enum Error {
     },
     /// The model has a preprocessing whose numbers no job has fitted yet.
     #[error(
-        "preprocess {preprocess:?} is fitted by the model's first job, and no job has succeeded yet: train it first"
+        "preprocess {} is fitted by the model's first job, and no job has succeeded yet: train it first", .preprocess.name()
     )]
     NotFitted {
         /// The preprocessing that is not fitted.

@@ -17,6 +17,17 @@ pub enum Preprocess {
     Minmax,
 }
 
+impl Preprocess {
+    /// The word for it in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Standardize => "standardize",
+            Self::Minmax => "minmax",
+        }
+    }
+}
+
 /// A preprocessing and, once fitted, its numbers: x′ = (x − offset) / scale for each input.
 ///
 /// Shapes: `offset` and `scale` (inputs). Both empty until fitted, and always for [`Preprocess::None`].

@@ -52,6 +52,17 @@ pub struct GradientCheck {
     pub layers: Vec<LayerCheck>,
 }
 
+impl GradientCheck {
+    /// Whether every derivative that was compared is finite.
+    pub fn is_finite(&self) -> bool {
+        let worst = self.worst.iter();
+        self.max_relative_error.is_finite()
+            && worst
+                .flat_map(|worst| [worst.analytic, worst.numeric])
+                .all(f64::is_finite)
+    }
+}
+
 /// One parameter and its two derivatives.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WorstParameter {

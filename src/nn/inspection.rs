@@ -33,6 +33,21 @@ pub struct Inspection {
     pub input_gradient: Array2<f64>,
 }
 
+impl Inspection {
+    /// Whether every number is finite.
+    pub fn is_finite(&self) -> bool {
+        let finite = |numbers: &Array2<f64>| numbers.iter().all(|number| number.is_finite());
+        let layer = |layer: &LayerInspection| {
+            finite(&layer.weighted_inputs)
+                && finite(&layer.activations)
+                && finite(&layer.deltas)
+                && finite(&layer.weight_gradient)
+                && layer.bias_gradient.iter().all(|number| number.is_finite())
+        };
+        self.loss.is_finite() && finite(&self.input_gradient) && self.layers.iter().all(layer)
+    }
+}
+
 /// Runs the forward and backward passes of training and keeps what they compute.
 ///
 /// Shapes: `inputs` (N × K), `targets` (N × J). Panics: where they are not, or the loss does not accept the last

@@ -13,43 +13,58 @@ pub struct Compute {
     pub rows: u64,
     /// Multiply-adds of a request, at most.
     pub work: u64,
+    /// Numbers of an answer, at most.
+    pub answer: u64,
+    /// Numbers that an inspection holds for its rows, at most.
+    pub inspection: u64,
 }
 
 impl Compute {
-    /// The multiply-adds of sending rows forward.
-    ///
-    /// Errors: the rows or the work are too many.
-    pub(crate) fn admit(&self, model: &Model, rows: usize) -> Result<u64, Error> {
-        self.admit_many(model, rows, 1)
+    /// Errors: more rows than a request may have.
+    pub(crate) fn admit_rows(&self, rows: usize) -> Result<(), Error> {
+        within("rows in one request", rows as u64, self.rows)
     }
 
-    /// The multiply-adds of sending rows forward, twice for each of `times` parameters.
+    /// The multiply-adds of predicting rows.
     ///
-    /// Errors: the rows or the work are too many.
-    pub(crate) fn admit_many(
+    /// Errors: the rows, the work or the outputs are too many.
+    pub(crate) fn admit_prediction(&self, model: &Model, rows: usize) -> Result<u64, Error> {
+        let numbers = (rows as u64).saturating_mul(model.network.outputs() as u64);
+        within("rows times outputs of one request", numbers, self.answer)?;
+        self.admit_passes(model, rows, 1)
+    }
+
+    /// The multiply-adds of inspecting rows: three passes, one forward and two backward.
+    ///
+    /// Errors: the rows, the work or the numbers to hold (x and ∂C/∂x, z, a and δ of each row) are too many.
+    pub(crate) fn admit_inspection(&self, model: &Model, rows: usize) -> Result<u64, Error> {
+        let shape = model.network.shape();
+        let units: u64 = shape.iter().map(|layer| layer.units as u64).sum();
+        let row = 2 * model.network.inputs() as u64 + 3 * units;
+        let numbers = (rows as u64).saturating_mul(row);
+        within("numbers that an inspection holds", numbers, self.inspection)?;
+        Ok(self.admit_passes(model, rows, 1)?.saturating_mul(3))
+    }
+
+    /// The multiply-adds of checking so many parameters: two passes forward for each.
+    ///
+    /// Errors: as [`Compute::admit_inspection`].
+    pub(crate) fn admit_check(
         &self,
         model: &Model,
         rows: usize,
-        times: usize,
+        parameters: usize,
     ) -> Result<u64, Error> {
-        let rows = rows as u64;
-        if rows > self.rows {
-            return Err(Error::TooLarge {
-                name: "rows in one request",
-                got: rows,
-                most: self.rows,
-            });
-        }
+        self.admit_inspection(model, rows)?;
+        self.admit_passes(model, rows, 2 * parameters as u64)
+    }
+
+    fn admit_passes(&self, model: &Model, rows: usize, passes: u64) -> Result<u64, Error> {
+        self.admit_rows(rows)?;
         let work = (model.network.parameter_count() as u64)
-            .saturating_mul(rows)
-            .saturating_mul(times as u64);
-        if work > self.work {
-            return Err(Error::TooLarge {
-                name: "rows times parameters of one request",
-                got: work,
-                most: self.work,
-            });
-        }
+            .saturating_mul(rows as u64)
+            .saturating_mul(passes);
+        within("rows times parameters of one request", work, self.work)?;
         Ok(work)
     }
 
@@ -68,5 +83,66 @@ impl Compute {
                 detail: error.to_string(),
             })
         })
+    }
+}
+
+fn within(name: &'static str, got: u64, most: u64) -> Result<(), Error> {
+    if got <= most {
+        return Ok(());
+    }
+    Err(Error::TooLarge { name, got, most })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ModelLimits, ModelSpec};
+
+    const COMPUTE: Compute = Compute {
+        rows: 100,
+        work: 1_000_000,
+        answer: 1_000,
+        inspection: 2_000,
+    };
+
+    /// 10 inputs and 20 outputs: 220 parameters, and 2 · 10 + 3 · 20 = 80 numbers held for each row.
+    fn model() -> Model {
+        let spec = r#"{"name":"m","inputs":10,"layers":[{"units":20,"activation":"tanh"}]}"#;
+        let spec: ModelSpec = serde_json::from_str(spec).expect("a spec");
+        let limits = ModelLimits {
+            layers: 9,
+            units: 99,
+            inputs: 99,
+            parameters: 9999,
+        };
+        spec.check(&limits).expect("a good spec").build()
+    }
+
+    #[track_caller]
+    fn refused<T: std::fmt::Debug>(admitted: Result<T, Error>, text: &str) {
+        assert_eq!(admitted.expect_err("too much").to_string(), text);
+    }
+
+    #[test]
+    fn a_request_is_refused_for_its_rows_work_answer_and_memory_before_anything_is_computed() {
+        let model = model();
+        assert_eq!(COMPUTE.admit_prediction(&model, 50).expect("fits"), 11_000);
+        assert_eq!(COMPUTE.admit_inspection(&model, 25).expect("fits"), 16_500);
+        refused(
+            COMPUTE.admit_rows(101),
+            "rows in one request must be at most 100, got 101",
+        );
+        refused(
+            COMPUTE.admit_prediction(&model, 51),
+            "rows times outputs of one request must be at most 1000, got 1020",
+        );
+        refused(
+            COMPUTE.admit_inspection(&model, 26),
+            "numbers that an inspection holds must be at most 2000, got 2080",
+        );
+        refused(
+            COMPUTE.admit_check(&model, 25, 100),
+            "rows times parameters of one request must be at most 1000000, got 1100000",
+        );
     }
 }

@@ -76,18 +76,16 @@ impl Serve {
         let version = self.version(model, version).await?;
         let rows = match question {
             Question::Inputs(rows) => rows,
-            Question::Instances(instances) => version.model.rows_of(&instances)?,
+            Question::Instances(instances) => {
+                self.compute.admit_rows(instances.len())?;
+                version.model.rows_of(&instances)?
+            }
         };
-        let work = self.compute.admit(&version.model, rows.len())?;
+        let work = self.compute.admit_prediction(&version.model, rows.len())?;
         self.compute
             .run(work, move || {
                 let outputs = version.model.predict(&rows)?;
-                if !outputs.is_finite() {
-                    return Err(Error::NotFinite {
-                        model: version.name,
-                        version: version.number,
-                    });
-                }
+                finite(outputs.is_finite(), &version)?;
                 let predictions = version.model.predictions(&outputs);
                 Ok(Answer {
                     version: version.number,
@@ -100,7 +98,7 @@ impl Serve {
 
     /// The gradients of rows, in f64.
     ///
-    /// Errors: there is no such version; rows or targets do not fit it or are too many.
+    /// Errors: there is no such version; rows or targets do not fit it or are too many; a gradient is not finite.
     pub async fn inspect(
         &self,
         model: &str,
@@ -109,10 +107,13 @@ impl Serve {
         targets: TargetRows,
     ) -> Result<Inspected, Error> {
         let version = self.version(model, version).await?;
-        let work = 3 * self.compute.admit(&version.model, inputs.len())?;
+        let work = self
+            .compute
+            .admit_inspection(&version.model, inputs.len())?;
         self.compute
             .run(work, move || {
                 let inspection = version.model.inspect(&inputs, &targets)?;
+                finite(inspection.is_finite(), &version)?;
                 Ok(Inspected {
                     version,
                     inspection,
@@ -135,7 +136,7 @@ impl Serve {
         let parameters = version.model.network.parameter_count().min(options.sample);
         let work = self
             .compute
-            .admit_many(&version.model, inputs.len(), parameters)?;
+            .admit_check(&version.model, inputs.len(), parameters)?;
         self.compute
             .run(work, move || {
                 let Float64 {
@@ -154,8 +155,20 @@ impl Serve {
                     go_on,
                 );
                 let ControlFlow::Continue(check) = check;
+                finite(check.is_finite(), &version)?;
                 Ok((version, check))
             })
             .await
     }
+}
+
+/// Errors: an answer that is not finite.
+fn finite(finite: bool, version: &Version) -> Result<(), Error> {
+    if finite {
+        return Ok(());
+    }
+    Err(Error::NotFinite {
+        model: version.name.clone(),
+        version: version.number,
+    })
 }

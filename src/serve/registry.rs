@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::model::Model;
@@ -38,6 +39,8 @@ pub struct Version {
 pub struct Registry {
     store: Store,
     entries: RwLock<HashMap<String, Entry>>,
+    /// Deletions so far: what was read from the store before one of them is not kept.
+    deletions: AtomicU64,
 }
 
 #[derive(Default)]
@@ -72,6 +75,7 @@ impl Registry {
         let registry = Arc::new(Self {
             store: store.clone(),
             entries: RwLock::default(),
+            deletions: AtomicU64::new(0),
         });
         for (name, latest, aliases) in store.served().await? {
             let mut entry = Entry {
@@ -98,6 +102,7 @@ impl Registry {
     ///
     /// Errors: there is none; its stored bytes are damaged.
     pub async fn version(&self, name: &str, version: &VersionName) -> Result<Version, Error> {
+        let deletions = self.deletions.load(Ordering::SeqCst);
         let (number, held) = self.find(name, version)?;
         if let Some(model) = held {
             return Ok(Version {
@@ -115,9 +120,13 @@ impl Registry {
                     other => Error::Store(other),
                 })?,
         );
-        if let Some(entry) = self.write().get_mut(name) {
+        let mut entries = self.write();
+        if self.deletions.load(Ordering::SeqCst) == deletions
+            && let Some(entry) = entries.get_mut(name)
+        {
             entry.keep_beside(number, Arc::clone(&model));
         }
+        drop(entries);
         Ok(Version {
             name: name.to_owned(),
             number,
@@ -178,12 +187,16 @@ impl Registry {
                 entry.settle();
             }
             Change::VersionDeleted { name, version } => {
+                self.deletions.fetch_add(1, Ordering::SeqCst);
                 if let Some(entry) = entries.get_mut(&name) {
                     entry.held.remove(&version);
                     entry.beside.retain(|(kept, _)| *kept != version);
                 }
             }
-            Change::ModelDeleted { name } => drop(entries.remove(&name)),
+            Change::ModelDeleted { name } => {
+                self.deletions.fetch_add(1, Ordering::SeqCst);
+                entries.remove(&name);
+            }
         }
     }
 

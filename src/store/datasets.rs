@@ -1,8 +1,8 @@
 //! Datasets in the store: columns as checksummed chunks.
 
 use serde::Serialize;
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row};
 
 use crate::data::{Column, ColumnDescription, Table};
 use crate::model::{digest, hex};
@@ -181,18 +181,19 @@ impl Store {
     }
 
     /// A page of the datasets.
+    ///
+    /// Errors: there is no dataset of the name to go on after.
     pub async fn datasets(&self, page: &PageQuery) -> Result<Page<Dataset>, Error> {
-        let rows = sqlx::query(
-            "SELECT * FROM datasets
-             WHERE ready = 1
-               AND ($1 IS NULL OR (sequence - (SELECT sequence FROM datasets WHERE name = $1)) * $2 > 0)
-             ORDER BY sequence * $2 LIMIT $3",
-        )
-        .bind(&page.after)
-        .bind(page.direction())
-        .bind(page.fetch())
-        .fetch_all(self.reader())
-        .await?;
+        let place = self.place(page, "dataset", ("datasets", "name")).await?;
+        let (beyond, order) = page.order();
+        let sql = format!(
+            "SELECT * FROM datasets WHERE ready = 1 AND sequence {beyond} $1 ORDER BY sequence {order} LIMIT $2"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(place)
+            .bind(page.fetch())
+            .fetch_all(self.reader())
+            .await?;
         let mut datasets = Vec::with_capacity(rows.len());
         for row in &rows {
             datasets.push(self.with_columns(row).await?);

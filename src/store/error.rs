@@ -25,6 +25,14 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A list is to go on after something that is not in it.
+    #[error("must be one of the {kind}s there are, got {after:?}")]
+    UnknownPlace {
+        /// `model`, `version`, `job` or `dataset`.
+        kind: &'static str,
+        /// What was given.
+        after: String,
+    },
     /// Something unfinished needs it.
     #[error("{kind} {name:?} is in use: {by}")]
     InUse {

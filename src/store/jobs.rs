@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use crate::model::digest;
@@ -152,21 +152,24 @@ impl Store {
     }
 
     /// A page of the jobs.
+    ///
+    /// Errors: there is no job of the id to go on after.
     pub async fn jobs(&self, filter: &JobFilter, page: &PageQuery) -> Result<Page<Job>, Error> {
         let _guard = self.reading_catalogue().await;
-        let rows = sqlx::query(
+        let place = self.place(page, "job", ("jobs", "id")).await?;
+        let (beyond, order) = page.order();
+        let sql = format!(
             "SELECT * FROM jobs
-             WHERE ($1 IS NULL OR (sequence - (SELECT sequence FROM jobs WHERE id = $1)) * $2 > 0)
-               AND ($4 IS NULL OR model = $4) AND ($5 IS NULL OR status = $5)
-             ORDER BY sequence * $2 LIMIT $3",
-        )
-        .bind(&page.after)
-        .bind(page.direction())
-        .bind(page.fetch())
-        .bind(&filter.model)
-        .bind(filter.status.map(JobStatus::name))
-        .fetch_all(self.reader())
-        .await?;
+             WHERE sequence {beyond} $1 AND ($3 IS NULL OR model = $3) AND ($4 IS NULL OR status = $4)
+             ORDER BY sequence {order} LIMIT $2"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(place)
+            .bind(page.fetch())
+            .bind(&filter.model)
+            .bind(filter.status.map(JobStatus::name))
+            .fetch_all(self.reader())
+            .await?;
         let Page { data, has_more } = Page::cut(rows, page.limit as usize);
         let readable = data.iter().filter_map(|row| {
             job_row(row)

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row};
 
 use crate::model::{CheckedModelSpec, Model, ModelSpec};
 use crate::store::error::is_taken;
@@ -99,18 +99,20 @@ impl Store {
     }
 
     /// A page of the models.
+    ///
+    /// Errors: there is no model of the name to go on after.
     pub async fn models(&self, page: &PageQuery) -> Result<Page<ModelRow>, Error> {
         let _guard = self.reading_catalogue().await;
-        let rows = sqlx::query(
-            "SELECT * FROM models
-             WHERE $1 IS NULL OR (sequence - (SELECT sequence FROM models WHERE name = $1)) * $2 > 0
-             ORDER BY sequence * $2 LIMIT $3",
-        )
-        .bind(&page.after)
-        .bind(page.direction())
-        .bind(page.fetch())
-        .fetch_all(self.reader())
-        .await?;
+        let place = self.place(page, "model", ("models", "name")).await?;
+        let (beyond, order) = page.order();
+        let sql = format!(
+            "SELECT * FROM models WHERE sequence {beyond} $1 ORDER BY sequence {order} LIMIT $2"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(place)
+            .bind(page.fetch())
+            .fetch_all(self.reader())
+            .await?;
         let mut models = rows.iter().map(model_row).collect::<Result<Vec<_>, _>>()?;
         for model in &mut models {
             model.aliases = self.aliases_of(&model.spec.name).await?;

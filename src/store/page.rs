@@ -1,6 +1,9 @@
 //! Pages of a list.
 
 use serde::Serialize;
+use sqlx::AssertSqlSafe;
+
+use crate::store::{Error, Store};
 
 /// Which part of a list is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,9 +31,43 @@ impl PageQuery {
         i64::from(self.limit) + 1
     }
 
-    /// 1 for oldest first, −1 for newest first: what a sequence number is multiplied with.
-    pub(crate) fn direction(&self) -> i64 {
-        if self.ascending { 1 } else { -1 }
+    /// How the rows of this page compare with the last one seen, and their order, in SQL.
+    pub(crate) fn order(&self) -> (&'static str, &'static str) {
+        if self.ascending {
+            (">", "ASC")
+        } else {
+            ("<", "DESC")
+        }
+    }
+
+    /// The number to compare with where the page begins at the end of the list.
+    pub(crate) fn end(&self) -> i64 {
+        if self.ascending { i64::MIN } else { i64::MAX }
+    }
+}
+
+impl Store {
+    /// The sequence number of the last one seen, with its key's column in `table`.
+    ///
+    /// Errors: there is no such row.
+    pub(crate) async fn place(
+        &self,
+        page: &PageQuery,
+        kind: &'static str,
+        (table, key): (&'static str, &'static str),
+    ) -> Result<i64, Error> {
+        let Some(after) = &page.after else {
+            return Ok(page.end());
+        };
+        let sql = format!("SELECT sequence FROM {table} WHERE {key} = $1");
+        let place: Option<i64> = sqlx::query_scalar(AssertSqlSafe(sql))
+            .bind(after)
+            .fetch_optional(self.reader())
+            .await?;
+        place.ok_or_else(|| Error::UnknownPlace {
+            kind,
+            after: after.clone(),
+        })
     }
 }
 

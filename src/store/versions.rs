@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row};
 
 use crate::model::{Header, Model, digest};
 use crate::store::{Change, Error, JobMetrics, Page, PageQuery, Store, Timestamp, Tx, off_thread};
@@ -137,13 +137,12 @@ impl Store {
     /// Errors: there is none.
     pub async fn version(&self, name: &str, version: u64) -> Result<VersionRow, Error> {
         let _guard = self.reading_catalogue().await;
-        let mut query =
-            sqlx::QueryBuilder::new(format!("SELECT {COLUMNS} FROM versions WHERE model = "));
-        query
-            .push_bind(name.to_owned())
-            .push(" AND version = ")
-            .push_bind(version as i64);
-        let row = query.build().fetch_optional(self.reader()).await?;
+        let sql = format!("SELECT {COLUMNS} FROM versions WHERE model = $1 AND version = $2");
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(name)
+            .bind(version as i64)
+            .fetch_optional(self.reader())
+            .await?;
         version_row(&row.ok_or_else(|| Error::not_found("version", format!("{name}/{version}")))?)
     }
 
@@ -152,27 +151,23 @@ impl Store {
     /// Errors: there is no such model.
     pub async fn versions(&self, name: &str, page: &PageQuery) -> Result<Page<VersionRow>, Error> {
         self.model(name).await?;
-        let after = page
-            .after
-            .as_deref()
-            .map(|after| after.parse::<i64>().unwrap_or(0));
-        let mut query =
-            sqlx::QueryBuilder::new(format!("SELECT {COLUMNS} FROM versions WHERE model = "));
-        query.push_bind(name.to_owned());
-        if let Some(after) = after {
-            query
-                .push(" AND (version - ")
-                .push_bind(after)
-                .push(") * ")
-                .push_bind(page.direction())
-                .push(" > 0");
-        }
-        query
-            .push(" ORDER BY version * ")
-            .push_bind(page.direction())
-            .push(" LIMIT ")
-            .push_bind(page.fetch());
-        let rows = query.build().fetch_all(self.reader()).await?;
+        let place = match &page.after {
+            None => page.end(),
+            Some(after) => after.parse().map_err(|_| Error::UnknownPlace {
+                kind: "version",
+                after: after.clone(),
+            })?,
+        };
+        let (beyond, order) = page.order();
+        let sql = format!(
+            "SELECT {COLUMNS} FROM versions WHERE model = $1 AND version {beyond} $2 ORDER BY version {order} LIMIT $3"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(name)
+            .bind(place)
+            .bind(page.fetch())
+            .fetch_all(self.reader())
+            .await?;
         let rows = rows
             .iter()
             .map(version_row)

@@ -1,6 +1,7 @@
 //! Preparation: raw samples split, scaled and laid out as the matrices that the steps read.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use ndarray::Array2;
 
@@ -32,14 +33,16 @@ struct Part<'a> {
 
 /// Splits, fits the preprocessing on the training rows where it is not fitted yet, and scales.
 ///
-/// The result is the same bits for the same spec, base and data, so that a run can be taken up again.
+/// The result is the same bits for the same spec, base and data, so that a run can be taken up again. `poll` is asked
+/// before each column; its `Break` ends the preparation.
 ///
 /// Errors: the data is not what the spec was checked against; a scaled value does not fit `T`.
 pub(crate) fn prepare<T: Scalar>(
     spec: &CheckedSpec,
     base: &Model,
     source: &Source,
-) -> Result<Prepared<T>, Error> {
+    poll: &mut impl FnMut() -> ControlFlow<()>,
+) -> Result<ControlFlow<(), Prepared<T>>, Error> {
     let kept = whole_rows(&source.data);
     let split = split_rows(spec, &source.data, &kept)?;
     if split.train.len() != spec.train_rows {
@@ -65,17 +68,24 @@ pub(crate) fn prepare<T: Scalar>(
     let scaling = if keep {
         base.scaling.clone()
     } else {
-        fit(base.scaling.preprocess(), &train, base)
+        match fit(base.scaling.preprocess(), &train, base, poll) {
+            ControlFlow::Continue(scaling) => scaling,
+            ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+        }
     };
-    let validation = validation
-        .map(|part| part.samples(&scaling, &spec.targets, base))
-        .transpose()?;
-    let train = train.samples(&scaling, &spec.targets, base)?;
-    Ok(Prepared {
+    let validation = match validation {
+        Some(part) => match part.samples(&scaling, &spec.targets, base, poll)? {
+            ControlFlow::Continue(samples) => Some(samples),
+            ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+        },
+        None => None,
+    };
+    let train = train.samples(&scaling, &spec.targets, base, poll)?;
+    Ok(train.map_continue(|train| Prepared {
         scaling,
         train,
         validation,
-    })
+    }))
 }
 
 /// Rows that miss no value. A job that does not drop rows was refused where there are others.
@@ -124,14 +134,20 @@ fn split_rows(spec: &CheckedSpec, raw: &RawSamples, kept: &[u32]) -> Result<Spli
     })
 }
 
-fn fit(preprocess: Preprocess, train: &Part, base: &Model) -> Scaling {
+fn fit(
+    preprocess: Preprocess,
+    train: &Part,
+    base: &Model,
+    poll: &mut impl FnMut() -> ControlFlow<()>,
+) -> ControlFlow<(), Scaling> {
     let mut scaling = Scaling::unfitted(preprocess);
     if preprocess != Preprocess::None {
         for column in 0..base.network.inputs() {
+            poll()?;
             scaling.fit_next(&train.feature(column));
         }
     }
-    scaling
+    ControlFlow::Continue(scaling)
 }
 
 impl Part<'_> {
@@ -152,9 +168,13 @@ impl Part<'_> {
         scaling: &Scaling,
         targets: &Targets,
         base: &Model,
-    ) -> Result<Samples<T>, Error> {
+        poll: &mut impl FnMut() -> ControlFlow<()>,
+    ) -> Result<ControlFlow<(), Samples<T>>, Error> {
         let mut inputs = Array2::zeros((self.rows.len(), base.network.inputs()));
         for column in 0..base.network.inputs() {
+            if poll().is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
             let values = self.feature(column);
             for (row, (place, value)) in
                 inputs.column_mut(column).iter_mut().zip(values).enumerate()
@@ -164,10 +184,10 @@ impl Part<'_> {
                 })?;
             }
         }
-        Ok(Samples {
+        Ok(ControlFlow::Continue(Samples {
             inputs,
             targets: self.targets(targets, base.network.outputs())?,
-        })
+        }))
     }
 
     fn targets<T: Scalar>(&self, meaning: &Targets, outputs: usize) -> Result<Array2<T>, Error> {

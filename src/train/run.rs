@@ -21,6 +21,8 @@ use crate::train::{
 pub enum Outcome {
     /// Every epoch is done.
     Finished(Model),
+    /// The observer broke it off while the data was prepared: nothing has changed since it was started.
+    Unprepared,
     /// The observer broke it off.
     Stopped {
         /// Where it stood: from here it continues to the same bits.
@@ -49,8 +51,26 @@ pub fn train(
         None => (base.network.clone(), Place::default()),
     };
     match start {
-        AnyNetwork::Float32(network) => Run::new(spec, base, source, network, place)?.run(observer),
-        AnyNetwork::Float64(network) => Run::new(spec, base, source, network, place)?.run(observer),
+        AnyNetwork::Float32(network) => train_from(spec, base, source, (network, place), observer),
+        AnyNetwork::Float64(network) => train_from(spec, base, source, (network, place), observer),
+    }
+}
+
+fn train_from<T: Scalar>(
+    spec: &CheckedSpec,
+    base: &Model,
+    source: Source,
+    start: (Network<T>, Place),
+    observer: &mut impl Observer,
+) -> Result<Outcome, Error>
+where
+    AnyNetwork: From<Network<T>>,
+{
+    let prepared = prepare::<T>(spec, base, &source, &mut || observer.poll_preparing())?;
+    drop(source);
+    match prepared {
+        ControlFlow::Continue(prepared) => Run::new(spec, base, prepared, start).run(observer),
+        ControlFlow::Break(()) => Ok(Outcome::Unprepared),
     }
 }
 
@@ -123,16 +143,14 @@ where
     fn new(
         spec: &'a CheckedSpec,
         base: &Model,
-        source: Source,
-        network: Network<T>,
-        place: Place,
-    ) -> Result<Self, Error> {
+        prepared: Prepared<T>,
+        (network, place): (Network<T>, Place),
+    ) -> Self {
         let Prepared {
             scaling,
             train,
             validation,
-        } = prepare::<T>(spec, base, &source)?;
-        drop(source);
+        } = prepared;
         let features = match spec.data.columns() {
             Some((features, _)) => Some(features.to_vec()),
             None => base.features.clone().filter(|_| !spec.refit),
@@ -143,7 +161,7 @@ where
             features,
             targets: spec.targets.clone(),
         };
-        Ok(Self {
+        Self {
             spec,
             frame,
             epoch_end: EpochEnd {
@@ -158,7 +176,7 @@ where
             validation,
             order: Vec::with_capacity(spec.train_rows),
             place,
-        })
+        }
     }
 
     fn run(mut self, observer: &mut impl Observer) -> Result<Outcome, Error> {

@@ -1,8 +1,11 @@
 //! A job's spec: what to train, as its user declares it, and the same with everything checked and filled in.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::{Rows, TargetRows, Targets};
 use crate::nn::OptimizerSpec;
@@ -119,7 +122,7 @@ pub struct JobSpec {
     /// What to validate on after each epoch.
     pub validation: Option<ValidationSpec>,
     /// The optimizer and its hyperparameters.
-    #[serde(default = "default_optimizer")]
+    #[serde(default, deserialize_with = "optimizer")]
     pub optimizer: OptimizerSpec,
     /// Passes over the training rows.
     #[serde(default = "default_epochs")]
@@ -145,9 +148,23 @@ pub struct JobSpec {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// The default optimizer: gradient descent with learning rate 0.1.
-fn default_optimizer() -> OptimizerSpec {
-    OptimizerSpec::GradientDescent { learning_rate: 0.1 }
+/// Reads an optimizer from an object alone: serde would take an array for its fields in order.
+fn optimizer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OptimizerSpec, D::Error> {
+    struct Object;
+
+    impl<'de> Visitor<'de> for Object {
+        type Value = OptimizerSpec;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an object with a type")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OptimizerSpec, A::Error> {
+            OptimizerSpec::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    deserializer.deserialize_map(Object)
 }
 
 fn default_epochs() -> u64 {

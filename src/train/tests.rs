@@ -42,6 +42,10 @@ impl Observer for Witness {
         }
     }
 
+    fn poll_preparing(&mut self) -> ControlFlow<()> {
+        self.poll()
+    }
+
     fn wants_checkpoint(&mut self, epoch_end: bool) -> bool {
         epoch_end
     }
@@ -94,6 +98,7 @@ fn job(rest: &str) -> JobSpec {
 fn finished(outcome: Outcome) -> Model {
     match outcome {
         Outcome::Finished(model) => model,
+        Outcome::Unprepared => panic!("stopped before the first epoch"),
         Outcome::Stopped { at, .. } => panic!("stopped in epoch {}", at.epoch + 1),
     }
 }
@@ -122,13 +127,15 @@ fn a_run_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one() {
                 ..Witness::default()
             };
             let outcome = train(&spec, &base, source(), None, &mut first).expect("trains");
-            let Outcome::Stopped { at, .. } = outcome else {
-                panic!("not stopped at {break_after}")
+            let at = match outcome {
+                Outcome::Unprepared => None,
+                Outcome::Stopped { at, .. } => {
+                    Some(Checkpoint::decode(&at.encode()).expect("a checkpoint reads back"))
+                }
+                Outcome::Finished(_) => panic!("not stopped at {break_after}"),
             };
-            let at = Checkpoint::decode(&at.encode()).expect("a checkpoint reads back");
             let mut second = Witness::default();
-            let resumed =
-                finished(train(&spec, &base, source(), Some(at), &mut second).expect("trains"));
+            let resumed = finished(train(&spec, &base, source(), at, &mut second).expect("trains"));
             assert_eq!(
                 resumed, undisturbed,
                 "{dtype}, broken off after {break_after} polls"
