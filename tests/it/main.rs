@@ -1,4 +1,5 @@
 //! Integration tests: one binary, a file per story, all of them against the whole server over HTTP.
 
+mod models;
 mod server;
 mod xor;

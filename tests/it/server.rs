@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,10 +20,15 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How long a server may take to end.
 const END: Duration = Duration::from_secs(8);
 
-/// A running server.
-pub(crate) struct TestServer {
+/// A client of a server.
+pub(crate) struct Api {
     address: SocketAddr,
     client: Client,
+}
+
+/// A running server, and a client for it.
+pub(crate) struct TestServer {
+    api: Api,
     data_dir: TempDir,
     job_slots: u16,
     limits: Limits,
@@ -36,6 +42,14 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: reqwest::header::HeaderMap,
     pub(crate) bytes: Vec<u8>,
+}
+
+impl Deref for TestServer {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
+    }
 }
 
 impl TestServer {
@@ -65,8 +79,7 @@ impl TestServer {
             let _ = ended.await;
         }));
         let server = Self {
-            address,
-            client: Client::builder().no_proxy().build().expect("a client"),
+            api: Api::of(address),
             data_dir,
             job_slots,
             limits,
@@ -89,12 +102,12 @@ impl TestServer {
     pub(crate) async fn stop(self) -> TempDir {
         let Self {
             data_dir,
-            client,
+            api,
             end,
             running,
             ..
         } = self;
-        drop(client);
+        drop(api);
         let _ = end.send(());
         let ended = tokio::time::timeout(END, running).await;
         ended
@@ -107,6 +120,14 @@ impl TestServer {
     /// Where the server's data is.
     pub(crate) fn data_dir(&self) -> &Path {
         self.data_dir.path()
+    }
+}
+
+impl Api {
+    /// A client of the server at an address.
+    pub(crate) fn of(address: SocketAddr) -> Self {
+        let client = Client::builder().no_proxy().build().expect("a client");
+        Self { address, client }
     }
 
     /// Where the server listens.
@@ -155,6 +176,11 @@ impl TestServer {
         answer.expect(200)["outputs"].take()
     }
 
+    /// Declares a model and gives it as it is answered.
+    pub(crate) async fn create(&self, model: Value) -> Value {
+        self.post("/v1/models", model).await.expect(201)
+    }
+
     /// Submits a job and gives its id.
     pub(crate) async fn submit(&self, spec: Value) -> String {
         let job = self.post("/v1/jobs", spec).await.expect(202);
@@ -180,6 +206,18 @@ impl TestServer {
             ["succeeded", "failed", "cancelled"].contains(&job["status"].as_str().unwrap_or(""))
         };
         self.job_once(id, ended).await
+    }
+
+    /// The job once it trains.
+    pub(crate) async fn running(&self, id: &str) -> Value {
+        self.job_once(id, |job| job["status"] == "running").await
+    }
+
+    /// Cancels a job.
+    pub(crate) async fn cancel(&self, id: &str) -> Value {
+        self.tell(&format!("/v1/jobs/{id}/cancel"))
+            .await
+            .expect(200)
     }
 
     /// The job once `reached` says so.
@@ -317,4 +355,18 @@ pub(crate) fn xor_job(model: &str, more: Value) -> Value {
         job.extend(more);
     }
     job
+}
+
+/// So many rows of two inputs whose target is their exclusive or.
+pub(crate) fn xor_rows(rows: usize) -> Value {
+    let bits = |row: usize| [row / 2 % 2, row % 2];
+    let inputs: Vec<_> = (0..rows).map(bits).collect();
+    let targets: Vec<_> = inputs.iter().map(|[a, b]| [a ^ b]).collect();
+    json!({"inputs": inputs, "targets": targets})
+}
+
+/// A job that would train for minutes: epochs of about a millisecond, 100,000 of them.
+pub(crate) fn long_job(model: &str) -> Value {
+    let more = json!({"data": xor_rows(4096), "epochs": 100_000, "batch_size": 4});
+    xor_job(model, more)
 }
