@@ -2,4 +2,5 @@
 
 mod models;
 mod server;
+mod versions;
 mod xor;
