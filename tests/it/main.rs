@@ -2,5 +2,7 @@
 
 mod models;
 mod server;
+mod table_jobs;
+mod tables;
 mod versions;
 mod xor;
