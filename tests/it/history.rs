@@ -1,0 +1,212 @@
+//! What a job has come to: its losses by page, the gradients of its layers, its checkpoints.
+
+use serde_json::{Value, json};
+
+use crate::server::{TestServer, long_job, number, pointers, text, until, xor_job, xor_model};
+
+/// A server with a model `xor`, and the path of a job that has trained it for so many epochs.
+async fn trained(epochs: u64) -> (TestServer, String) {
+    let server = TestServer::start().await;
+    server.create(xor_model("xor")).await;
+    let job = server
+        .train(xor_job("xor", json!({"epochs": epochs})))
+        .await;
+    let path = format!("/v1/jobs/{}", text(&job["id"]));
+    (server, path)
+}
+
+async fn epochs(server: &TestServer, path: &str) -> (Vec<u64>, bool) {
+    let page = server.get(path).await.expect(200);
+    let rows = page["data"].as_array().expect("a list");
+    let epochs = rows.iter().filter_map(|row| row["epoch"].as_u64());
+    (epochs.collect(), page["has_more"] == true)
+}
+
+#[track_caller]
+fn near(actual: &Value, expected: f64, what: &str) {
+    let actual = number(actual);
+    let tolerance = 1e-12 * expected.abs().max(1e-3);
+    assert!(
+        (actual - expected).abs() <= tolerance,
+        "{what}: {actual} instead of {expected}"
+    );
+}
+
+#[tokio::test]
+async fn losses_come_oldest_first_in_pages_after_any_epoch() {
+    let (server, path) = trained(12).await;
+    for (query, expected, more) in [
+        ("", (1..=12).collect(), false),
+        ("?limit=5", vec![1, 2, 3, 4, 5], true),
+        ("?after=5&limit=5", vec![6, 7, 8, 9, 10], true),
+        ("?after=10&limit=5", vec![11, 12], false),
+        ("?limit=12", (1..=12).collect(), false),
+        ("?after=12", vec![], false),
+        ("?after=18446744073709551615", vec![], false),
+        ("?every=5", vec![5, 10], false),
+        ("?every=3&after=3&limit=2", vec![6, 9], true),
+        ("?every=13", vec![], false),
+    ] {
+        let found = epochs(&server, &format!("{path}/loss{query}")).await;
+        assert_eq!(found, (expected, more), "{query}");
+    }
+    for (query, pointer) in [
+        ("limit=0", "/limit"),
+        ("limit=10001", "/limit"),
+        ("every=0", "/every"),
+    ] {
+        let refused = server.get(&format!("{path}/loss?{query}")).await;
+        assert_eq!(pointers(&refused.problem(422, "invalid-query")), [pointer]);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_row_of_the_losses_has_the_figures_of_its_epoch() {
+    let server = TestServer::start().await;
+    server.create(xor_model("xor")).await;
+    let more = json!({
+        "batch_size": 3, "metrics": ["loss", "accuracy"],
+        "validation": {"inputs": [[0, 1], [1, 1]], "targets": [[1], [0]]},
+    });
+    let job = server.train(xor_job("xor", more)).await;
+    let losses = server.losses(&text(&job["id"])).await;
+    assert_eq!(losses.len(), 10);
+    for (row, epoch) in losses.iter().zip(1..) {
+        // Four rows in batches of three are two steps.
+        assert_eq!(
+            (&row["epoch"], &row["step"]),
+            (&json!(epoch), &json!(2 * epoch))
+        );
+        assert_eq!(row["learning_rate"], 2.0);
+        assert!(number(&row["seconds"]) >= 0.0);
+        for split in ["train", "validation"] {
+            assert!(number(&row[split]["loss"]) > 0.0, "{row}");
+            let accuracy = number(&row[split]["accuracy"]);
+            assert!((0.0..=1.0).contains(&accuracy), "{row}");
+        }
+    }
+    // The validation rows after the last epoch are seen by the version that was published.
+    let rows =
+        json!({"inputs": [[0, 1], [1, 1]], "targets": [[1], [0]], "include": ["statistics"]});
+    let seen = server
+        .post("/v1/models/xor/gradients", rows)
+        .await
+        .expect(200);
+    near(
+        &losses[9]["validation"]["loss"],
+        number(&seen["loss"]),
+        "validation loss",
+    );
+    let outputs = server.predict("xor", json!([[0, 1], [1, 1]])).await;
+    // With one output, an answer is right on its target's side of one half.
+    let right = [number(&outputs[0][0]) >= 0.5, number(&outputs[1][0]) < 0.5];
+    let share = right.iter().filter(|right| **right).count() as f64 / 2.0;
+    assert_eq!(losses[9]["validation"]["accuracy"], share);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_gradients_of_an_epoch_are_those_that_an_inspection_shows() {
+    let (server, path) = trained(1).await;
+    let rows = json!({
+        "inputs": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [[0], [1], [1], [0]], "include": ["statistics"],
+    });
+    // One full batch: the gradient of version 1 over the same rows.
+    let seen = server
+        .post("/v1/models/xor/versions/1/gradients", rows)
+        .await
+        .expect(200);
+    let page = server.get(&format!("{path}/gradients")).await.expect(200);
+    let recorded = &page["data"][0];
+    assert_eq!(
+        (&recorded["epoch"], &page["has_more"]),
+        (&json!(1), &json!(false))
+    );
+    for layer in 0..2 {
+        let (shown, expected) = (
+            &recorded["layers"][layer],
+            &seen["layers"][layer]["statistics"],
+        );
+        assert_eq!(shown["layer"], layer + 1);
+        for quantity in ["weight_gradient", "bias_gradient", "deltas", "activations"] {
+            for figure in ["norm", "mean", "min", "max"] {
+                let what = format!("layer {layer} {quantity} {figure}");
+                near(
+                    &shown[quantity][figure],
+                    number(&expected[quantity][figure]),
+                    &what,
+                );
+            }
+        }
+        let [gradient, weights] =
+            ["weight_gradient", "weights"].map(|part| number(&shown[part]["norm"]));
+        near(
+            &shown["update_to_weight_ratio"],
+            2.0 * gradient / weights,
+            "η ‖∂C/∂w‖ / ‖w‖",
+        );
+        assert_eq!(shown["dead"], 0.0, "only relu dies");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn gradients_are_recorded_of_the_first_the_last_and_evenly_many_epochs_between() {
+    let (server, path) = trained(1001).await;
+    let path = format!("{path}/gradients");
+    // At most 200 between: every ⌈1001 / 200⌉ = 6th.
+    let expected: Vec<u64> = [1]
+        .into_iter()
+        .chain((6..=996).step_by(6))
+        .chain([1001])
+        .collect();
+    assert_eq!(epochs(&server, &path).await, (expected.clone(), false));
+    let after = epochs(&server, &format!("{path}?after=6&limit=3")).await;
+    assert_eq!(after, (vec![12, 18, 24], true));
+    let rest = epochs(&server, &format!("{path}?after=996")).await;
+    assert_eq!(rest, (vec![1001], false));
+    let page = server.get(&format!("{path}?layer=2")).await.expect(200);
+    let rows = page["data"].as_array().expect("a list");
+    assert_eq!(rows.len(), expected.len());
+    for row in rows {
+        let layers = row["layers"].as_array().expect("layers");
+        assert_eq!((layers.len(), &layers[0]["layer"]), (1, &json!(2)));
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_running_job_keeps_its_newest_checkpoints_with_their_figures() {
+    let (server, short) = trained(1).await;
+    let none = server
+        .get(&format!("{short}/checkpoints"))
+        .await
+        .expect(200);
+    assert_eq!(
+        none,
+        json!({"data": [], "has_more": false}),
+        "it was over before one was due"
+    );
+    let id = server.submit(long_job("xor")).await;
+    let rows = until("two checkpoints", async || {
+        let page = server
+            .get(&format!("/v1/jobs/{id}/checkpoints"))
+            .await
+            .expect(200);
+        let rows = page["data"].as_array().expect("a list").clone();
+        if rows.len() > 1 { Ok(rows) } else { Err(page) }
+    })
+    .await;
+    let losses = server.losses(&id).await;
+    let place = |row: &Value| (row["epoch"].as_u64(), row["step"].as_u64());
+    assert!(place(&rows[0]) > place(&rows[1]), "newest first: {rows:?}");
+    for row in &rows {
+        let epoch = row["epoch"].as_u64().expect("a number") as usize;
+        assert_eq!(row["metrics"]["train"], losses[epoch - 1]["train"], "{row}");
+        assert_eq!(text(&row["parameter_digest"]).len(), 64);
+    }
+    assert_ne!(rows[0]["parameter_digest"], rows[1]["parameter_digest"]);
+    server.cancel(&id).await;
+    server.stop().await;
+}
