@@ -1,6 +1,7 @@
 //! Integration tests: one binary, a file per story, all of them against the whole server over HTTP.
 
 mod history;
+mod interruptions;
 mod jobs;
 mod models;
 mod server;

@@ -1,0 +1,317 @@
+//! Interruptions: a job paused, stopped with its server or cancelled, and what it ends with all the same.
+
+use std::time::{Duration, Instant};
+
+use gradientd::config::Limits;
+use serde_json::{Value, json};
+
+use crate::server::{TestServer, long_job, number, text, xor_job, xor_model, xor_rows};
+
+const EPOCHS: u64 = 2000;
+
+/// A job of about a second: shuffled batches of which the last is shorter, and a validation after each epoch.
+fn job(model: &str) -> Value {
+    let more = json!({
+        "data": xor_rows(2048), "epochs": EPOCHS, "batch_size": 5, "validation": {"fraction": 0.1}, "seed": 9,
+        "metrics": ["loss", "accuracy"],
+    });
+    xor_job(model, more)
+}
+
+/// A server with one slot on which the model `undisturbed` has run the job, and `disturbed` is to.
+async fn prepared() -> TestServer {
+    let server = TestServer::start().await;
+    for name in ["undisturbed", "disturbed"] {
+        server.create(xor_model(name)).await;
+    }
+    let job = server.train(job("undisturbed")).await;
+    assert_eq!(job["attempt"], 1);
+    server
+}
+
+/// The whole history of a job, but for how long its epochs took.
+async fn history(server: &TestServer, id: &str) -> Vec<Value> {
+    let mut losses = server.losses(id).await;
+    for row in &mut losses {
+        row["seconds"].take();
+    }
+    let mut page = server
+        .get(&format!("/v1/jobs/{id}/gradients"))
+        .await
+        .expect(200);
+    losses.push(page["data"].take());
+    losses
+}
+
+/// The id of the model's one job.
+async fn job_of(server: &TestServer, model: &str) -> String {
+    let page = server.get(&format!("/v1/jobs?model={model}")).await;
+    text(&page.expect(200)["data"][0]["id"])
+}
+
+/// The disturbed job has ended as the undisturbed one: the same bytes, the same history.
+async fn assert_undisturbed(server: &TestServer, id: &str, attempts: u64) {
+    let ended = server.succeeded(id).await;
+    assert_eq!(ended["attempt"], attempts);
+    let undisturbed = job_of(server, "undisturbed").await;
+    let (found, expected) = (
+        history(server, id).await,
+        history(server, &undisturbed).await,
+    );
+    assert_eq!(found.len() as u64, EPOCHS + 1);
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found, expected);
+    }
+    let expected = server.parameters("undisturbed", "2").await;
+    assert!(
+        server.parameters("disturbed", "2").await == expected,
+        "other bits"
+    );
+    let first = server
+        .get(&format!("/v1/jobs/{undisturbed}"))
+        .await
+        .expect(200);
+    assert_eq!(ended["metrics"], first["metrics"]);
+    assert_eq!(ended["progress"]["epoch"], EPOCHS);
+}
+
+/// Waits until the job has got beyond an epoch in this attempt, and gives the epoch it has reached.
+async fn beyond(server: &TestServer, id: &str, epoch: u64) -> u64 {
+    let beyond = |job: &Value| {
+        let running = job["status"] == "running";
+        running && job["progress"]["epoch"].as_u64() > Some(epoch)
+    };
+    let job = server.job_once(id, beyond).await;
+    let reached = job["progress"]["epoch"].as_u64().expect("a number");
+    assert!(
+        reached < EPOCHS,
+        "the job was over before it could be disturbed"
+    );
+    reached
+}
+
+async fn tell(server: &TestServer, id: &str, asked: &str) -> Value {
+    server
+        .tell(&format!("/v1/jobs/{id}/{asked}"))
+        .await
+        .expect(200)
+}
+
+async fn checkpoints(server: &TestServer, id: &str) -> Vec<Value> {
+    let page = server.get(&format!("/v1/jobs/{id}/checkpoints")).await;
+    serde_json::from_value(page.expect(200)["data"].take()).expect("a list")
+}
+
+#[tokio::test]
+async fn a_job_paused_again_and_again_ends_with_the_bits_of_an_undisturbed_one() {
+    let server = prepared().await;
+    server.create(xor_model("other")).await;
+    let id = server.submit(job("disturbed")).await;
+    let (mut epoch, mut steps) = (0, 0);
+    for attempt in 1..=3 {
+        beyond(&server, &id, epoch).await;
+        let paused = tell(&server, &id, "pause").await;
+        assert_eq!(
+            (&paused["status"], &paused["attempt"]),
+            (&json!("paused"), &json!(attempt))
+        );
+        assert_eq!(
+            tell(&server, &id, "pause").await,
+            paused,
+            "asked twice, it is paused once"
+        );
+        epoch = paused["progress"]["epoch"].as_u64().expect("a number");
+        assert_eq!(server.losses(&id).await.len() as u64, epoch);
+        let newest = &checkpoints(&server, &id).await[0];
+        assert_eq!(newest["epoch"], epoch, "it goes on from where it stood");
+        steps += newest["step"].as_u64().expect("a number");
+        // Its slot is free, and it stands still meanwhile.
+        server.train(xor_job("other", json!({}))).await;
+        let still = server.get(&format!("/v1/jobs/{id}")).await.expect(200);
+        assert_eq!(still, paused);
+        let resumed = tell(&server, &id, "resume").await;
+        assert!(
+            ["queued", "running"].contains(&text(&resumed["status"]).as_str()),
+            "{resumed}"
+        );
+    }
+    assert!(
+        steps > 0,
+        "three times out of three at the very end of an epoch"
+    );
+    assert_undisturbed(&server, &id, 4).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_paused_job_stays_paused_over_a_restart_and_ends_with_the_same_bits() {
+    let server = prepared().await;
+    let id = server.submit(job("disturbed")).await;
+    beyond(&server, &id, 0).await;
+    let paused = tell(&server, &id, "pause").await;
+    assert_eq!(paused["status"], "paused");
+    let server = server.restart().await;
+    // A job that came later has its turn, so a slot has looked for work and left this one alone.
+    server.create(xor_model("other")).await;
+    server.train(xor_job("other", json!({}))).await;
+    let still = server.get(&format!("/v1/jobs/{id}")).await.expect(200);
+    assert_eq!(still, paused);
+    tell(&server, &id, "resume").await;
+    assert_undisturbed(&server, &id, 2).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_running_job_is_taken_up_after_a_restart_and_ends_with_the_same_bits() {
+    let mut server = prepared().await;
+    let id = server.submit(job("disturbed")).await;
+    let mut epoch = 0;
+    for _ in 0..2 {
+        epoch = beyond(&server, &id, epoch).await;
+        server = server.restart().await;
+        let taken = server.get(&format!("/v1/jobs/{id}")).await.expect(200);
+        let kept = taken["progress"]["epoch"].as_u64().expect("a number");
+        assert!(
+            kept >= epoch,
+            "an orderly end loses no epoch: {kept} of {epoch}"
+        );
+    }
+    assert_undisturbed(&server, &id, 3).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_job_keeps_its_last_epoch_and_publishes_nothing() {
+    let server = TestServer::start().await;
+    for name in ["cancelled", "whole"] {
+        server.create(xor_model(name)).await;
+    }
+    let id = server.submit(long_job("cancelled")).await;
+    beyond(&server, &id, 3).await;
+    let cancelled = server.cancel(&id).await;
+    assert_eq!(cancelled["status"], "cancelled");
+    assert!(cancelled["version"].is_null() && cancelled["finished_at"].is_string());
+    let epoch = cancelled["progress"]["epoch"].as_u64().expect("a number");
+    let losses = server.losses(&id).await;
+    assert_eq!(losses.len() as u64, epoch);
+    let kept = checkpoints(&server, &id).await;
+    assert_eq!(
+        (&kept[0]["epoch"], &kept[0]["step"]),
+        (&json!(epoch), &json!(0))
+    );
+    assert_eq!(
+        kept[0]["metrics"]["train"],
+        losses[losses.len() - 1]["train"]
+    );
+    assert!(
+        kept.iter().all(|checkpoint| checkpoint["step"] == 0),
+        "{kept:?}"
+    );
+    let model = server.get("/v1/models/cancelled").await.expect(200);
+    assert_eq!(model["latest_version"], 1);
+
+    // A job of just so many epochs publishes what the cancelled one has kept.
+    let mut whole = long_job("whole");
+    whole["epochs"] = json!(epoch);
+    let whole = server.train(whole).await;
+    assert_eq!(whole["metrics"], cancelled["metrics"]);
+    let version = server.get("/v1/models/whole/versions/2").await.expect(200);
+    assert_eq!(version["parameter_digest"], kept[0]["parameter_digest"]);
+    server.stop().await;
+}
+
+/// A job whose one epoch takes the better part of a minute: two layers of 1024 units, 65,536 rows.
+fn slow(model: &str, batch_size: Value) -> (Value, Value) {
+    let declared = json!({
+        "name": model, "inputs": 2,
+        "layers": [{"units": 1024, "activation": "tanh"}, {"units": 1024, "activation": "tanh"},
+                   {"units": 1, "activation": "sigmoid"}],
+    });
+    let more = json!({"data": xor_rows(65_536), "epochs": 3, "batch_size": batch_size});
+    (declared, xor_job(model, more))
+}
+
+/// Asks a running job to stop and gives it back; it may take a second.
+async fn stopped(server: &TestServer, id: &str, asked: &str) -> Value {
+    let began = Instant::now();
+    let job = tell(server, id, asked).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(job["progress"]["epoch"], 0, "the epoch is not over");
+    job
+}
+
+#[tokio::test]
+async fn a_job_stops_within_a_second_in_the_middle_of_a_long_epoch_or_step() {
+    let server = TestServer::start_with(2, Limits::default()).await;
+    let mut ids = Vec::new();
+    for (name, batch_size) in [("steps", json!(64)), ("step", json!("full"))] {
+        let (model, job) = slow(name, batch_size);
+        server.create(model).await;
+        ids.push(server.submit(job).await);
+        server.running(&ids[ids.len() - 1]).await;
+    }
+    // A checkpoint is due after a second, and 5 s later it is made in mid-epoch: training is under way by then.
+    let made = crate::server::until("a checkpoint in mid-epoch", async || {
+        let made = checkpoints(&server, &ids[0]).await;
+        made.first().cloned().ok_or(made)
+    })
+    .await;
+    assert!(
+        number(&made["step"]) > 0.0 && made["metrics"].is_null(),
+        "{made}"
+    );
+
+    let cancelled = stopped(&server, &ids[1], "cancel").await;
+    assert_eq!(cancelled["status"], "cancelled");
+    assert_eq!(
+        checkpoints(&server, &ids[1]).await,
+        Vec::<Value>::new(),
+        "no epoch is finished"
+    );
+    let paused = stopped(&server, &ids[0], "pause").await;
+    assert_eq!(paused["status"], "paused");
+    let newest = &checkpoints(&server, &ids[0]).await[0];
+    assert!(number(&newest["step"]) >= number(&made["step"]), "{newest}");
+    tell(&server, &ids[0], "resume").await;
+    server.running(&ids[0]).await;
+    assert_eq!(
+        stopped(&server, &ids[0], "cancel").await["status"],
+        "cancelled"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_cancel_at_the_very_end_wins_or_is_refused_and_never_does_both() {
+    let server = TestServer::start().await;
+    server.create(xor_model("xor")).await;
+    let mut versions = 1;
+    for doubled in 0..16 {
+        let id = server
+            .submit(xor_job("xor", json!({"epochs": 1 << doubled})))
+            .await;
+        let answer = server.tell(&format!("/v1/jobs/{id}/cancel")).await;
+        let job = server.ended(&id).await;
+        if answer.status == 200 {
+            assert_eq!(answer.expect(200), job);
+            assert_eq!(
+                (&job["status"], &job["version"]),
+                (&json!("cancelled"), &json!(null))
+            );
+        } else {
+            answer.problem(409, "illegal-move");
+            versions += 1;
+            assert_eq!(
+                (&job["status"], &job["version"]),
+                (&json!("succeeded"), &json!(versions))
+            );
+        }
+        let model = server.get("/v1/models/xor").await.expect(200);
+        assert_eq!(model["latest_version"], versions);
+    }
+    server.stop().await;
+}
