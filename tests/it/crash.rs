@@ -114,7 +114,7 @@ fn read_log(errors: ChildStderr, ready: oneshot::Sender<SocketAddr>) -> String {
 /// A job of a few seconds, so that a checkpoint falls due.
 fn job(model: &str) -> Value {
     let more = json!({
-        "data": xor_rows(4096), "epochs": 3000, "batch_size": 5, "validation": {"fraction": 0.1}, "seed": 9,
+        "data": xor_rows(8192), "epochs": 3000, "batch_size": 5, "validation": {"fraction": 0.1}, "seed": 9,
     });
     xor_job(model, more)
 }
@@ -253,10 +253,19 @@ async fn what_was_acknowledged_survives_a_kill() {
     server.delete("/v1/models/gone").await.expect(204);
     let before = shown(&server, &paths).await;
     server.create(xor_model("last")).await;
+    let last = text(&server.train(xor_job("last", json!({}))).await["id"]);
     server.kill();
 
     let server = Daemon::start(data_dir.path()).await;
+    let model = server.get("/v1/models/last").await.expect(200);
+    assert_eq!(model["latest_version"], 2);
+    let job = server.get(&format!("/v1/jobs/{last}")).await.expect(200);
+    assert_eq!(
+        (&job["status"], &job["version"]),
+        (&json!("succeeded"), &json!(2))
+    );
     server.delete("/v1/models/last").await.expect(204);
+    server.delete(&format!("/v1/jobs/{last}")).await.expect(204);
     for (found, expected) in shown(&server, &paths).await.iter().zip(&before) {
         assert_eq!(found, expected);
     }

@@ -4,6 +4,7 @@ mod crash;
 mod history;
 mod interruptions;
 mod jobs;
+mod load;
 mod models;
 mod server;
 mod table_jobs;
