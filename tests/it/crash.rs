@@ -45,7 +45,7 @@ impl Daemon {
         let errors = child.stderr.take().expect("its log");
         let (ready, address) = oneshot::channel();
         let log = std::thread::spawn(move || read_log(errors, ready));
-        let address = tokio::time::timeout(Duration::from_secs(60), address).await;
+        let address = tokio::time::timeout(Duration::from_mins(1), address).await;
         let address = address
             .expect("it is ready in time")
             .expect("it gets ready");

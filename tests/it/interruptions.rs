@@ -221,7 +221,7 @@ async fn a_cancelled_job_keeps_its_last_epoch_and_publishes_nothing() {
 }
 
 /// A job whose one epoch takes the better part of a minute: two layers of 1024 units, 65,536 rows.
-fn slow(model: &str, batch_size: Value) -> (Value, Value) {
+fn slow(model: &str, batch_size: &Value) -> (Value, Value) {
     let declared = json!({
         "name": model, "inputs": 2,
         "layers": [{"units": 1024, "activation": "tanh"}, {"units": 1024, "activation": "tanh"},
@@ -249,7 +249,7 @@ async fn a_job_stops_within_a_second_in_the_middle_of_a_long_epoch_or_step() {
     let server = TestServer::start_with(2, Limits::default()).await;
     let mut ids = Vec::new();
     for (name, batch_size) in [("steps", json!(64)), ("step", json!("full"))] {
-        let (model, job) = slow(name, batch_size);
+        let (model, job) = slow(name, &batch_size);
         server.create(model).await;
         ids.push(server.submit(job).await);
         server.running(&ids[ids.len() - 1]).await;

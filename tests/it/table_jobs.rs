@@ -32,7 +32,7 @@ fn mirror(name: &str, preprocess: &str) -> Value {
 }
 
 /// A job on a dataset; `more` is laid over it.
-fn job(model: &str, data: Value, more: Value) -> Value {
+fn job(model: &str, data: &Value, more: Value) -> Value {
     let mut job = json!({
         "model": model, "data": data, "epochs": 1,
         "optimizer": {"type": "gradient_descent", "learning_rate": 0.3},
@@ -60,7 +60,7 @@ async fn iris_is_learned_and_asked_by_the_names_of_its_columns() {
     let more = json!({"epochs": 100, "batch_size": 10, "seed": 5,
                       "validation": {"fraction": 0.2, "stratified": true}});
     let data = json!({"dataset": "iris", "target": "species"});
-    let trained = server.train(job("iris", data, more)).await;
+    let trained = server.train(job("iris", &data, more)).await;
     let spec = &trained["spec"];
     let features = ["sepal_length", "sepal_width", "petal_length", "petal_width"];
     let expected = json!({
@@ -135,7 +135,7 @@ async fn an_instance_has_every_feature_and_no_other_name() {
         ["/instances"]
     );
     server
-        .train(job("t", json!({"dataset": "t", "target": "y"}), json!({})))
+        .train(job("t", &json!({"dataset": "t", "target": "y"}), json!({})))
         .await;
     server
         .post(path, json!({"instances": [{"x": 1}]}))
@@ -161,7 +161,7 @@ async fn words_and_missing_values_are_refused_by_column_and_dropped_on_demand() 
     server.create(classifier("penguins", 4, 3)).await;
     let mut data = json!({"dataset": "penguins", "target": "species",
                           "features": ["year", "island", "sex", "body_mass_g"]});
-    let problem = refused(&server, job("penguins", data.clone(), json!({}))).await;
+    let problem = refused(&server, job("penguins", &data, json!({}))).await;
     let expected = json!([
         {"pointer": "/data/features/1",
          "detail": "must be numeric columns, got \"island\", which is categorical (its first word is \"Torgersen\" on line 2)"},
@@ -175,11 +175,11 @@ async fn words_and_missing_values_are_refused_by_column_and_dropped_on_demand() 
     assert_eq!(problem["errors"], expected);
 
     data["features"] = json!(MEASURES);
-    let problem = refused(&server, job("penguins", data.clone(), json!({}))).await;
+    let problem = refused(&server, job("penguins", &data, json!({}))).await;
     assert_eq!(pointers(&problem), ["/data/missing"; 4]);
     data["missing"] = json!("drop_rows");
     let more = json!({"epochs": 60, "batch_size": 10, "validation": {"fraction": 0.2, "stratified": true}});
-    let trained = server.train(job("penguins", data, more)).await;
+    let trained = server.train(job("penguins", &data, more)).await;
     // 344 birds less 2 without measures; round(0.2 · 342) = 68 of them are kept back.
     assert_eq!(trained["spec"]["train_rows"], 342 - 68);
     assert_eq!(trained["spec"]["data"]["missing"], "drop_rows");
@@ -204,7 +204,7 @@ async fn features_are_scaled_as_their_training_rows_were() {
         // Steps of 1e-300 are lost beside the bias of 1.
         let more = json!({"optimizer": {"type": "gradient_descent", "learning_rate": 1e-300}});
         let data = json!({"dataset": "t", "features": ["x", "c"], "targets": ["y", "z"]});
-        server.train(job(preprocess, data, more)).await;
+        server.train(job(preprocess, &data, more)).await;
         let path = format!("/v1/models/{preprocess}/predict");
         let rows = json!({"inputs": [[2, 3], [9, 3], [16, 5]]});
         let answer = server.post(&path, rows).await.expect(200);
@@ -218,11 +218,9 @@ async fn features_are_scaled_as_their_training_rows_were() {
 #[tokio::test]
 async fn a_numeric_target_is_predicted_in_its_own_units() {
     let server = TestServer::start().await;
-    let rows: String = (0..10)
-        .map(|x| format!("{x},{}\n", 1000 + 100 * x))
-        .collect();
+    let rows: Vec<_> = (0..10).map(|x| format!("{x},{}", 1000 + 100 * x)).collect();
     server
-        .upload("line", format!("x,grams\n{rows}"))
+        .upload("line", format!("x,grams\n{}\n", rows.join("\n")))
         .await
         .expect(201);
     let model = json!({"name": "line", "inputs": 1, "dtype": "float64", "preprocess": "standardize",
@@ -235,7 +233,7 @@ async fn a_numeric_target_is_predicted_in_its_own_units() {
     let trained = server
         .train(job(
             "line",
-            json!({"dataset": "line", "target": "grams"}),
+            &json!({"dataset": "line", "target": "grams"}),
             more,
         ))
         .await;
@@ -267,14 +265,14 @@ async fn numbers_are_classes_in_numeric_order_where_there_are_several_outputs() 
         .expect(201);
     server.create(classifier("t", 1, 3)).await;
     let wrong = json!({"dataset": "t", "features": ["x"], "target": "w"});
-    let problem = refused(&server, job("t", wrong, json!({}))).await;
+    let problem = refused(&server, job("t", &wrong, json!({}))).await;
     let detail = "has 2 classes (a, b), so the last layer must have 2 units, got 3";
     assert_eq!(
         problem["errors"],
         json!([{"pointer": "/data/target", "detail": detail}])
     );
     let data = json!({"dataset": "t", "features": ["x"], "target": "y"});
-    let trained = server.train(job("t", data, json!({}))).await;
+    let trained = server.train(job("t", &data, json!({}))).await;
     let expected = json!({"kind": "classes", "name": "y", "classes": ["-2", "9", "10"]});
     assert_eq!(trained["spec"]["targets"], expected);
     server.stop().await;
@@ -293,7 +291,7 @@ async fn a_table_that_an_unfinished_job_reads_is_not_deleted() {
     let queued = server
         .submit(job(
             "iris",
-            data,
+            &data,
             json!({"validation": {"dataset": "validate"}}),
         ))
         .await;
