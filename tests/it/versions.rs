@@ -1,5 +1,8 @@
 //! Versions: where each comes from, its parameters in both forms, that it never changes, and when it may be deleted.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -356,5 +359,50 @@ async fn a_version_that_there_is_not_is_not_found_under_any_name() {
         .get("/v1/models/nor/versions")
         .await
         .problem(404, "not-found");
+    server.stop().await;
+}
+
+/// Asks for a version and five after it, more than are kept in memory, until a few rounds after it was deleted, and
+/// counts the answers of the version that were asked for after that.
+async fn asked_on(server: Arc<TestServer>, version: u64, deleted: Arc<AtomicBool>) -> usize {
+    let (mut answered, mut rounds) = (0, 0);
+    while rounds < 5 {
+        let gone = deleted.load(Ordering::SeqCst);
+        rounds += usize::from(gone);
+        for number in version..=version + 5 {
+            let path = format!("/v1/models/xor/versions/{number}/predict");
+            let answer = server.post(&path, json!({"inputs": [[0, 1]]})).await;
+            answered += usize::from(gone && number == version && answer.status == 200);
+        }
+    }
+    answered
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_deleted_while_it_is_read_is_gone_all_the_same() {
+    let server = Arc::new(trained(1).await);
+    for _ in 0..30 {
+        server.train(xor_job("xor", json!({"epochs": 1}))).await;
+    }
+    let mut answered = 0;
+    for version in 1..=24 {
+        let deleted = Arc::new(AtomicBool::new(false));
+        let readers: Vec<_> = (0..4)
+            .map(|_| tokio::spawn(asked_on(Arc::clone(&server), version, Arc::clone(&deleted))))
+            .collect();
+        server
+            .delete(&format!("/v1/models/xor/versions/{version}"))
+            .await
+            .expect(204);
+        deleted.store(true, Ordering::SeqCst);
+        for reader in readers {
+            answered += reader.await.expect("a reader");
+        }
+    }
+    assert_eq!(
+        answered, 0,
+        "answers of versions that were deleted before they were asked for"
+    );
+    let server = Arc::into_inner(server).expect("the readers have ended");
     server.stop().await;
 }
