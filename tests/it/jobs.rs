@@ -475,7 +475,10 @@ async fn a_job_that_there_is_not_is_not_found() {
             "01a20adb-7748-7577-ba20-38b559553eb2",
             "there is no job \"01a20adb-7748-7577-ba20-38b559553eb2\"",
         ),
-        ("17", "there is no job \"17\": ids are UUIDs"),
+        (
+            "17",
+            "there is no job \"17\": ids are UUIDs, hyphenated and in lower case",
+        ),
     ] {
         for part in ["", "/loss", "/gradients", "/checkpoints"] {
             let gone = server.get(&format!("/v1/jobs/{id}{part}")).await;

@@ -1,13 +1,29 @@
 //! Integration tests: one binary, a file per story, all of them against the whole server over HTTP.
 
+mod architecture;
+mod bad_data;
+mod bad_gradients;
+mod bad_jobs;
+mod bad_models;
+mod bad_paths;
+mod bad_requests;
+mod bad_rows;
+mod bad_tables;
+mod contract;
 mod crash;
+mod floors;
 mod history;
 mod interruptions;
 mod jobs;
+mod limits;
 mod load;
 mod models;
+mod openapi;
+mod problems;
+mod raw;
 mod server;
 mod table_jobs;
 mod tables;
+mod tokens;
 mod versions;
 mod xor;

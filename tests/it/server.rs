@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::path::Path;
 use std::time::Duration;
 
 use gradientd::config::{Config, Limits};
@@ -115,11 +114,6 @@ impl TestServer {
             .expect("the server does not panic")
             .expect("the server ends in order");
         data_dir
-    }
-
-    /// Where the server's data is.
-    pub(crate) fn data_dir(&self) -> &Path {
-        self.data_dir.path()
     }
 }
 

@@ -1,0 +1,418 @@
+//! Jobs that must be refused.
+
+use serde_json::{Value, json};
+
+use crate::bad_requests::{Bad, post, rule, shape};
+use crate::server::xor_job;
+
+const PATH: &str = "/v1/jobs";
+
+/// Every refused job.
+pub(crate) fn all() -> Vec<Bad> {
+    let groups = [
+        ranges(),
+        optimizers(),
+        starts(),
+        shapes(),
+        field_shapes(),
+        row_shapes(),
+    ];
+    groups.into_iter().flatten().collect()
+}
+
+/// A good job of `xor` with fields laid over it breaks rules.
+fn of(more: Value, pointers: &'static [&'static str], detail: &'static str) -> Bad {
+    rule(PATH, &xor_job("xor", more), pointers, detail)
+}
+
+fn ranges() -> Vec<Bad> {
+    let many = json!({"inputs": vec![[0, 1]; 400], "targets": vec![[1]; 400]});
+    vec![
+        of(
+            json!({"epochs": 0}),
+            &["/epochs"],
+            "must be in [1, 100000], got 0",
+        ),
+        of(
+            json!({"epochs": 100_001}),
+            &["/epochs"],
+            "must be in [1, 100000], got 100001",
+        ),
+        of(
+            json!({"epochs": u64::MAX}),
+            &["/epochs"],
+            "must be in [1, 100000]",
+        ),
+        of(
+            json!({"epochs": 75_001, "batch_size": 1, "data": many}),
+            &["/epochs"],
+            "must take at most 30000000 steps, got 75001 epochs of 400 steps",
+        ),
+        of(
+            json!({"epochs": 75_001, "batch_size": 1, "data": many, "metadata": {"": "a"}}),
+            &["/epochs", "/metadata"],
+            "2 violations",
+        ),
+        of(
+            json!({"batch_size": 0}),
+            &["/batch_size"],
+            "must be in [1, 65536] or \"full\", got 0",
+        ),
+        of(
+            json!({"batch_size": 65_537}),
+            &["/batch_size"],
+            "must be in [1, 65536] or \"full\", got 65537",
+        ),
+        of(
+            json!({"metrics": []}),
+            &["/metrics"],
+            "must name at least one of loss, accuracy, got none",
+        ),
+        of(
+            json!({"metadata": {"": "a"}}),
+            &["/metadata"],
+            "must have keys and values of 1 to 512 bytes",
+        ),
+        of(
+            json!({"epochs": 0, "batch_size": 0, "metrics": []}),
+            &["/epochs", "/batch_size", "/metrics"],
+            "3 violations, the first: /epochs",
+        ),
+    ]
+}
+
+fn optimizers() -> Vec<Bad> {
+    let rate = |rate: Value, detail| {
+        of(
+            json!({"optimizer": {"type": "gradient_descent", "learning_rate": rate}}),
+            &["/optimizer/learning_rate"],
+            detail,
+        )
+    };
+    let odd = |optimizer: Value, pointers, detail| {
+        shape(
+            PATH,
+            xor_job("xor", json!({"optimizer": optimizer})).to_string(),
+            pointers,
+            detail,
+        )
+    };
+    vec![
+        rate(json!(0), "must be in (0, 1000000], got 0"),
+        rate(json!(-1), "must be in (0, 1000000], got -1"),
+        rate(json!(-0.0), "must be in (0, 1000000], got -0"),
+        rate(json!(1_000_001), "must be in (0, 1000000], got 1000001"),
+        rate(json!(1e300), "must be in (0, 1000000]"),
+        odd(json!({}), &["/optimizer"], "missing field `type`"),
+        odd(
+            json!({"type": "adam"}),
+            &["/optimizer/type"],
+            "unknown variant `adam`, expected `gradient_descent`",
+        ),
+        odd(json!({"type": 1}), &["/optimizer/type"], "invalid type"),
+        odd(
+            json!({"type": "gradient_descent", "momentum": 0.9}),
+            &["/optimizer"],
+            "unknown field `momentum`",
+        ),
+        odd(
+            json!({"type": "gradient_descent", "learning_rate": "0.1"}),
+            &["/optimizer"],
+            "invalid type: string",
+        ),
+        odd(
+            json!("gradient_descent"),
+            &["/optimizer"],
+            "invalid type: string",
+        ),
+        odd(
+            json!(["gradient_descent", 0.1]),
+            &["/optimizer"],
+            "invalid type: sequence",
+        ),
+    ]
+}
+
+fn starts() -> Vec<Bad> {
+    vec![
+        of(
+            json!({"model": "none"}),
+            &["/model"],
+            "must name a model, got \"none\", and there is none of that name",
+        ),
+        of(json!({"model": ""}), &["/model"], "must name a model"),
+        of(
+            json!({"from": {"version": 0}}),
+            &["/from/version"],
+            "must be a version of the model, in [1, 2], got 0",
+        ),
+        of(
+            json!({"from": {"version": 99}}),
+            &["/from/version"],
+            "must be a version of the model, in [1, 2], got 99",
+        ),
+        of(
+            json!({"from": {"version": 1, "initial": true}}),
+            &["/from"],
+            "must be {\"version\":n} or {\"initial\":true}",
+        ),
+        of(
+            json!({"from": {"initial": false}}),
+            &["/from"],
+            "must be {\"version\":n} or {\"initial\":true}",
+        ),
+        of(
+            json!({"model": "none", "epochs": 0}),
+            &["/model", "/epochs"],
+            "2 violations",
+        ),
+        of(
+            json!({"from": {"version": 99}, "epochs": 0}),
+            &["/from/version", "/epochs"],
+            "2 violations",
+        ),
+    ]
+}
+
+fn shapes() -> Vec<Bad> {
+    let of = |more: Value, pointers, detail| {
+        shape(PATH, xor_job("xor", more).to_string(), pointers, detail)
+    };
+    vec![
+        shape(PATH, "{}", &[""], "missing field `model`"),
+        shape(PATH, "[]", &[""], "invalid type: sequence"),
+        shape(
+            PATH,
+            r#"["xor",{"inputs":[[0,1]],"targets":[[1]]}]"#,
+            &[""],
+            "invalid type: sequence",
+        ),
+        shape(PATH, "null", &[""], "invalid type: null"),
+        shape(PATH, r#"{"model":"xor"}"#, &[""], "missing field `data`"),
+        shape(
+            PATH,
+            r#"{"model":"xor","model":"xor"}"#,
+            &[""],
+            "duplicate field `model`",
+        ),
+        of(json!({"colour": 1}), &["/colour"], "unknown field `colour`"),
+        of(json!({"model": 1}), &["/model"], "invalid type"),
+        of(
+            json!({"epochs": "10"}),
+            &["/epochs"],
+            "invalid type: string",
+        ),
+        of(
+            json!({"epochs": -1}),
+            &["/epochs"],
+            "invalid value: integer `-1`",
+        ),
+        of(
+            json!({"epochs": 1.5}),
+            &["/epochs"],
+            "invalid type: floating point `1.5`",
+        ),
+        of(json!({"epochs": null}), &["/epochs"], "invalid type: null"),
+    ]
+}
+
+fn field_shapes() -> Vec<Bad> {
+    let of = |more: Value, pointers, detail| {
+        shape(PATH, xor_job("xor", more).to_string(), pointers, detail)
+    };
+    vec![
+        of(
+            json!({"batch_size": "half"}),
+            &["/batch_size"],
+            "must be a whole number or \"full\"",
+        ),
+        of(
+            json!({"batch_size": -1}),
+            &["/batch_size"],
+            "must be a whole number or \"full\"",
+        ),
+        of(
+            json!({"batch_size": 1.5}),
+            &["/batch_size"],
+            "must be a whole number or \"full\"",
+        ),
+        of(
+            json!({"batch_size": []}),
+            &["/batch_size"],
+            "must be a whole number or \"full\"",
+        ),
+        of(
+            json!({"shuffle": 1}),
+            &["/shuffle"],
+            "invalid type: integer",
+        ),
+        of(json!({"seed": -1}), &["/seed"], "invalid value"),
+        of(
+            json!({"metrics": ["f1"]}),
+            &["/metrics/0"],
+            "unknown variant `f1`, expected `loss` or `accuracy`",
+        ),
+        of(json!({"metrics": [1]}), &["/metrics/0"], ""),
+        of(json!({"metrics": [null]}), &["/metrics/0"], ""),
+        of(
+            json!({"metrics": "loss"}),
+            &["/metrics"],
+            "invalid type: string",
+        ),
+        of(json!({"refit": "yes"}), &["/refit"], "invalid type: string"),
+        of(
+            json!({"metadata": []}),
+            &["/metadata"],
+            "invalid type: sequence",
+        ),
+        of(json!({"from": 1}), &["/from"], "invalid type"),
+        of(
+            json!({"from": "latest"}),
+            &["/from"],
+            "invalid type: string",
+        ),
+        of(
+            json!({"from": [1, null]}),
+            &["/from"],
+            "invalid type: sequence",
+        ),
+        of(
+            json!({"from": {"version": "1"}}),
+            &["/from/version"],
+            "invalid type: string",
+        ),
+        of(
+            json!({"from": {"job": 1}}),
+            &["/from/job"],
+            "unknown field `job`",
+        ),
+        of(
+            json!({"validation": 0.2}),
+            &["/validation"],
+            "invalid type: floating point",
+        ),
+        of(
+            json!({"validation": [0.2]}),
+            &["/validation"],
+            "invalid type: sequence",
+        ),
+        of(
+            json!({"validation": {"fraction": "0.2"}}),
+            &["/validation/fraction"],
+            "invalid type: string",
+        ),
+        of(
+            json!({"validation": {"split": 0.2}}),
+            &["/validation/split"],
+            "unknown field `split`",
+        ),
+        post(
+            PATH,
+            r#"{"model":"xor","epochs":1e999}"#,
+            400,
+            "invalid-json",
+            (&[], "number out of range"),
+        ),
+    ]
+}
+
+fn row_shapes() -> Vec<Bad> {
+    let of = |data: Value, pointers, detail| {
+        shape(
+            PATH,
+            xor_job("xor", json!({"data": data})).to_string(),
+            pointers,
+            detail,
+        )
+    };
+    vec![
+        of(json!([]), &["/data"], "invalid type: sequence"),
+        of(
+            json!([[[0, 1]], [[1]]]),
+            &["/data"],
+            "invalid type: sequence",
+        ),
+        of(json!("iris"), &["/data"], "invalid type: string"),
+        of(json!({"rows": 1}), &["/data/rows"], "unknown field `rows`"),
+        of(
+            json!({"inputs": [[0, 1], [1]], "targets": [[1], [0]]}),
+            &["/data/inputs/1"],
+            "every row must have as many numbers as the first, 2, got 1",
+        ),
+        of(
+            json!({"inputs": [[0, 1], []], "targets": [[1], [0]]}),
+            &["/data/inputs/1"],
+            "a row must have at least one number",
+        ),
+        of(
+            json!({"inputs": [[0, 1], [0, null]], "targets": [[1], [0]]}),
+            &["/data/inputs/1/1"],
+            "invalid type: null",
+        ),
+        of(
+            json!({"inputs": [[0, 1]], "targets": [[1], [0, 1]]}),
+            &["/data/targets/1"],
+            "as many numbers as the first, 1, got 2",
+        ),
+        of(
+            json!({"inputs": [[0, 1]], "targets": ["a", [1]]}),
+            &["/data/targets"],
+            "must be all rows of numbers or all words, got both",
+        ),
+        of(
+            json!({"inputs": [[0, 1]], "targets": [1]}),
+            &["/data/targets/0"],
+            "a row of numbers, such as [1], or a class word",
+        ),
+        of(
+            json!({"inputs": [[0, 1]], "targets": [[true]]}),
+            &["/data/targets/0/0"],
+            "invalid type: boolean",
+        ),
+        of(
+            json!({"dataset": 1, "target": "y"}),
+            &["/data/dataset"],
+            "invalid type",
+        ),
+        of(
+            json!({"dataset": "gaps", "features": "a", "target": "y"}),
+            &["/data/features"],
+            "invalid type: string",
+        ),
+        of(
+            json!({"dataset": "gaps", "features": [1, 2], "target": "y"}),
+            &["/data/features/0"],
+            "invalid type",
+        ),
+        of(
+            json!({"dataset": "gaps", "target": ["y"]}),
+            &["/data/target"],
+            "invalid type: sequence",
+        ),
+        of(
+            json!({"dataset": "gaps", "target": "y", "target_kind": "words"}),
+            &["/data/target_kind"],
+            "unknown variant `words`",
+        ),
+        of(
+            json!({"dataset": "gaps", "target": "y", "missing": "mean"}),
+            &["/data/missing"],
+            "unknown variant `mean`",
+        ),
+        of(
+            json!({"dataset": "gaps", "target": "y", "missing": 1}),
+            &["/data/missing"],
+            "",
+        ),
+        of(
+            json!({"dataset": "gaps", "target": "y", "target_kind": true}),
+            &["/data/target_kind"],
+            "",
+        ),
+        of(
+            json!({"dataset": "gaps", "targets": {"a": 1}}),
+            &["/data/targets"],
+            "invalid type: map",
+        ),
+    ]
+}
