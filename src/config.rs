@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -51,6 +52,10 @@ pub struct Limits {
     pub body_control_bytes: usize,
     /// Bytes of an uploaded dataset. Default 4 GiB.
     pub body_dataset_bytes: u64,
+    /// Uploads at the same time. Default 16.
+    pub uploads: usize,
+    /// Seconds that a body may make the server wait for its next piece. Default 30.
+    pub body_idle_seconds: u64,
     /// Columns of a dataset. Default 100,000.
     pub dataset_columns: usize,
     /// Cells of a dataset. Default 10⁹.
@@ -81,7 +86,7 @@ pub struct Limits {
     pub predict_rows: u64,
     /// Multiply-adds of one prediction or inspection (rows × parameters). Default 10⁹.
     pub predict_work: u64,
-    /// Numbers in one answer. Default 4 million.
+    /// Numbers in one JSON answer; a word counts for one and one more for every 16 bytes. Default 4 million.
     pub answer_numbers: u64,
     /// Numbers that an inspection holds for its rows, whatever it answers. Default 32 million.
     pub inspection_numbers: u64,
@@ -98,6 +103,8 @@ impl Default for Limits {
             body_predict_bytes: 8 << 20,
             body_control_bytes: 256 << 10,
             body_dataset_bytes: 4 << 30,
+            uploads: 16,
+            body_idle_seconds: 30,
             dataset_columns: 100_000,
             dataset_cells: 1_000_000_000,
             dataset_cell_bytes: 64 << 10,
@@ -130,6 +137,8 @@ impl Config {
             body_predict: limits.body_predict_bytes,
             body_control: limits.body_control_bytes,
             body_dataset: limits.body_dataset_bytes,
+            uploads: limits.uploads,
+            body_idle: Duration::from_secs(limits.body_idle_seconds),
             answer_numbers: limits.answer_numbers,
             model: ModelLimits {
                 layers: limits.layers,

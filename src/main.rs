@@ -48,6 +48,11 @@ type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
     let CommandLine { command, config } = CommandLine::parse();
+    // 2 means something else to those who ask for the health of a container.
+    let failure = match command {
+        Some(Command::Healthcheck(_)) => 1,
+        Some(Command::Serve(_) | Command::Demo(_)) | None => 2,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -60,7 +65,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             eprintln!("gradientd: {fault}");
-            ExitCode::from(2)
+            ExitCode::from(failure)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Bodies: JSON read into a type, with the first fault named by its pointer.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -11,9 +12,14 @@ use serde_path_to_error::{Path, Segment};
 
 use crate::http::answer::off_thread;
 use crate::http::problem::{
-    BODY_TOO_LARGE, BROKEN_BODY, INVALID_BODY, INVALID_JSON, Problem, UNSUPPORTED_MEDIA_TYPE,
+    BODY_TOO_LARGE, BROKEN_BODY, INVALID_BODY, INVALID_JSON, Problem, TIMEOUT,
+    UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::http::strict::Strict;
+use crate::model::escaped;
+
+/// How long a JSON body may take to come.
+const SLOWEST_BODY: Duration = Duration::from_mins(1);
 
 /// A JSON body of type `T`.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -32,17 +38,21 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Bo
             "curl --json sends it",
         )?;
         let limit = request.extensions().get::<BodyLimit>().copied();
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| {
-                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    return too_large(limit.map_or(0, |limit| limit.0 as u64));
-                }
-                Problem::new(
-                    BROKEN_BODY,
-                    "the connection broke off before the end of the body",
-                )
-            })?;
+        let received = Bytes::from_request(request, state);
+        let received = tokio::time::timeout(SLOWEST_BODY, received).await;
+        let received = received.map_err(|_| {
+            let detail = format!("the body did not come within {} s", SLOWEST_BODY.as_secs());
+            Problem::new(TIMEOUT, detail)
+        })?;
+        let bytes = received.map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                return too_large(limit.map_or(0, |limit| limit.0 as u64));
+            }
+            Problem::new(
+                BROKEN_BODY,
+                "the connection broke off before the end of the body",
+            )
+        })?;
         off_thread(bytes.len(), move || parse(&bytes))
             .await
             .map(Self)
@@ -116,7 +126,7 @@ fn pointer(path: &Path) -> String {
                 let _ = write!(pointer, "/{index}");
             }
             Segment::Map { key } => {
-                let _ = write!(pointer, "/{}", key.replace('~', "~0").replace('/', "~1"));
+                let _ = write!(pointer, "/{}", escaped(key));
             }
             Segment::Enum { .. } | Segment::Unknown => {}
         }

@@ -118,10 +118,12 @@ impl From<StoredJob> for Job {
 
 /// The id that a path names.
 pub(crate) fn job_id(text: &str) -> Result<Uuid, Problem> {
-    text.parse().map_err(|_| {
+    let id = text.parse::<Uuid>().ok();
+    // One spelling for each id, so that it can be compared as text.
+    id.filter(|id| id.to_string() == text).ok_or_else(|| {
         Problem::new(
             NOT_FOUND,
-            format!("there is no job {text:?}: ids are UUIDs"),
+            format!("there is no job {text:?}: ids are UUIDs, hyphenated and in lower case"),
         )
     })
 }

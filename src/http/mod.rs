@@ -22,8 +22,10 @@ mod versions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
+use tokio::sync::Semaphore;
 
 use crate::data::CsvLimits;
 use crate::jobs::Jobs;
@@ -44,6 +46,10 @@ pub struct HttpLimits {
     pub body_control: usize,
     /// Bytes of an uploaded dataset, at most.
     pub body_dataset: u64,
+    /// Uploads at the same time, at most.
+    pub uploads: usize,
+    /// How long a body may make the server wait for its next piece.
+    pub body_idle: Duration,
     /// Numbers in one answer, at most.
     pub answer_numbers: u64,
     /// The largest networks.
@@ -63,6 +69,7 @@ pub struct App {
     pub serve: Serve,
     /// The largest requests.
     pub limits: Arc<HttpLimits>,
+    uploads: Arc<Semaphore>,
     ready: Arc<AtomicBool>,
 }
 
@@ -73,6 +80,7 @@ impl App {
             store,
             jobs,
             serve,
+            uploads: Arc::new(Semaphore::new(limits.uploads)),
             limits: Arc::new(limits),
             ready: Arc::new(AtomicBool::new(true)),
         }

@@ -69,7 +69,7 @@ async fn answer(
         }
     };
     let answer = app.serve.predict(&model, version, question).await?;
-    json(answer.outputs.len(), move || Predicted {
+    json(answer.numbers as usize, move || Predicted {
         model,
         version: answer.version,
         outputs: answer.outputs,

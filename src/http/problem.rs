@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::http::path::Path;
-use crate::model::Violation;
+use crate::model::{MOST_VIOLATIONS, Violation, Violations};
 
 /// A type of problem: its slug, status, title, and what to do about it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -40,6 +40,8 @@ kinds! {
         "Send one JSON value in UTF-8; the detail says at which line and column it stops being one.";
     BROKEN_BODY = "broken-body", 400, "The body could not be read",
         "Send the whole body; the connection broke off before its end.";
+    TIMEOUT = "timeout", 408, "The body came too slowly",
+        "Send it again without pauses; nothing was stored.";
     NOT_FOUND = "not-found", 404, "There is no such thing",
         "Look at the name or id; GET the list to see what there is.";
     NO_SUCH_PATH = "no-such-path", 404, "There is no such path",
@@ -76,6 +78,8 @@ kinds! {
         "Restore the data directory from a backup; the rest of it keeps working.";
     QUEUE_FULL = "queue-full", 503, "Too many jobs wait",
         "Try again when a job has ended, or cancel one.";
+    BUSY = "busy", 503, "Too many requests of this kind at once",
+        "Try again in a moment; the detail names the limit.";
     NOT_READY = "not-ready", 503, "The server is not ready",
         "Try again; it is starting or ending, or its database does not answer.";
     DISK_FULL = "disk-full", 507, "The disk is full",
@@ -120,7 +124,12 @@ impl Problem {
         let detail = match errors.as_slice() {
             [one] => format!("{} {}", one.pointer, one.detail),
             [first, ..] => format!(
-                "{} violations, the first: {} {}",
+                "{}{} violations, the first: {} {}",
+                if errors.len() < MOST_VIOLATIONS {
+                    ""
+                } else {
+                    "at least "
+                },
                 errors.len(),
                 first.pointer,
                 first.detail
@@ -140,13 +149,9 @@ impl Problem {
         pointer: impl Into<String>,
         detail: impl Into<String>,
     ) -> Self {
-        Self::violations(
-            kind,
-            vec![Violation {
-                pointer: pointer.into(),
-                detail: detail.into(),
-            }],
-        )
+        let mut violations = Violations::default();
+        violations.add(pointer, detail);
+        Self::violations(kind, violations.into_vec())
     }
 
     pub(crate) fn status(&self) -> StatusCode {

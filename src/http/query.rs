@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use crate::http::problem::{INVALID_QUERY, Problem};
-use crate::model::Violations;
+use crate::model::{Violations, escaped};
 use crate::store::PageQuery;
 
 /// A query of type `T`.
@@ -69,7 +69,9 @@ impl Parameters {
     /// A whole number within a range.
     pub(crate) fn number(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let text = self.text(name)?;
-        let number = text.parse().ok().filter(|number| range.contains(number));
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok();
+        let number = number.filter(|number| digits && range.contains(number));
         if number.is_none() {
             let (least, most) = range.into_inner();
             let detail = format!("must be a whole number in [{least}, {most}], got {text:?}");
@@ -108,7 +110,7 @@ impl Parameters {
                 known => known.join(", "),
             };
             let detail = format!("is no parameter here; known: {known}");
-            self.violations.add(format!("/{name}"), detail);
+            self.violations.add(format!("/{}", escaped(name)), detail);
             if self.violations.is_full() {
                 break;
             }

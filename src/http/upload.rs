@@ -8,13 +8,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use http_body_util::BodyExt;
-use tokio::sync::mpsc;
+use tokio::sync::{SemaphorePermit, mpsc};
 
 use crate::data::{Table, read_csv};
-use crate::http::App;
 use crate::http::body::{check_media_type, too_large};
-use crate::http::problem::{BROKEN_BODY, INTERNAL, INVALID_QUERY, Problem};
+use crate::http::problem::{BROKEN_BODY, BUSY, INTERNAL, INVALID_QUERY, Problem, TIMEOUT};
 use crate::http::query::{FromQuery, Parameters, Query};
+use crate::http::{App, HttpLimits};
 use crate::model::{is_name, name_rule};
 use crate::store::{DatasetChunk, Error, Timestamp};
 
@@ -66,6 +66,7 @@ pub(crate) async fn create(
         "curl -H 'Content-Type: text/csv' --data-binary @FILE",
     )?;
     check_free(&app, &name).await?;
+    let _slot = slot(&app)?;
     let (table, chunks) = parse(&app, body).await?;
     let dataset = app
         .store
@@ -95,6 +96,17 @@ async fn check_free(app: &App, name: &str) -> Result<(), Problem> {
     }
 }
 
+/// A place among the uploads: each keeps a thread of the blocking pool until its body has come.
+fn slot(app: &App) -> Result<SemaphorePermit<'_>, Problem> {
+    app.uploads.try_acquire().map_err(|_| Problem {
+        retry_after_seconds: Some(1),
+        ..Problem::new(
+            BUSY,
+            format!("at most {} uploads at once", app.limits.uploads),
+        )
+    })
+}
+
 /// Parses the body on the blocking pool while it comes in.
 async fn parse(app: &App, body: Body) -> Result<(Table, Vec<DatasetChunk>), Problem> {
     let limits = app.limits.csv;
@@ -110,7 +122,7 @@ async fn parse(app: &App, body: Body) -> Result<(Table, Vec<DatasetChunk>), Prob
         let chunks = DatasetChunk::of(&table);
         Ok::<_, Problem>((table, chunks))
     });
-    let fed = feed(body, pieces, app.limits.body_dataset).await;
+    let fed = feed(body, pieces, &app.limits).await;
     let parsed = parsing.await.map_err(|error| {
         tracing::error!(%error, "an upload could not be parsed");
         Problem::new(INTERNAL, "the upload failed by a fault of this program")
@@ -120,9 +132,22 @@ async fn parse(app: &App, body: Body) -> Result<(Table, Vec<DatasetChunk>), Prob
 }
 
 /// Hands the body's pieces over. A parser that has given up is left alone: it knows what is wrong.
-async fn feed(mut body: Body, pieces: mpsc::Sender<Bytes>, most: u64) -> Result<(), Problem> {
+async fn feed(
+    mut body: Body,
+    pieces: mpsc::Sender<Bytes>,
+    limits: &HttpLimits,
+) -> Result<(), Problem> {
+    let (most, idle) = (limits.body_dataset, limits.body_idle);
     let mut received = 0u64;
-    while let Some(piece) = body.frame().await {
+    loop {
+        let next = tokio::time::timeout(idle, body.frame()).await;
+        let next = next.map_err(|_| {
+            let detail = format!("nothing came for {} s", idle.as_secs());
+            Problem::new(TIMEOUT, detail)
+        })?;
+        let Some(piece) = next else {
+            return Ok(());
+        };
         let piece = piece.map_err(|_| {
             Problem::new(
                 BROKEN_BODY,
@@ -140,5 +165,4 @@ async fn feed(mut body: Body, pieces: mpsc::Sender<Bytes>, most: u64) -> Result<
             return Ok(());
         }
     }
-    Ok(())
 }

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 use crate::http::App;
 use crate::http::answer::{bytes, json};
 use crate::http::path::Path;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, TOO_LARGE};
 use crate::http::query::Query;
 use crate::model::{AnyNetwork, Matrix, Model};
 use crate::nn::{Dtype, Network, Scalar};
@@ -106,6 +106,13 @@ pub(crate) async fn parameters(
         .unwrap_or("");
     if accept.contains(SAFETENSORS) {
         return bytes(numbers, SAFETENSORS, move || Ok(model.encode())).await;
+    }
+    let most = app.limits.answer_numbers;
+    if numbers as u64 > most {
+        let detail = format!(
+            "JSON must have at most {most} numbers, got {numbers}: ask for them with Accept: {SAFETENSORS}"
+        );
+        return Err(Problem::new(TOO_LARGE, detail));
     }
     json(numbers, move || Parameters {
         model: name,

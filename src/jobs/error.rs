@@ -24,17 +24,6 @@ pub enum Error {
     },
 }
 
-impl Error {
-    pub(crate) fn invalid(pointer: &str, detail: String) -> Self {
-        Self::Invalid {
-            violations: vec![Violation {
-                pointer: pointer.to_owned(),
-                detail,
-            }],
-        }
-    }
-}
-
 impl From<Vec<Violation>> for Error {
     fn from(violations: Vec<Violation>) -> Self {
         Self::Invalid { violations }

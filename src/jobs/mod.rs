@@ -191,6 +191,15 @@ impl Jobs {
     }
 }
 
+/// A server that fails is dropped among its own tasks, where waiting for the training threads is not allowed.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(training) = lock(&self.training).take() {
+            training.shutdown_background();
+        }
+    }
+}
+
 /// The lock of a map that a panic elsewhere cannot have left half changed.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -247,9 +247,12 @@ impl Attempt {
             }
             Told::Checkpoint { checkpoint, cost } => {
                 self.checkpoint_cost = cost;
-                // Where the store falls behind, the newest are enough.
+                // Where the store falls behind, the newest is enough, with the newest of an epoch's end.
                 let waiting = &mut self.progress.checkpoints;
-                waiting.drain(..waiting.len().saturating_sub(1));
+                let epoch_end = waiting.iter().rposition(|waiting| waiting.step == 0);
+                let epoch_end = epoch_end.map(|index| waiting.swap_remove(index));
+                waiting.clear();
+                waiting.extend(epoch_end.filter(|_| checkpoint.step > 0));
                 waiting.push(checkpoint);
             }
         }
@@ -321,7 +324,7 @@ impl Attempt {
     /// Waits and says so where the store may recover: a full disk, a busy database. Not while the server ends; then
     /// the next process goes on from the last checkpoint.
     async fn tries_again(&self, error: &Error) -> bool {
-        let may_recover = matches!(error, Error::Full | Error::Database(_));
+        let may_recover = matches!(error, Error::Full | Error::Busy | Error::Database(_));
         if !may_recover || self.jobs.is_stopping() {
             return false;
         }

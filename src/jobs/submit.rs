@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::jobs::{Error, Jobs};
-use crate::model::Violation;
+use crate::model::{Header, Violations};
 use crate::store::{Job, NewJob, Timestamp};
-use crate::train::{Context, DataSpec, DatasetView, JobSpec, check};
+use crate::train::{Context, DataSpec, DatasetView, JobSpec, check, check_alone};
 
 impl Jobs {
     /// Checks a spec, stores the job and wakes a slot.
@@ -44,40 +44,44 @@ impl Jobs {
     }
 
     /// The version that the job starts from.
-    async fn base(&self, spec: &JobSpec) -> Result<(crate::model::Header, u64), Error> {
-        let model = match self.inner.store.model(&spec.model).await {
-            Err(crate::store::Error::NotFound { .. }) => {
-                let detail = format!(
-                    "must name a model, got {:?}, and there is none of that name",
-                    spec.model
-                );
-                return Err(Error::invalid("/model", detail));
-            }
-            other => other?,
+    ///
+    /// Errors: there is none, beside whatever else can be said of the spec without it.
+    async fn base(&self, spec: &JobSpec) -> Result<(Header, u64), Error> {
+        let mut violations = Violations::default();
+        if let Some(base) = self.base_version(spec, &mut violations).await? {
+            return Ok(base);
+        }
+        check_alone(spec, &self.inner.config.limits, &mut violations);
+        Err(violations.into_vec().into())
+    }
+
+    async fn base_version(
+        &self,
+        spec: &JobSpec,
+        violations: &mut Violations,
+    ) -> Result<Option<(Header, u64)>, Error> {
+        let (store, name) = (&self.inner.store, &spec.model);
+        let Some(model) = found(store.model(name).await)? else {
+            let detail = format!("must name a model, got {name:?}, and there is none of that name");
+            violations.add("/model", detail);
+            return Ok(None);
         };
+        let latest = model.latest_version;
         let version = match (spec.from.version, spec.from.initial) {
             (Some(_), Some(_)) | (None, Some(false)) => {
-                let detail = "must be {\"version\":n} or {\"initial\":true}".to_owned();
-                return Err(Error::invalid("/from", detail));
+                violations.add("/from", "must be {\"version\":n} or {\"initial\":true}");
+                return Ok(None);
             }
             (Some(version), None) => version,
             (None, Some(true)) => 1,
-            (None, None) => model.latest_version,
+            (None, None) => latest,
         };
-        match self.inner.store.version(&spec.model, version).await {
-            Err(crate::store::Error::NotFound { .. }) => {
-                let latest = model.latest_version;
-                let detail =
-                    format!("must be a version of the model, in [1, {latest}], got {version}");
-                Err(Error::Invalid {
-                    violations: vec![Violation {
-                        pointer: "/from/version".to_owned(),
-                        detail,
-                    }],
-                })
-            }
-            other => Ok((other?.header, version)),
-        }
+        let Some(row) = found(store.version(name, version).await)? else {
+            let detail = format!("must be a version of the model, in [1, {latest}], got {version}");
+            violations.add("/from/version", detail);
+            return Ok(None);
+        };
+        Ok(Some((row.header, version)))
     }
 
     /// A dataset as the check sees it, where there is one of that name.
@@ -89,9 +93,8 @@ impl Jobs {
         let Some(name) = name else {
             return Ok(None);
         };
-        let dataset = match self.inner.store.dataset(name).await {
-            Err(crate::store::Error::NotFound { .. }) => return Ok(None),
-            other => other?,
+        let Some(dataset) = found(self.inner.store.dataset(name).await)? else {
+            return Ok(None);
         };
         let names = DatasetView::to_load(data, &dataset.columns);
         let columns = self.inner.store.dataset_columns(name, &names).await?;
@@ -102,5 +105,13 @@ impl Jobs {
             columns: dataset.columns,
             loaded,
         }))
+    }
+}
+
+/// What the store has, or none.
+fn found<T>(read: Result<T, crate::store::Error>) -> Result<Option<T>, Error> {
+    match read {
+        Err(crate::store::Error::NotFound { .. }) => Ok(None),
+        other => Ok(Some(other?)),
     }
 }

@@ -51,19 +51,6 @@ impl Serialize for Outputs {
 }
 
 impl Outputs {
-    /// Numbers in all rows together.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Float32(rows) => rows.len(),
-            Self::Float64(rows) => rows.len(),
-        }
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Whether every output is finite.
     pub fn is_finite(&self) -> bool {
         match self {

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::model::{Preprocess, Violation};
+use crate::model::{Preprocess, Violation, Violations};
 
 /// Errors of the `model` floor.
 #[derive(Debug, Error)]
@@ -32,12 +32,9 @@ pub enum Error {
 impl Error {
     /// One violation.
     pub fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::Invalid {
-            violations: vec![Violation {
-                pointer: pointer.into(),
-                detail: detail.into(),
-            }],
-        }
+        let mut violations = Violations::default();
+        violations.add(pointer, detail);
+        violations.into_vec().into()
     }
 
     pub(crate) fn artifact(detail: impl Into<String>) -> Self {

@@ -28,7 +28,7 @@ pub use crate::model::spec::{
     CheckedModelSpec, LayerParameters, LayerSpec, ModelLimits, ModelSpec, check_labels,
 };
 pub use crate::model::tensors::{ReadTensors, Tensors};
-pub use crate::model::violation::{MOST_VIOLATIONS, Violation, Violations, shortened};
+pub use crate::model::violation::{MOST_VIOLATIONS, Violation, Violations, escaped, shortened};
 use crate::nn::{Dtype, Inspection, Loss, Network, Scalar, inspect};
 
 /// A network of either dtype.
@@ -185,22 +185,43 @@ impl Model {
     ///
     /// Errors: as [`Model::inspect`].
     pub fn in_float64(&self, inputs: &Rows, targets: &TargetRows) -> Result<Float64, Error> {
-        if inputs.len() != targets.len() {
-            let detail = format!(
-                "must have one target for each of the {} inputs, got {}",
-                inputs.len(),
-                targets.len()
-            );
-            return Err(Error::invalid("/targets", detail));
-        }
-        let scaled = self.scaled::<f64>(inputs)?;
-        let targets = self.header().target_matrix(targets, "/targets")?;
-        let network = self.network.to_float64();
+        let (inputs, targets) = self.samples(inputs, targets)?;
         Ok(Float64 {
-            network,
-            inputs: scaled,
+            network: self.network.to_float64(),
+            inputs,
             targets,
         })
+    }
+
+    /// Scaled inputs (N × K) and target activations (N × J) in f64.
+    ///
+    /// Errors: as [`Model::inspect`], those of the inputs and of the targets together.
+    pub fn samples(
+        &self,
+        inputs: &Rows,
+        targets: &TargetRows,
+    ) -> Result<(Array2<f64>, Array2<f64>), Error> {
+        let (rows, got) = (inputs.len(), targets.len());
+        if rows != got {
+            let detail = format!("must have one target for each of the {rows} inputs, got {got}");
+            return Err(Error::invalid("/targets", detail));
+        }
+        let scaled = self.scaled(inputs);
+        if rows == 0 {
+            return scaled.map(|inputs| (inputs, Array2::zeros((0, 0))));
+        }
+        match (scaled, self.header().target_matrix(targets, "/targets")) {
+            (Ok(inputs), Ok(targets)) => Ok((inputs, targets)),
+            (
+                Err(Error::Invalid { mut violations }),
+                Err(Error::Invalid { violations: others }),
+            ) => {
+                violations.extend(others);
+                violations.truncate(MOST_VIOLATIONS);
+                Err(violations.into())
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
     }
 
     /// Raw rows (N × K) scaled and rounded to `T`.
@@ -229,14 +250,50 @@ impl Model {
         scale_rows(&self.scaling, &inputs.view(), "/inputs")
     }
 
+    /// Outputs (N × J) of rows of named values.
+    ///
+    /// Errors: as [`Model::predict`] and [`Model::rows_of`].
+    pub fn predict_instances(&self, instances: &[BTreeMap<String, f64>]) -> Result<Outputs, Error> {
+        let rows = self.rows_of(instances)?;
+        self.predict(&rows).map_err(|error| match error {
+            Error::Invalid { violations } => {
+                let renamed = violations
+                    .into_iter()
+                    .map(|violation| self.named(violation));
+                renamed.collect::<Vec<_>>().into()
+            }
+            other => other,
+        })
+    }
+
+    /// A violation at `/inputs/{row}/{column}` as the one who sent instances calls the place.
+    fn named(&self, violation: Violation) -> Violation {
+        let place = violation.pointer.strip_prefix("/inputs/");
+        let named = place.and_then(|place| {
+            let (row, column) = place.split_once('/')?;
+            let feature = self.features.as_ref()?.get(column.parse::<usize>().ok()?)?;
+            Some(format!("/instances/{row}/{}", escaped(feature)))
+        });
+        Violation {
+            pointer: named.unwrap_or_else(|| "/instances".to_owned()),
+            ..violation
+        }
+    }
+
     /// Rows from named values, in the order of the model's features.
     ///
     /// Errors: the model has no named features; a feature is missing or unknown.
-    pub fn rows_of(&self, instances: &[BTreeMap<String, f64>]) -> Result<Rows, Error> {
+    fn rows_of(&self, instances: &[BTreeMap<String, f64>]) -> Result<Rows, Error> {
         let Some(features) = &self.features else {
             let detail = "must be left out: this model was not trained on a dataset with named columns, send inputs";
             return Err(Error::invalid("/instances", detail));
         };
+        if instances.is_empty() {
+            return Err(Error::invalid(
+                "/instances",
+                "must have at least one row, got 0",
+            ));
+        }
         let mut violations = Violations::default();
         let known: HashSet<&str> = features.iter().map(String::as_str).collect();
         let mut values = Vec::with_capacity(instances.iter().map(BTreeMap::len).sum());
@@ -271,8 +328,7 @@ impl Model {
             }
         }
         violations.finish().map_err(Error::from)?;
-        Rows::new(features.len(), values)
-            .ok_or_else(|| Error::invalid("/instances", "must have at least one row, got 0"))
+        Ok(Rows::new(features.len(), values).expect("every row has every feature"))
     }
 }
 

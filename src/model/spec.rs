@@ -126,11 +126,13 @@ impl ModelSpec {
     pub fn check(mut self, limits: &ModelLimits) -> Result<CheckedModelSpec, Vec<Violation>> {
         let mut violations = Violations::default();
         check_name(&mut violations, "/name", &self.name);
+        let shape = violations.len();
         self.check_shape(&mut violations, limits);
+        let in_shape = violations.len() == shape;
         self.check_loss(&mut violations);
         check_labels(&mut violations, &self.description, &self.metadata);
         let parameters = self.parameters.take();
-        if let (Some(parameters), true) = (&parameters, violations.is_empty()) {
+        if let (Some(parameters), true) = (&parameters, in_shape) {
             self.check_parameters(&mut violations, parameters);
         }
         violations.finish()?;
@@ -149,6 +151,7 @@ impl ModelSpec {
     }
 
     fn check_shape(&self, violations: &mut Violations, limits: &ModelLimits) {
+        let before = violations.len();
         violations.range("/inputs", self.inputs, 1, limits.inputs);
         let layers = self.layers.len() as u64;
         if layers == 0 || layers > limits.layers {
@@ -166,7 +169,7 @@ impl ModelSpec {
                 limits.units,
             );
         }
-        if violations.is_empty()
+        if violations.len() == before
             && self
                 .parameter_count()
                 .is_none_or(|count| count > limits.parameters)

@@ -8,6 +8,9 @@ pub const MOST_VIOLATIONS: usize = 100;
 /// Names that a message shows at most.
 const MOST_SHOWN: usize = 20;
 
+/// Bytes of a message, at most: the values it repeats may be of any length.
+const LONGEST_DETAIL: usize = 1000;
+
 /// Names as a message shows them: the first few, and how many there are if that is not all.
 pub fn shortened<S: AsRef<str>>(names: &[S]) -> String {
     let shown: Vec<&str> = names.iter().take(MOST_SHOWN).map(AsRef::as_ref).collect();
@@ -16,6 +19,20 @@ pub fn shortened<S: AsRef<str>>(names: &[S]) -> String {
         return format!("{shown}, … {} in all", names.len());
     }
     shown
+}
+
+/// A name as a token of a JSON pointer (RFC 6901).
+pub fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+/// A message cut to what a reader can use.
+fn cut(mut detail: String) -> String {
+    if detail.len() > LONGEST_DETAIL {
+        detail.truncate(detail.floor_char_boundary(LONGEST_DETAIL));
+        detail.push('…');
+    }
+    detail
 }
 
 /// One broken rule: the JSON pointer (RFC 6901) of the value and what is wrong with it.
@@ -37,7 +54,7 @@ impl Violations {
         if self.0.len() < MOST_VIOLATIONS {
             self.0.push(Violation {
                 pointer: pointer.into(),
-                detail: detail.into(),
+                detail: cut(detail.into()),
             });
         }
     }
@@ -93,6 +110,17 @@ mod tests {
             violations.add(format!("/{index}"), "must be there");
         }
         assert_eq!(violations.len(), MOST_VIOLATIONS);
+    }
+
+    #[test]
+    fn a_message_that_repeats_a_long_value_is_cut_between_two_characters() {
+        let mut violations = Violations::default();
+        violations.add("/name", "ä".repeat(LONGEST_DETAIL));
+        let detail = &violations.into_vec()[0].detail;
+        assert!(
+            detail.len() < LONGEST_DETAIL + 4 && detail.ends_with("ä…"),
+            "{detail}"
+        );
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Compute: how much one request may ask for, and where it is computed so that others do not wait.
 
-use crate::model::Model;
+use crate::model::{Model, Targets};
 use crate::serve::Error;
 
+/// Bytes of a number as it is written, about.
+const NUMBER_BYTES: u64 = 16;
 /// Multiply-adds above which a request is computed off the threads that answer the others: about a millisecond.
 const INLINE_WORK: u64 = 4_000_000;
 
@@ -20,18 +22,23 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// Errors: more rows than a request may have.
-    pub(crate) fn admit_rows(&self, rows: usize) -> Result<(), Error> {
-        within("rows in one request", rows as u64, self.rows)
-    }
-
-    /// The multiply-adds of predicting rows.
+    /// The multiply-adds of predicting rows, and the length of the answer in numbers.
     ///
-    /// Errors: the rows, the work or the outputs are too many.
-    pub(crate) fn admit_prediction(&self, model: &Model, rows: usize) -> Result<u64, Error> {
-        let numbers = (rows as u64).saturating_mul(model.network.outputs() as u64);
-        within("rows times outputs of one request", numbers, self.answer)?;
-        self.admit_passes(model, rows, 1)
+    /// Errors: the rows, the work or the answer are too many.
+    pub(crate) fn admit_prediction(&self, model: &Model, rows: usize) -> Result<(u64, u64), Error> {
+        let words = match &model.targets {
+            Targets::Classes { classes, .. } => classes.as_slice(),
+            Targets::Values { names } => names.as_deref().unwrap_or_default(),
+        };
+        // A word is written for each row, and counts for as many numbers as it is as long as.
+        let words = words
+            .iter()
+            .map(|word| 1 + word.len() as u64 / NUMBER_BYTES);
+        let row = model.network.outputs() as u64 + words.sum::<u64>();
+        let numbers = (rows as u64).saturating_mul(row);
+        let work = self.admit_passes(model, rows, 1)?;
+        within("numbers and words of one answer", numbers, self.answer)?;
+        Ok((work, numbers))
     }
 
     /// The multiply-adds of inspecting rows: three passes, one forward and two backward.
@@ -60,7 +67,7 @@ impl Compute {
     }
 
     fn admit_passes(&self, model: &Model, rows: usize, passes: u64) -> Result<u64, Error> {
-        self.admit_rows(rows)?;
+        within("rows in one request", rows as u64, self.rows)?;
         let work = (model.network.parameter_count() as u64)
             .saturating_mul(rows as u64)
             .saturating_mul(passes);
@@ -126,15 +133,16 @@ mod tests {
     #[test]
     fn a_request_is_refused_for_its_rows_work_answer_and_memory_before_anything_is_computed() {
         let model = model();
-        assert_eq!(COMPUTE.admit_prediction(&model, 50).expect("fits"), 11_000);
+        let admitted = COMPUTE.admit_prediction(&model, 50).expect("fits");
+        assert_eq!(admitted, (11_000, 1_000));
         assert_eq!(COMPUTE.admit_inspection(&model, 25).expect("fits"), 16_500);
         refused(
-            COMPUTE.admit_rows(101),
+            COMPUTE.admit_prediction(&model, 101),
             "rows in one request must be at most 100, got 101",
         );
         refused(
             COMPUTE.admit_prediction(&model, 51),
-            "rows times outputs of one request must be at most 1000, got 1020",
+            "numbers and words of one answer must be at most 1000, got 1020",
         );
         refused(
             COMPUTE.admit_inspection(&model, 26),

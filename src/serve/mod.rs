@@ -9,17 +9,24 @@ use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::model::{Float64, Outputs, Prediction, Rows, TargetRows};
+use tokio::sync::Semaphore;
+
+use crate::model::{self, Float64, Model, Outputs, Prediction, Rows, TargetRows, Violations};
 use crate::nn::{CheckOptions, GradientCheck, Inspection, check_gradients};
 pub use crate::serve::compute::Compute;
 pub use crate::serve::error::Error;
 pub use crate::serve::registry::{Registry, Version, VersionName};
+
+/// Parameters of a gradient check, at most.
+const MOST_SAMPLE: u64 = 100_000;
 
 /// The serving side of the server. Cheap to clone.
 #[derive(Clone)]
 pub struct Serve {
     registry: Arc<Registry>,
     compute: Compute,
+    /// Inspections at the same time: each holds the network and its gradient in f64.
+    inspections: Arc<Semaphore>,
 }
 
 /// What a prediction asks: raw rows, or rows of named values.
@@ -36,6 +43,8 @@ pub enum Question {
 pub struct Answer {
     /// The version that answered.
     pub version: u64,
+    /// How long the answer is, in numbers.
+    pub numbers: u64,
     /// Output activations.
     pub outputs: Outputs,
     /// The same in the table's own terms, where the model was trained on one.
@@ -51,10 +60,24 @@ pub struct Inspected {
     pub inspection: Inspection,
 }
 
+impl Question {
+    fn len(&self) -> usize {
+        match self {
+            Self::Inputs(rows) => rows.len(),
+            Self::Instances(instances) => instances.len(),
+        }
+    }
+}
+
 impl Serve {
     /// Serves what the registry holds, within the limits of `compute`.
     pub fn new(registry: Arc<Registry>, compute: Compute) -> Self {
-        Self { registry, compute }
+        let slots = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            registry,
+            compute,
+            inspections: Arc::new(Semaphore::new(slots)),
+        }
     }
 
     /// The version of a model by number, alias or `latest`.
@@ -74,21 +97,20 @@ impl Serve {
         question: Question,
     ) -> Result<Answer, Error> {
         let version = self.version(model, version).await?;
-        let rows = match question {
-            Question::Inputs(rows) => rows,
-            Question::Instances(instances) => {
-                self.compute.admit_rows(instances.len())?;
-                version.model.rows_of(&instances)?
-            }
-        };
-        let work = self.compute.admit_prediction(&version.model, rows.len())?;
+        let (work, numbers) = self
+            .compute
+            .admit_prediction(&version.model, question.len())?;
         self.compute
             .run(work, move || {
-                let outputs = version.model.predict(&rows)?;
+                let outputs = match &question {
+                    Question::Inputs(rows) => version.model.predict(rows)?,
+                    Question::Instances(instances) => version.model.predict_instances(instances)?,
+                };
                 finite(outputs.is_finite(), &version)?;
                 let predictions = version.model.predictions(&outputs);
                 Ok(Answer {
                     version: version.number,
+                    numbers,
                     outputs,
                     predictions,
                 })
@@ -110,6 +132,7 @@ impl Serve {
         let work = self
             .compute
             .admit_inspection(&version.model, inputs.len())?;
+        let _slot = self.inspections.acquire().await;
         self.compute
             .run(work, move || {
                 let inspection = version.model.inspect(&inputs, &targets)?;
@@ -124,7 +147,7 @@ impl Serve {
 
     /// Analytic gradients against central differences.
     ///
-    /// Errors: as [`Serve::inspect`].
+    /// Errors: as [`Serve::inspect`]; an option is out of its range.
     pub async fn check_gradients(
         &self,
         model: &str,
@@ -133,10 +156,12 @@ impl Serve {
         options: CheckOptions,
     ) -> Result<(Version, GradientCheck), Error> {
         let version = self.version(model, &VersionName::Latest).await?;
+        check_options(&options, &version.model, (&inputs, &targets))?;
         let parameters = version.model.network.parameter_count().min(options.sample);
         let work = self
             .compute
             .admit_check(&version.model, inputs.len(), parameters)?;
+        let _slot = self.inspections.acquire().await;
         self.compute
             .run(work, move || {
                 let Float64 {
@@ -160,6 +185,28 @@ impl Serve {
             })
             .await
     }
+}
+
+/// Errors: options out of their ranges, beside what is wrong with the rows.
+fn check_options(
+    options: &CheckOptions,
+    model: &Model,
+    (inputs, targets): (&Rows, &TargetRows),
+) -> Result<(), Error> {
+    let mut violations = Violations::default();
+    violations.range("/sample", options.sample as u64, 1, MOST_SAMPLE);
+    if !(1e-9..=1e-2).contains(&options.epsilon) {
+        let detail = format!("must be in [1e-9, 0.01], got {}", options.epsilon);
+        violations.add("/epsilon", detail);
+    }
+    if violations.is_empty() {
+        return Ok(());
+    }
+    let mut violations = violations.into_vec();
+    if let Err(model::Error::Invalid { violations: others }) = model.samples(inputs, targets) {
+        violations.extend(others);
+    }
+    Err(model::Error::from(violations).into())
 }
 
 /// Errors: an answer that is not finite.

@@ -57,10 +57,10 @@ impl FromStr for VersionName {
     type Err = std::convert::Infallible;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Ok(match name.parse() {
-            Ok(number) => Self::Number(number),
-            Err(_) if name == "latest" => Self::Latest,
-            Err(_) => Self::Alias(name.to_owned()),
+        Ok(match name.parse::<u64>() {
+            Ok(number) if number.to_string() == name => Self::Number(number),
+            _ if name == "latest" => Self::Latest,
+            _ => Self::Alias(name.to_owned()),
         })
     }
 }
@@ -267,6 +267,7 @@ mod tests {
         };
         assert_eq!(name("3"), VersionName::Number(3));
         assert_eq!(name("latest"), VersionName::Latest);
+        assert_eq!(name("03"), VersionName::Alias("03".to_owned()));
         assert_eq!(name("champion"), VersionName::Alias("champion".to_owned()));
     }
 }

@@ -12,7 +12,7 @@ pub enum Error {
     /// There is no such thing.
     #[error("there is no {kind} {name:?}")]
     NotFound {
-        /// `model`, `version`, `alias`, `job` or `dataset`.
+        /// `model`, `version`, `alias`, `job`, `dataset` or `column`.
         kind: &'static str,
         /// Its name.
         name: String,

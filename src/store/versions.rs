@@ -150,13 +150,19 @@ impl Store {
     ///
     /// Errors: there is no such model.
     pub async fn versions(&self, name: &str, page: &PageQuery) -> Result<Page<VersionRow>, Error> {
-        self.model(name).await?;
+        let latest = self.model(name).await?.latest_version;
         let place = match &page.after {
             None => page.end(),
-            Some(after) => after.parse().map_err(|_| Error::UnknownPlace {
-                kind: "version",
-                after: after.clone(),
-            })?,
+            // A number that was deleted still has its place.
+            Some(after) => match after.parse() {
+                Ok(number) if (1..=latest as i64).contains(&number) => number,
+                _ => {
+                    return Err(Error::UnknownPlace {
+                        kind: "version",
+                        after: after.clone(),
+                    });
+                }
+            },
         };
         let (beyond, order) = page.order();
         let sql = format!(

@@ -51,8 +51,7 @@ pub(crate) struct Data {
 /// Errors: all violations, each with its pointer.
 pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violation>> {
     let mut violations = Violations::default();
-    check_ranges(&spec, &context.limits, &mut violations);
-    check_labels(&mut violations, "", &spec.metadata);
+    check_alone(&spec, &context.limits, &mut violations);
     let base = &effective_base(&spec, context.base);
     let data = check_data(&spec.data, base, context, &mut violations);
     let targets = data.as_ref().map_or(&base.targets, |data| &data.targets);
@@ -99,15 +98,19 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         train_rows,
         targets: data.targets,
     };
-    if violations.is_empty() {
-        check_steps(&checked, &context.limits, &mut violations);
-    }
+    check_steps(&checked, &context.limits, &mut violations);
     violations.finish()?;
     Ok(CheckedJob {
         spec: checked,
         inline: data.inline,
         inline_validation,
     })
+}
+
+/// Checks what needs neither a model nor data.
+pub fn check_alone(spec: &JobSpec, limits: &JobLimits, violations: &mut Violations) {
+    check_ranges(spec, limits, violations);
+    check_labels(violations, "", &spec.metadata);
 }
 
 /// The base's header; where the job refits, without the features and classes it was fitted with.
@@ -142,7 +145,11 @@ fn check_ranges(spec: &JobSpec, limits: &JobLimits, violations: &mut Violations)
     }
 }
 
+/// Steps of a job whose epochs and batches are within their own ranges.
 fn check_steps(spec: &CheckedSpec, limits: &JobLimits, violations: &mut Violations) {
+    if spec.epochs > limits.epochs || spec.batch_rows() == 0 {
+        return;
+    }
     let steps = spec.steps_per_epoch().checked_mul(spec.epochs);
     if steps.is_none_or(|steps| steps > limits.steps) {
         let (epochs, per_epoch, most) = (spec.epochs, spec.steps_per_epoch(), limits.steps);

@@ -15,7 +15,7 @@ mod targets;
 mod tests;
 mod validation;
 
-pub use crate::train::check::{CheckedJob, Context, DatasetView, check};
+pub use crate::train::check::{CheckedJob, Context, DatasetView, check, check_alone};
 pub use crate::train::checkpoint::{Checkpoint, EpochSums};
 pub use crate::train::error::Error;
 pub use crate::train::report::{EpochReport, Metric, Metrics, Observer, is_recorded};

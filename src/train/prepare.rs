@@ -180,7 +180,16 @@ impl Part<'_> {
                 inputs.column_mut(column).iter_mut().zip(values).enumerate()
             {
                 *place = fitting(scaling.apply(column, value), || {
-                    format!("row {row} of input {column} has {value:e}")
+                    let row = self.rows[row] + 1;
+                    match self.raw {
+                        RawSamples::Inline { .. } => {
+                            format!("row {row} has {value:e} as input {}", column + 1)
+                        }
+                        RawSamples::Columns { features, .. } => {
+                            let name = features[column].name();
+                            format!("row {row} has {value:e} in column {name:?}")
+                        }
+                    }
                 })?;
             }
         }
@@ -208,9 +217,11 @@ impl Part<'_> {
             }
             (RawSamples::Columns { targets, .. }, Targets::Values { .. }) => {
                 for (mut place, column) in matrix.columns_mut().into_iter().zip(targets) {
-                    for (place, value) in place.iter_mut().zip(numbers(column, self.rows)) {
+                    let values = numbers(column, self.rows).into_iter().zip(self.rows);
+                    for (place, (value, row)) in place.iter_mut().zip(values) {
                         *place = fitting(value, || {
-                            format!("target {:?} has {value:e}", column.name())
+                            let name = column.name();
+                            format!("row {} has {value:e} in column {name:?}", row + 1)
                         })?;
                     }
                 }

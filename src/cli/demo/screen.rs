@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use super::super::Error;
+use crate::cli::Error;
 
 /// Where the demo speaks.
 #[derive(Debug)]
