@@ -4,75 +4,74 @@ use std::time::{Duration, Instant};
 
 use gradientd::config::Limits;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::server::{TestServer, long_job, number, text, xor_job, xor_model, xor_rows};
 
-const EPOCHS: u64 = 2000;
+const EPOCHS: u64 = 3000;
 
-/// A job of about a second: shuffled batches of which the last is shorter, and a validation after each epoch.
-fn job(model: &str) -> Value {
-    let more = json!({
-        "data": xor_rows(2048), "epochs": EPOCHS, "batch_size": 5, "validation": {"fraction": 0.1}, "seed": 9,
-        "metrics": ["loss", "accuracy"],
-    });
-    xor_job(model, more)
+/// What a job has come to.
+struct Ending {
+    metrics: Value,
+    history: Vec<Value>,
+    parameters: Vec<u8>,
 }
 
-/// A server with one slot on which the model `undisturbed` has run the job, and `disturbed` is to.
+/// What the job comes to that nobody disturbs. Run once for all tests.
+static UNDISTURBED: OnceCell<Ending> = OnceCell::const_new();
+
+/// A job of some seconds: shuffled batches of which the last is shorter, and a validation after each epoch.
+fn job() -> Value {
+    let more = json!({
+        "data": xor_rows(4096), "epochs": EPOCHS, "batch_size": 5, "validation": {"fraction": 0.1}, "seed": 9,
+        "metrics": ["loss", "accuracy"],
+    });
+    xor_job("xor", more)
+}
+
+/// A server with one slot and the model that the job trains.
 async fn prepared() -> TestServer {
     let server = TestServer::start().await;
-    for name in ["undisturbed", "disturbed"] {
-        server.create(xor_model(name)).await;
-    }
-    let job = server.train(job("undisturbed")).await;
-    assert_eq!(job["attempt"], 1);
+    server.create(xor_model("xor")).await;
     server
 }
 
-/// The whole history of a job, but for how long its epochs took.
-async fn history(server: &TestServer, id: &str) -> Vec<Value> {
-    let mut losses = server.losses(id).await;
-    for row in &mut losses {
-        row["seconds"].take();
-    }
-    let mut page = server
-        .get(&format!("/v1/jobs/{id}/gradients"))
-        .await
-        .expect(200);
-    losses.push(page["data"].take());
-    losses
+async fn undisturbed() -> Ending {
+    let server = prepared().await;
+    let id = server.submit(job()).await;
+    let ending = ending(&server, &id, 1).await;
+    server.stop().await;
+    ending
 }
 
-/// The id of the model's one job.
-async fn job_of(server: &TestServer, model: &str) -> String {
-    let page = server.get(&format!("/v1/jobs?model={model}")).await;
-    text(&page.expect(200)["data"][0]["id"])
+/// What the job has come to in so many attempts, but for how long its epochs took.
+async fn ending(server: &TestServer, id: &str, attempts: u64) -> Ending {
+    let mut ended = server.succeeded(id).await;
+    assert_eq!(ended["attempt"], attempts);
+    assert_eq!(ended["progress"]["epoch"], EPOCHS);
+    let mut history = server.losses(id).await;
+    for row in &mut history {
+        row["seconds"].take();
+    }
+    let page = server.get(&format!("/v1/jobs/{id}/gradients")).await;
+    history.push(page.expect(200)["data"].take());
+    Ending {
+        metrics: ended["metrics"].take(),
+        history,
+        parameters: server.parameters("xor", "2").await,
+    }
 }
 
 /// The disturbed job has ended as the undisturbed one: the same bytes, the same history.
 async fn assert_undisturbed(server: &TestServer, id: &str, attempts: u64) {
-    let ended = server.succeeded(id).await;
-    assert_eq!(ended["attempt"], attempts);
-    let undisturbed = job_of(server, "undisturbed").await;
-    let (found, expected) = (
-        history(server, id).await,
-        history(server, &undisturbed).await,
-    );
-    assert_eq!(found.len() as u64, EPOCHS + 1);
-    for (found, expected) in found.iter().zip(&expected) {
+    let found = ending(server, id, attempts).await;
+    let expected = UNDISTURBED.get_or_init(undisturbed).await;
+    assert_eq!(found.history.len() as u64, EPOCHS + 1);
+    for (found, expected) in found.history.iter().zip(&expected.history) {
         assert_eq!(found, expected);
     }
-    let expected = server.parameters("undisturbed", "2").await;
-    assert!(
-        server.parameters("disturbed", "2").await == expected,
-        "other bits"
-    );
-    let first = server
-        .get(&format!("/v1/jobs/{undisturbed}"))
-        .await
-        .expect(200);
-    assert_eq!(ended["metrics"], first["metrics"]);
-    assert_eq!(ended["progress"]["epoch"], EPOCHS);
+    assert_eq!(found.metrics, expected.metrics);
+    assert!(found.parameters == expected.parameters, "other bits");
 }
 
 /// Waits until the job has got beyond an epoch in this attempt, and gives the epoch it has reached.
@@ -106,7 +105,7 @@ async fn checkpoints(server: &TestServer, id: &str) -> Vec<Value> {
 async fn a_job_paused_again_and_again_ends_with_the_bits_of_an_undisturbed_one() {
     let server = prepared().await;
     server.create(xor_model("other")).await;
-    let id = server.submit(job("disturbed")).await;
+    let id = server.submit(job()).await;
     let (mut epoch, mut steps) = (0, 0);
     for attempt in 1..=3 {
         beyond(&server, &id, epoch).await;
@@ -146,7 +145,7 @@ async fn a_job_paused_again_and_again_ends_with_the_bits_of_an_undisturbed_one()
 #[tokio::test]
 async fn a_paused_job_stays_paused_over_a_restart_and_ends_with_the_same_bits() {
     let server = prepared().await;
-    let id = server.submit(job("disturbed")).await;
+    let id = server.submit(job()).await;
     beyond(&server, &id, 0).await;
     let paused = tell(&server, &id, "pause").await;
     assert_eq!(paused["status"], "paused");
@@ -164,7 +163,7 @@ async fn a_paused_job_stays_paused_over_a_restart_and_ends_with_the_same_bits() 
 #[tokio::test]
 async fn a_running_job_is_taken_up_after_a_restart_and_ends_with_the_same_bits() {
     let mut server = prepared().await;
-    let id = server.submit(job("disturbed")).await;
+    let id = server.submit(job()).await;
     let mut epoch = 0;
     for _ in 0..2 {
         epoch = beyond(&server, &id, epoch).await;
@@ -220,14 +219,15 @@ async fn a_cancelled_job_keeps_its_last_epoch_and_publishes_nothing() {
     server.stop().await;
 }
 
-/// A job whose one epoch takes the better part of a minute: two layers of 1024 units, 65,536 rows.
+/// A job whose one epoch takes half a minute: two layers of 512 units, 262,144 rows. Whether to stop is asked every 64
+/// rows, which is some milliseconds.
 fn slow(model: &str, batch_size: &Value) -> (Value, Value) {
     let declared = json!({
         "name": model, "inputs": 2,
-        "layers": [{"units": 1024, "activation": "tanh"}, {"units": 1024, "activation": "tanh"},
+        "layers": [{"units": 512, "activation": "tanh"}, {"units": 512, "activation": "tanh"},
                    {"units": 1, "activation": "sigmoid"}],
     });
-    let more = json!({"data": xor_rows(65_536), "epochs": 3, "batch_size": batch_size});
+    let more = json!({"data": xor_rows(262_144), "epochs": 3, "batch_size": batch_size});
     (declared, xor_job(model, more))
 }
 

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// How long a test waits for what it has asked for.
+/// How long a test waits for what it has asked for, where nothing moves meanwhile.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How long a server may take to end.
 const END: Duration = Duration::from_secs(8);
@@ -289,20 +289,27 @@ pub(crate) async fn send(request: RequestBuilder) -> Answer {
     }
 }
 
-/// Asks again and again until the answer is `Ok`. A test that waits too long fails and shows the last `Err`.
+/// Asks again and again until the answer is `Ok`. A test that waits too long fails and shows the last `Err`; as long as
+/// that changes, as a job does that trains slowly on a busy machine, it goes on waiting.
 pub(crate) async fn until<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(
     what: &str,
     mut ask: impl FnMut() -> F,
 ) -> T {
-    let began = tokio::time::Instant::now();
+    let mut changed = tokio::time::Instant::now();
+    let mut before = String::new();
     loop {
-        match ask().await {
+        let last = match ask().await {
             Ok(found) => return found,
-            Err(last) if began.elapsed() > PATIENCE => {
-                panic!("waited too long for {what}: {last:?}")
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(last) => format!("{last:?}"),
+        };
+        assert!(
+            changed.elapsed() < PATIENCE,
+            "waited too long for {what}: {last}"
+        );
+        if last != before {
+            (before, changed) = (last, tokio::time::Instant::now());
         }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
