@@ -55,7 +55,8 @@ pub async fn run(
         config.http(),
     );
     let address = listener.local_addr()?;
-    tracing::info!(%address, data_dir = %config.data_dir.display(), job_slots = config.job_slots, "ready");
+    let data_dir = config.data_dir.display();
+    tracing::info!(%address, %data_dir, job_slots = config.job_slots, "ready: listening on http://{address}, data in {data_dir}");
     let (ending, mut ended) = watch::channel(false);
     let serving = axum::serve(listener, router(app.clone())).with_graceful_shutdown(async move {
         let _ = ended.wait_for(|ended| *ended).await;

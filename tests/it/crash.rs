@@ -100,7 +100,7 @@ fn read_log(errors: ChildStderr, ready: oneshot::Sender<SocketAddr>) -> String {
     for line in BufReader::new(errors).lines().map_while(Result::ok) {
         let fields = serde_json::from_str(&line).map(|mut line: Value| line["fields"].take());
         if let Ok(fields) = fields
-            && fields["message"] == "ready"
+            && text(&fields["message"]).starts_with("ready")
             && let Some(ready) = ready.take()
         {
             let _ = ready.send(text(&fields["address"]).parse().expect("an address"));
