@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Row};
 use crate::data::{Column, ColumnDescription, Table};
 use crate::model::{digest, hex};
 use crate::store::error::is_taken;
-use crate::store::{Error, Page, PageQuery, Store, Timestamp};
+use crate::store::{Error, Page, PageQuery, Store, Timestamp, off_thread};
 
 /// A dataset as it is stored, without its values.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -233,19 +233,19 @@ impl Store {
         .bind(position)
         .fetch_all(self.reader())
         .await?;
-        if chunks
-            .iter()
-            .any(|(bytes, expected)| digest(bytes) != *expected)
-        {
-            return Err(Error::Damaged {
-                what: format!("column {column:?} of dataset {name:?}"),
-            });
-        }
         let description: ColumnDescription = serde_json::from_str(&description)?;
-        Ok(Column::decode(
-            description,
-            chunks.into_iter().map(|(bytes, _)| bytes),
-        )?)
+        let what = format!("column {column:?} of dataset {name:?}");
+        off_thread(move || {
+            if chunks
+                .iter()
+                .any(|(bytes, expected)| digest(bytes) != *expected)
+            {
+                return Err(Error::Damaged { what });
+            }
+            let bytes = chunks.into_iter().map(|(bytes, _)| bytes);
+            Ok(Column::decode(description, bytes)?)
+        })
+        .await
     }
 
     /// Deletes a dataset.
