@@ -56,6 +56,8 @@ pub struct Limits {
     pub uploads: usize,
     /// Seconds that a body may make the server wait for its next piece. Default 30.
     pub body_idle_seconds: u64,
+    /// Hours that an idempotency key is known. Default 24.
+    pub idempotency_hours: u64,
     /// Columns of a dataset. Default 100,000.
     pub dataset_columns: usize,
     /// Cells of a dataset. Default 10⁹.
@@ -105,6 +107,7 @@ impl Default for Limits {
             body_dataset_bytes: 4 << 30,
             uploads: 16,
             body_idle_seconds: 30,
+            idempotency_hours: 24,
             dataset_columns: 100_000,
             dataset_cells: 1_000_000_000,
             dataset_cell_bytes: 64 << 10,
@@ -139,6 +142,7 @@ impl Config {
             body_dataset: limits.body_dataset_bytes,
             uploads: limits.uploads,
             body_idle: Duration::from_secs(limits.body_idle_seconds),
+            idempotency: Duration::from_hours(limits.idempotency_hours),
             answer_numbers: limits.answer_numbers,
             model: ModelLimits {
                 layers: limits.layers,

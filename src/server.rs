@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::http::{App, router};
 use crate::jobs::Jobs;
 use crate::serve::{Registry, Serve};
-use crate::store::Store;
+use crate::store::{Store, Timestamp};
 
 /// Why the server could not start or go on.
 #[derive(Debug, Error)]
@@ -46,6 +46,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let store = Store::open(&config.data_dir).await?;
+    let forgotten = Timestamp::ago(config.http().idempotency);
+    store.forget_keys(&forgotten).await?;
     let registry = Registry::load(&store).await?;
     let jobs = Jobs::start(store.clone(), config.jobs()).await?;
     let app = App::new(

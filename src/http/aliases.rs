@@ -2,11 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
 use crate::http::App;
 use crate::http::body::Body;
+use crate::http::etag::{IfMatch, etag};
 use crate::http::path::Path;
 use crate::http::problem::{INVALID_SPEC, Problem};
 use crate::model::is_alias;
@@ -32,8 +33,9 @@ pub(crate) struct Alias {
 pub(crate) async fn set(
     State(app): State<App>,
     Path((model, alias)): Path<(String, String)>,
+    IfMatch(expected): IfMatch,
     Body(SetAlias { version }): Body<SetAlias>,
-) -> Result<Json<Alias>, Problem> {
+) -> Result<([(HeaderName, String); 1], Json<Alias>), Problem> {
     if !is_alias(&alias) {
         let detail =
             format!("an alias must be a name, but no number and not \"latest\", got {alias:?}");
@@ -42,19 +44,22 @@ pub(crate) async fn set(
     app.serve
         .version(&model, &VersionName::Number(version))
         .await?;
-    app.store.set_alias(&model, &alias, version).await?;
-    Ok(Json(Alias {
+    let set = app.store.set_alias(&model, &alias, version, &expected);
+    let tag = [(header::ETAG, etag(set.await?))];
+    let answer = Alias {
         model,
         alias,
         version,
-    }))
+    };
+    Ok((tag, Json(answer)))
 }
 
 /// `DELETE /v1/models/{name}/aliases/{alias}`
 pub(crate) async fn delete(
     State(app): State<App>,
     Path((model, alias)): Path<(String, String)>,
+    IfMatch(expected): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    app.store.delete_alias(&model, &alias).await?;
+    app.store.delete_alias(&model, &alias, &expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }

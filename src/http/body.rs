@@ -32,31 +32,36 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Bo
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        check_media_type(
-            request.headers(),
-            "application/json",
-            "curl --json sends it",
-        )?;
-        let limit = request.extensions().get::<BodyLimit>().copied();
-        let received = Bytes::from_request(request, state);
-        let received = tokio::time::timeout(SLOWEST_BODY, received).await;
-        let received = received.map_err(|_| {
-            let detail = format!("the body did not come within {} s", SLOWEST_BODY.as_secs());
-            Problem::new(TIMEOUT, detail)
-        })?;
-        let bytes = received.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                return too_large(limit.map_or(0, |limit| limit.0 as u64));
-            }
-            Problem::new(
-                BROKEN_BODY,
-                "the connection broke off before the end of the body",
-            )
-        })?;
+        let bytes = receive(request, state).await?;
         off_thread(bytes.len(), move || parse(&bytes))
             .await
             .map(Self)
     }
+}
+
+/// The bytes of a JSON body, whole.
+pub(crate) async fn receive<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    check_media_type(
+        request.headers(),
+        "application/json",
+        "curl --json sends it",
+    )?;
+    let limit = request.extensions().get::<BodyLimit>().copied();
+    let received = Bytes::from_request(request, state);
+    let received = tokio::time::timeout(SLOWEST_BODY, received).await;
+    let received = received.map_err(|_| {
+        let detail = format!("the body did not come within {} s", SLOWEST_BODY.as_secs());
+        Problem::new(TIMEOUT, detail)
+    })?;
+    received.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            return too_large(limit.map_or(0, |limit| limit.0 as u64));
+        }
+        Problem::new(
+            BROKEN_BODY,
+            "the connection broke off before the end of the body",
+        )
+    })
 }
 
 /// The problem of a body of more than `limit` bytes.
@@ -92,7 +97,8 @@ pub(crate) fn check_media_type(
     ))
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+/// The value of a JSON body, or its first fault with its pointer.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(Strict(&mut deserializer)).map_err(|error| {
         let pointer = pointer(error.path());

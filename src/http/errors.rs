@@ -1,9 +1,10 @@
 //! From the errors of the floors to problems: the one table that gives them a status.
 
+use crate::http::etag::etag;
 use crate::http::problem::{
-    ALREADY_EXISTS, DAMAGED, DISK_FULL, ILLEGAL_MOVE, IN_USE, INTERNAL, INVALID_DATASET,
-    INVALID_QUERY, INVALID_SPEC, NOT_FINITE, NOT_FITTED, NOT_FOUND, NOT_READY, Problem, QUEUE_FULL,
-    TOO_LARGE,
+    ALREADY_EXISTS, DAMAGED, DISK_FULL, IDEMPOTENCY_KEY_REUSED, ILLEGAL_MOVE, IN_USE, INTERNAL,
+    INVALID_DATASET, INVALID_QUERY, INVALID_SPEC, NOT_FINITE, NOT_FITTED, NOT_FOUND, NOT_READY,
+    PRECONDITION_FAILED, Problem, QUEUE_FULL, TOO_LARGE,
 };
 use crate::{data, jobs, model, serve, store};
 
@@ -41,6 +42,13 @@ impl From<store::Error> for Problem {
             store::Error::IllegalMove { .. } => ILLEGAL_MOVE,
             store::Error::UnknownPlace { .. } => {
                 return Self::violation(INVALID_QUERY, "/after", error.to_string());
+            }
+            store::Error::KeyReused { .. } => IDEMPOTENCY_KEY_REUSED,
+            store::Error::Changed { revision, .. } => {
+                return Self {
+                    etag: Some(etag(*revision)),
+                    ..Self::new(PRECONDITION_FAILED, error.to_string())
+                };
             }
             store::Error::Full => DISK_FULL,
             store::Error::QueueFull { .. } => {

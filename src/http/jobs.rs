@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::http::App;
-use crate::http::body::Body;
+use crate::http::idempotency::{Keyed, made};
 use crate::http::path::Path;
 use crate::http::problem::{NOT_FOUND, Problem};
 use crate::http::query::{FromQuery, Parameters, Query};
-use crate::store::{Job as StoredJob, JobError, JobFilter, JobStatus, Page, PageQuery, Timestamp};
+use crate::store::{
+    Answer, Job as StoredJob, JobError, JobFilter, JobStatus, Once, Page, PageQuery, Timestamp,
+};
 use crate::train::{CheckedSpec, JobSpec, Metrics};
 
 /// A job as it is answered.
@@ -81,6 +83,18 @@ impl FromQuery for JobsQuery {
     }
 }
 
+/// Whether a job is only to be tried.
+pub(crate) struct SubmitQuery {
+    dry_run: Option<bool>,
+}
+
+impl FromQuery for SubmitQuery {
+    fn read(parameters: &mut Parameters) -> Self {
+        let dry_run = parameters.word("dry_run", &[("true", true), ("false", false)]);
+        Self { dry_run }
+    }
+}
+
 impl From<StoredJob> for Job {
     fn from(job: StoredJob) -> Self {
         let epochs = job.spec.epochs;
@@ -131,15 +145,22 @@ pub(crate) fn job_id(text: &str) -> Result<Uuid, Problem> {
 /// `POST /v1/jobs`
 pub(crate) async fn create(
     State(app): State<App>,
-    Body(spec): Body<JobSpec>,
-) -> Result<impl IntoResponse, Problem> {
-    let job = app.jobs.submit(spec).await?;
+    Query(SubmitQuery { dry_run }): Query<SubmitQuery>,
+    Keyed { body: spec, key }: Keyed<JobSpec>,
+) -> Result<Response, Problem> {
+    if dry_run == Some(true) {
+        return Ok(Json(app.jobs.estimate(spec).await?).into_response());
+    }
+    let once = Once {
+        idempotency: key,
+        answer: accepted,
+    };
+    Ok(app.jobs.submit(spec, once).await?.into_response())
+}
+
+fn accepted(job: &StoredJob) -> Answer {
     let location = format!("/v1/jobs/{}", job.id);
-    Ok((
-        StatusCode::ACCEPTED,
-        [(header::LOCATION, location)],
-        Json(Job::from(job)),
-    ))
+    made(StatusCode::ACCEPTED, location, &Job::from(job.clone()))
 }
 
 /// `GET /v1/jobs`

@@ -5,9 +5,11 @@ mod answer;
 mod body;
 mod datasets;
 mod errors;
+mod etag;
 mod gradients;
 mod health;
 mod history;
+mod idempotency;
 mod jobs;
 mod models;
 mod path;
@@ -50,6 +52,8 @@ pub struct HttpLimits {
     pub uploads: usize,
     /// How long a body may make the server wait for its next piece.
     pub body_idle: Duration,
+    /// How long an idempotency key is known.
+    pub idempotency: Duration,
     /// Numbers in one answer, at most.
     pub answer_numbers: u64,
     /// The largest networks.

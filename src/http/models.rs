@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Serialize;
 
 use crate::http::App;
-use crate::http::body::Body;
+use crate::http::etag::{IfMatch, IfNoneMatch};
+use crate::http::idempotency::{Keyed, made};
 use crate::http::path::Path;
 use crate::http::problem::{INVALID_SPEC, Problem};
 use crate::http::query::Query;
 use crate::model::ModelSpec;
-use crate::store::{ModelRow, Page, PageQuery, Timestamp};
+use crate::store::{Answer, ModelRow, Once, Page, PageQuery, Timestamp};
 
 /// A model as it is answered.
 #[derive(Serialize)]
@@ -36,6 +37,7 @@ impl From<ModelRow> for Model {
             latest_version,
             created_at,
             aliases,
+            ..
         } = row;
         Self {
             spec,
@@ -50,22 +52,23 @@ impl From<ModelRow> for Model {
 /// `POST /v1/models`
 pub(crate) async fn create(
     State(app): State<App>,
-    Body(spec): Body<ModelSpec>,
-) -> Result<impl IntoResponse, Problem> {
+    Keyed { body: spec, key }: Keyed<ModelSpec>,
+) -> Result<Answer, Problem> {
     let checked = spec.check(&app.limits.model);
     let checked = checked.map_err(|violations| Problem::violations(INVALID_SPEC, violations))?;
     let built = tokio::task::spawn_blocking(move || (Arc::new(checked.build()), checked)).await;
     let (model, checked) = built.expect("a checked spec can be built");
-    let row = app
-        .store
-        .create_model(&checked, model, &Timestamp::now())
-        .await?;
+    let once = Once {
+        idempotency: key,
+        answer: created,
+    };
+    let now = Timestamp::now();
+    Ok(app.store.create_model(&checked, model, once, &now).await?)
+}
+
+fn created(row: &ModelRow) -> Answer {
     let location = format!("/v1/models/{}", row.spec.name);
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Json(Model::from(row)),
-    ))
+    made(StatusCode::CREATED, location, &Model::from(row.clone()))
 }
 
 /// `GET /v1/models`
@@ -84,15 +87,18 @@ pub(crate) async fn list(
 pub(crate) async fn show(
     State(app): State<App>,
     Path(name): Path<String>,
-) -> Result<Json<Model>, Problem> {
-    Ok(Json(app.store.model(&name).await?.into()))
+    known: IfNoneMatch,
+) -> Result<Response, Problem> {
+    let row = app.store.model(&name).await?;
+    Ok(known.answer(row.revision, Json(Model::from(row))))
 }
 
 /// `DELETE /v1/models/{name}`
 pub(crate) async fn delete(
     State(app): State<App>,
     Path(name): Path<String>,
+    IfMatch(expected): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    app.store.delete_model(&name).await?;
+    app.store.delete_model(&name, &expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }

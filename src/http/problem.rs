@@ -56,6 +56,8 @@ kinds! {
         "GET the job to see its status: ended jobs stay as they are, and only paused ones are resumed.";
     NOT_FITTED = "not-fitted", 409, "The model's preprocessing is not fitted yet",
         "Train the model once; its first job fits the preprocessing on the training rows.";
+    PRECONDITION_FAILED = "precondition-failed", 412, "It has changed meanwhile",
+        "GET it again and look at what has changed; the ETag header has its present tag.";
     BODY_TOO_LARGE = "body-too-large", 413, "The body is too large",
         "Send less at once, or upload the rows as a dataset.";
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type", 415, "The body's media type is not accepted here",
@@ -66,6 +68,10 @@ kinds! {
         "Each pointer names a value and each detail what it must be; all violations are listed.";
     INVALID_QUERY = "invalid-query", 422, "The query breaks rules",
         "Each pointer names a query parameter and each detail what it must be.";
+    INVALID_HEADER = "invalid-header", 422, "A header breaks rules",
+        "The detail names the header and what it must be.";
+    IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused", 422, "The key stands for another request",
+        "Choose a new Idempotency-Key for each request; send an old one only with the same path, query and body.";
     INVALID_DATASET = "invalid-dataset", 422, "The table cannot be read",
         "The detail names line and column of the fault; mend the file and upload it again.";
     TOO_LARGE = "too-large", 422, "One request asks for too much",
@@ -96,6 +102,8 @@ pub struct Problem {
     /// The faults of a body or query, each with its pointer.
     pub errors: Vec<Violation>,
     pub(crate) retry_after_seconds: Option<u64>,
+    /// The present tag of what has changed.
+    pub(crate) etag: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -116,6 +124,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after_seconds: None,
+            etag: None,
         }
     }
 
@@ -141,6 +150,7 @@ impl Problem {
             detail: detail.trim_start().to_owned(),
             errors,
             retry_after_seconds: None,
+            etag: None,
         }
     }
 
@@ -175,6 +185,10 @@ impl Problem {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        let etag = self.etag.as_deref().map(HeaderValue::from_str);
+        if let Some(Ok(etag)) = etag {
+            response.headers_mut().insert(header::ETAG, etag);
         }
         response
     }

@@ -82,10 +82,9 @@ async fn without_query(request: Request, next: Next) -> Response {
 fn takes_query(method: &Method, path: &str) -> bool {
     match path {
         // Probes add what no cache has seen.
-        "/v1/datasets" | "/healthz" | "/readyz" => true,
+        "/v1/datasets" | "/v1/jobs" | "/healthz" | "/readyz" => true,
         "/v1/models"
         | "/v1/models/{name}/versions"
-        | "/v1/jobs"
         | "/v1/jobs/{id}/loss"
         | "/v1/jobs/{id}/gradients" => matches!(*method, Method::GET | Method::HEAD),
         _ => false,

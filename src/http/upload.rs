@@ -2,21 +2,21 @@
 
 use std::io::{self, Read};
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
+use sha2::{Digest, Sha256};
 use tokio::sync::{SemaphorePermit, mpsc};
 
-use crate::data::{Table, read_csv};
+use crate::data::read_csv;
 use crate::http::body::{check_media_type, too_large};
+use crate::http::idempotency::{IdempotencyKey, made};
 use crate::http::problem::{BROKEN_BODY, BUSY, INTERNAL, INVALID_QUERY, Problem, TIMEOUT};
 use crate::http::query::{FromQuery, Parameters, Query};
 use crate::http::{App, HttpLimits};
-use crate::model::{is_name, name_rule};
-use crate::store::{DatasetChunk, Error, Timestamp};
+use crate::model::{hex, is_name, name_rule};
+use crate::store::{Answer, Dataset, DatasetChunk, Error, NewDataset, Once, Timestamp};
 
 /// What an uploaded dataset is called.
 pub(crate) struct UploadQuery {
@@ -57,27 +57,41 @@ impl Read for Pieces {
 pub(crate) async fn create(
     State(app): State<App>,
     Query(UploadQuery { name }): Query<UploadQuery>,
+    key: IdempotencyKey,
     headers: HeaderMap,
     body: Body,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Answer, Problem> {
+    check_csv(&headers)?;
+    // In this order: a name that this same request took, it took together with its key.
+    let free = check_free(&app, &name).await;
+    if let Some(known) = key.known(&app).await? {
+        let digest = feed(body, None, &app.limits).await?;
+        return Ok(known.answer(&digest)?);
+    }
+    free?;
+    let _slot = slot(&app)?;
+    let (new, digest) = parse(&app, name, body).await?;
+    let once = Once {
+        idempotency: key.with(|| digest),
+        answer: created,
+    };
+    Ok(app
+        .store
+        .create_dataset(new, once, &Timestamp::now())
+        .await?)
+}
+
+fn created(dataset: &Dataset) -> Answer {
+    let location = format!("/v1/datasets/{}", dataset.name);
+    made(StatusCode::CREATED, location, dataset)
+}
+
+fn check_csv(headers: &HeaderMap) -> Result<(), Problem> {
     check_media_type(
-        &headers,
+        headers,
         "text/csv",
         "curl -H 'Content-Type: text/csv' --data-binary @FILE",
-    )?;
-    check_free(&app, &name).await?;
-    let _slot = slot(&app)?;
-    let (table, chunks) = parse(&app, body).await?;
-    let dataset = app
-        .store
-        .create_dataset(&name, &table, chunks, &Timestamp::now())
-        .await?;
-    let location = format!("/v1/datasets/{name}");
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Json(dataset),
-    ))
+    )
 }
 
 /// Refuses a name that cannot be given before the body is read.
@@ -107,8 +121,8 @@ fn slot(app: &App) -> Result<SemaphorePermit<'_>, Problem> {
     })
 }
 
-/// Parses the body on the blocking pool while it comes in.
-async fn parse(app: &App, body: Body) -> Result<(Table, Vec<DatasetChunk>), Problem> {
+/// Parses the body on the blocking pool while it comes in. The dataset, and the digest of the body.
+async fn parse(app: &App, name: String, body: Body) -> Result<(NewDataset, String), Problem> {
     let limits = app.limits.csv;
     let (pieces, incoming) = mpsc::channel(PIECES);
     let parsing = tokio::task::spawn_blocking(move || {
@@ -120,25 +134,30 @@ async fn parse(app: &App, body: Body) -> Result<(Table, Vec<DatasetChunk>), Prob
             &limits,
         )?;
         let chunks = DatasetChunk::of(&table);
-        Ok::<_, Problem>((table, chunks))
+        Ok::<_, Problem>(NewDataset {
+            name,
+            table,
+            chunks,
+        })
     });
-    let fed = feed(body, pieces, &app.limits).await;
+    let fed = feed(body, Some(pieces), &app.limits).await;
     let parsed = parsing.await.map_err(|error| {
         tracing::error!(%error, "an upload could not be parsed");
         Problem::new(INTERNAL, "the upload failed by a fault of this program")
     })?;
-    fed?;
-    parsed
+    let digest = fed?;
+    Ok((parsed?, digest))
 }
 
-/// Hands the body's pieces over. A parser that has given up is left alone: it knows what is wrong.
+/// Digests the body and hands its pieces over, where there is a parser for them. One that has given up is left alone:
+/// it knows what is wrong.
 async fn feed(
     mut body: Body,
-    pieces: mpsc::Sender<Bytes>,
+    pieces: Option<mpsc::Sender<Bytes>>,
     limits: &HttpLimits,
-) -> Result<(), Problem> {
+) -> Result<String, Problem> {
     let (most, idle) = (limits.body_dataset, limits.body_idle);
-    let mut received = 0u64;
+    let (mut received, mut digest) = (0u64, Sha256::new());
     loop {
         let next = tokio::time::timeout(idle, body.frame()).await;
         let next = next.map_err(|_| {
@@ -146,7 +165,7 @@ async fn feed(
             Problem::new(TIMEOUT, detail)
         })?;
         let Some(piece) = next else {
-            return Ok(());
+            return Ok(hex(&digest.finalize()));
         };
         let piece = piece.map_err(|_| {
             Problem::new(
@@ -161,8 +180,11 @@ async fn feed(
         if received > most {
             return Err(too_large(most));
         }
-        if pieces.send(piece).await.is_err() {
-            return Ok(());
+        digest.update(&piece);
+        if let Some(pieces) = &pieces
+            && pieces.send(piece).await.is_err()
+        {
+            return Ok(String::new());
         }
     }
 }

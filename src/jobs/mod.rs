@@ -2,6 +2,7 @@
 
 mod control;
 mod error;
+mod estimate;
 mod observer;
 mod runner;
 mod submit;
@@ -11,13 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::jobs::control::Control;
 pub use crate::jobs::control::Stop;
 pub use crate::jobs::error::Error;
+pub use crate::jobs::estimate::Estimate;
 use crate::store::{Claim, Job, Request, Store, Timestamp};
 use crate::train::JobLimits;
 
@@ -55,6 +57,8 @@ struct Inner {
     left: watch::Sender<u64>,
     stopping: watch::Sender<bool>,
     slots: tokio::sync::Mutex<JoinSet<()>>,
+    /// Held by the one dry run that trains: others would disturb its clock and need their own memory.
+    trial: Semaphore,
 }
 
 impl Jobs {
@@ -83,6 +87,7 @@ impl Jobs {
                 left: watch::Sender::new(0),
                 stopping: watch::Sender::new(false),
                 slots: tokio::sync::Mutex::new(JoinSet::new()),
+                trial: Semaphore::new(1),
             }),
         };
         let mut slots = jobs.inner.slots.lock().await;

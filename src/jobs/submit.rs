@@ -4,43 +4,50 @@ use std::collections::BTreeMap;
 
 use crate::jobs::{Error, Jobs};
 use crate::model::{Header, Violations};
-use crate::store::{Job, NewJob, Timestamp};
-use crate::train::{Context, DataSpec, DatasetView, JobSpec, check, check_alone};
+use crate::store::{Answer, Job, NewJob, Once, Timestamp};
+use crate::train::{CheckedJob, Context, DataSpec, DatasetView, JobSpec, check, check_alone};
 
 impl Jobs {
-    /// Checks a spec, stores the job and wakes a slot.
+    /// Checks a spec, stores the job and wakes a slot, where that was not done before.
     ///
-    /// Errors: the spec breaks rules; too many jobs wait.
-    pub async fn submit(&self, spec: JobSpec) -> Result<Job, Error> {
+    /// Errors: the spec breaks rules; too many jobs wait; the key stands for another request.
+    pub async fn submit(&self, spec: JobSpec, once: Once<Job>) -> Result<Answer, Error> {
+        if let Some(idempotency) = &once.idempotency
+            && let Some(known) = self.inner.store.known_key(idempotency).await?
+        {
+            return Ok(known.answer(&idempotency.digest)?);
+        }
         let metadata = spec.metadata.clone();
-        let checked = {
-            let (header, base_version) = self.base(&spec).await?;
-            let data = self.view(spec.data.dataset.as_deref(), &spec.data).await?;
-            let other = spec
-                .validation
-                .as_ref()
-                .and_then(|validation| validation.dataset.as_deref());
-            let validation = self.view(other, &spec.data).await?;
-            let limits = self.inner.config.limits;
-            check(
-                spec,
-                &Context {
-                    base: &header,
-                    base_version,
-                    data,
-                    validation,
-                    limits,
-                },
-            )?
-        };
         let new = NewJob {
-            checked,
+            checked: self.check(spec).await?,
             metadata,
             queue_limit: self.inner.config.queue,
         };
-        let job = self.inner.store.create_job(new, &Timestamp::now()).await?;
+        let now = Timestamp::now();
+        let answer = self.inner.store.create_job(new, once, &now).await?;
         self.wake();
-        Ok(job)
+        Ok(answer)
+    }
+
+    /// Checks a spec against what it names.
+    ///
+    /// Errors: all rules that it breaks.
+    pub(crate) async fn check(&self, spec: JobSpec) -> Result<CheckedJob, Error> {
+        let (header, base_version) = self.base(&spec).await?;
+        let data = self.view(spec.data.dataset.as_deref(), &spec.data).await?;
+        let other = spec
+            .validation
+            .as_ref()
+            .and_then(|validation| validation.dataset.as_deref());
+        let validation = self.view(other, &spec.data).await?;
+        let context = Context {
+            base: &header,
+            base_version,
+            data,
+            validation,
+            limits: self.inner.config.limits,
+        };
+        Ok(check(spec, &context)?)
     }
 
     /// The version that the job starts from.

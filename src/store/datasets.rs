@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Row};
 use crate::data::{Column, ColumnDescription, Table};
 use crate::model::{digest, hex};
 use crate::store::error::is_taken;
-use crate::store::{Error, Page, PageQuery, Store, Timestamp, off_thread};
+use crate::store::{Answer, Error, Once, Page, PageQuery, Store, Timestamp, off_thread};
 
 /// A dataset as it is stored, without its values.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,6 +33,17 @@ pub struct DatasetChunk {
     chunk: i64,
     digest: String,
     bytes: Vec<u8>,
+}
+
+/// A dataset to be stored.
+#[derive(Clone, Debug)]
+pub struct NewDataset {
+    /// Its name.
+    pub name: String,
+    /// What is in it.
+    pub table: Table,
+    /// The same in pieces.
+    pub chunks: Vec<DatasetChunk>,
 }
 
 /// Bytes of chunks that are written in one transaction.
@@ -61,16 +72,20 @@ impl DatasetChunk {
 impl Store {
     /// Stores a dataset, whole or not at all.
     ///
-    /// Errors: the name is taken.
+    /// Errors: the name is taken; the key stands for another request.
     pub async fn create_dataset(
         &self,
-        name: &str,
-        table: &Table,
-        chunks: Vec<DatasetChunk>,
+        new: NewDataset,
+        once: Once<Dataset>,
         now: &Timestamp,
-    ) -> Result<Dataset, Error> {
+    ) -> Result<Answer, Error> {
+        let NewDataset {
+            name,
+            table,
+            chunks,
+        } = new;
         let dataset = Dataset {
-            name: name.to_owned(),
+            name,
             rows: table.rows() as u64,
             columns: table
                 .columns()
@@ -81,17 +96,30 @@ impl Store {
             bytes: chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum(),
             created_at: now.clone(),
         };
-        self.announce(&dataset).await?;
-        if let Err(error) = self.fill(name, chunks).await {
-            self.discard_unfinished(Some(name)).await?;
-            return Err(error);
+        let _turn = match &once.idempotency {
+            Some(_) => Some(self.inner.keyed_dataset.lock().await),
+            None => None,
+        };
+        if let Some(answer) = self.announce(&dataset, &once).await? {
+            return Ok(answer);
         }
-        Ok(dataset)
+        let filled = self.fill(&dataset, chunks, once).await;
+        if filled.is_err() {
+            self.discard_unfinished(Some(&dataset.name)).await?;
+        }
+        filled
     }
 
-    /// Takes the name and describes the columns; nobody sees the dataset yet.
-    async fn announce(&self, dataset: &Dataset) -> Result<(), Error> {
+    /// Takes the name and describes the columns; nobody sees the dataset yet. The answer, where it was made before.
+    async fn announce(
+        &self,
+        dataset: &Dataset,
+        once: &Once<Dataset>,
+    ) -> Result<Option<Answer>, Error> {
         let mut tx = self.begin().await?;
+        if let Some(answer) = once.answered(&mut tx).await? {
+            return Ok(Some(answer));
+        }
         let inserted = sqlx::query(
             "INSERT INTO datasets (name, ready, rows, bytes, digest, created_at) VALUES ($1, 0, $2, $3, $4, $5)",
         )
@@ -120,12 +148,17 @@ impl Store {
                 .await?;
         }
         tx.commit().await?;
-        Ok(())
+        Ok(None)
     }
 
     /// Writes the chunks in transactions short enough that other writers get their turn between, and lets the dataset
     /// be seen with the last of them.
-    async fn fill(&self, name: &str, chunks: Vec<DatasetChunk>) -> Result<(), Error> {
+    async fn fill(
+        &self,
+        dataset: &Dataset,
+        chunks: Vec<DatasetChunk>,
+        once: Once<Dataset>,
+    ) -> Result<Answer, Error> {
         let mut chunks = chunks.into_iter().peekable();
         loop {
             let mut tx = self.begin().await?;
@@ -135,7 +168,7 @@ impl Store {
                 sqlx::query(
                     "INSERT INTO dataset_chunks (dataset, position, chunk, digest, bytes) VALUES ($1, $2, $3, $4, $5)",
                 )
-                .bind(name)
+                .bind(&dataset.name)
                 .bind(chunk.position)
                 .bind(chunk.chunk)
                 .bind(chunk.digest)
@@ -143,17 +176,16 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
             }
-            let last = chunks.peek().is_none();
-            if last {
+            if chunks.peek().is_none() {
                 sqlx::query("UPDATE datasets SET ready = 1 WHERE name = $1")
-                    .bind(name)
+                    .bind(&dataset.name)
                     .execute(&mut *tx)
                     .await?;
+                let answer = once.keep(&mut tx, dataset, &dataset.created_at).await?;
+                tx.commit().await?;
+                return Ok(answer);
             }
             tx.commit().await?;
-            if last {
-                return Ok(());
-            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::store::JobStatus;
+use crate::store::{JobStatus, Revision};
 
 /// Errors of the `store` floor.
 #[derive(Debug, Error)]
@@ -54,6 +54,20 @@ pub enum Error {
     /// The job is no longer this attempt's: nothing was written.
     #[error("the job is no longer owned by this attempt")]
     Fenced,
+    /// The key stands for another request.
+    #[error("Idempotency-Key {key:?} was used for a request with another path, query or body")]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
+    /// The model is not in the state that the writer expects.
+    #[error("model {name:?} has changed: it is now at revision {revision}")]
+    Changed {
+        /// The model.
+        name: String,
+        /// The state that it is in.
+        revision: Revision,
+    },
     /// Too many jobs wait.
     #[error("the queue is full: {limit} jobs wait")]
     QueueFull {

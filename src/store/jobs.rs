@@ -8,7 +8,9 @@ use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use crate::model::digest;
-use crate::store::{Error, JobStatus, Page, PageQuery, Request, Store, Timestamp, Tx};
+use crate::store::{
+    Answer, Error, JobStatus, Once, Page, PageQuery, Request, Store, Timestamp, Tx,
+};
 use crate::train::{CheckedJob, CheckedSpec, Metrics};
 
 /// The last figures of a job.
@@ -95,8 +97,13 @@ pub struct JobFilter {
 impl Store {
     /// Stores a job that waits for a slot. It is checked once more that what it names is still there.
     ///
-    /// Errors: the model's version or a dataset is gone; too many jobs wait.
-    pub async fn create_job(&self, new: NewJob, now: &Timestamp) -> Result<Job, Error> {
+    /// Errors: the model's version or a dataset is gone; too many jobs wait; the key stands for another request.
+    pub async fn create_job(
+        &self,
+        new: NewJob,
+        once: Once<Job>,
+        now: &Timestamp,
+    ) -> Result<Answer, Error> {
         let NewJob {
             checked,
             metadata,
@@ -105,6 +112,9 @@ impl Store {
         let spec = &checked.spec;
         let id = Uuid::now_v7();
         let mut tx = self.begin().await?;
+        if let Some(answer) = once.answered(&mut tx).await? {
+            return Ok(answer);
+        }
         let waiting: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM jobs WHERE status = 'queued'")
             .fetch_one(&mut *tx)
             .await?;
@@ -135,8 +145,13 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         insert_data(&mut tx, id, &checked).await?;
+        let row = sqlx::query("SELECT * FROM jobs WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_one(&mut *tx)
+            .await?;
+        let answer = once.keep(&mut tx, &job_row(&row)?, now).await?;
         tx.commit().await?;
-        self.job(id).await
+        Ok(answer)
     }
 
     /// The job of an id.

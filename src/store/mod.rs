@@ -4,9 +4,11 @@ mod change;
 mod datasets;
 mod error;
 mod history;
+mod idempotency;
 mod jobs;
 mod models;
 mod page;
+mod revision;
 mod runs;
 mod status;
 mod timestamp;
@@ -21,15 +23,17 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Connection, Sqlite, Transaction};
-use tokio::sync::{RwLock, RwLockReadGuard};
+use tokio::sync::{Mutex, RwLock, RwLockReadGuard};
 
 pub use crate::store::change::Change;
-pub use crate::store::datasets::{Dataset, DatasetChunk};
+pub use crate::store::datasets::{Dataset, DatasetChunk, NewDataset};
 pub use crate::store::error::Error;
 pub use crate::store::history::{CheckpointRow, HistoryRow, NewCheckpoint, StatisticsRow};
+pub use crate::store::idempotency::{Answer, Idempotency, KnownKey, Once};
 pub use crate::store::jobs::{Job, JobError, JobFilter, JobMetrics, NewJob};
 pub use crate::store::models::ModelRow;
 pub use crate::store::page::{Page, PageQuery};
+pub use crate::store::revision::{Expected, Revision};
 pub use crate::store::runs::{Claim, Owner, Progress, Publication};
 pub use crate::store::status::{JobStatus, Request};
 pub use crate::store::timestamp::Timestamp;
@@ -59,6 +63,9 @@ struct Inner {
     /// is always taken before it, so that readers never wait for another's transaction.
     catalogue: RwLock<()>,
     listener: OnceLock<Listener>,
+    /// Held while a dataset whose request has a key is stored, which takes several transactions: the same request,
+    /// sent twice at once, finds the key the second time, not a name that is taken.
+    keyed_dataset: Mutex<()>,
     /// Held locked until the store is closed, so that one process at a time uses the data directory.
     lock: File,
 }
@@ -94,6 +101,7 @@ impl Store {
             reader,
             catalogue: RwLock::new(()),
             listener: OnceLock::new(),
+            keyed_dataset: Mutex::new(()),
             lock,
         };
         let store = Self {
@@ -216,11 +224,23 @@ mod tests {
         Table::new(vec![Column::numeric("x", values).expect("finite numbers")]).expect("a table")
     }
 
-    async fn upload(store: &Store, name: &str, rows: usize) -> Result<Dataset, Error> {
+    async fn upload(store: &Store, name: &str, rows: usize) -> Result<Answer, Error> {
         let table = table(rows);
-        store
-            .create_dataset(name, &table, DatasetChunk::of(&table), &Timestamp::now())
-            .await
+        let new = NewDataset {
+            name: name.to_owned(),
+            chunks: DatasetChunk::of(&table),
+            table,
+        };
+        let once = Once {
+            idempotency: None,
+            answer: |dataset: &Dataset| Answer {
+                status: 201,
+                location: dataset.name.clone(),
+                body: Vec::new(),
+                replayed: false,
+            },
+        };
+        store.create_dataset(new, once, &Timestamp::now()).await
     }
 
     #[tokio::test]

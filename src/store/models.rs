@@ -9,7 +9,9 @@ use sqlx::{AssertSqlSafe, Row};
 use crate::model::{CheckedModelSpec, Model, ModelSpec};
 use crate::store::error::is_taken;
 use crate::store::versions::Artifact;
-use crate::store::{Change, Error, Lineage, Page, PageQuery, Store, Timestamp};
+use crate::store::{
+    Answer, Change, Error, Expected, Lineage, Once, Page, PageQuery, Revision, Store, Timestamp,
+};
 
 /// A model as it is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,21 +26,27 @@ pub struct ModelRow {
     pub created_at: Timestamp,
     /// Names of versions.
     pub aliases: BTreeMap<String, u64>,
+    /// The state that the last two are in.
+    pub revision: Revision,
 }
 
 impl Store {
     /// Stores a new model with its version 1.
     ///
-    /// Errors: the name is taken.
+    /// Errors: the name is taken; the key stands for another request.
     pub async fn create_model(
         &self,
         spec: &CheckedModelSpec,
         model: Arc<Model>,
+        once: Once<ModelRow>,
         now: &Timestamp,
-    ) -> Result<ModelRow, Error> {
+    ) -> Result<Answer, Error> {
         let name = spec.spec().name.clone();
         let artifact = Artifact::of(&model).await?;
         let mut tx = self.begin().await?;
+        if let Some(answer) = once.answered(&mut tx).await? {
+            return Ok(answer);
+        }
         let inserted = sqlx::query(
             "INSERT INTO models (name, spec, parameter_count, latest_version, created_at) VALUES ($1, $2, $3, 1, $4)",
         )
@@ -48,7 +56,7 @@ impl Store {
         .bind(now.as_str())
         .execute(&mut *tx)
         .await;
-        match inserted {
+        let inserted = match inserted {
             Err(error) if is_taken(&error) => {
                 return Err(Error::Exists {
                     kind: "model",
@@ -66,6 +74,15 @@ impl Store {
                 now,
             )
             .await?;
+        let row = ModelRow {
+            spec: spec.spec().clone(),
+            parameter_count: spec.parameter_count(),
+            latest_version: 1,
+            created_at: now.clone(),
+            aliases: BTreeMap::new(),
+            revision: Revision::new(inserted.last_insert_rowid(), 1),
+        };
+        let answer = once.keep(&mut tx, &row, now).await?;
         self.publish(
             tx,
             Change::Published {
@@ -75,13 +92,7 @@ impl Store {
             },
         )
         .await?;
-        Ok(ModelRow {
-            spec: spec.spec().clone(),
-            parameter_count: spec.parameter_count(),
-            latest_version: 1,
-            created_at: now.clone(),
-            aliases: BTreeMap::new(),
-        })
+        Ok(answer)
     }
 
     /// The model of a name.
@@ -122,9 +133,10 @@ impl Store {
 
     /// Deletes a model with its versions and aliases. Its ended jobs stay.
     ///
-    /// Errors: there is none; an unfinished job trains it.
-    pub async fn delete_model(&self, name: &str) -> Result<(), Error> {
+    /// Errors: there is none; it is not in the expected state; an unfinished job trains it.
+    pub async fn delete_model(&self, name: &str, expected: &Expected) -> Result<(), Error> {
         let mut tx = self.begin().await?;
+        expected.check(&mut tx, name).await?;
         let job: Option<String> = sqlx::query_scalar(
             "SELECT id FROM jobs WHERE model = $1 AND status IN ('queued', 'running', 'paused') LIMIT 1",
         )
@@ -190,5 +202,6 @@ fn model_row(row: &SqliteRow) -> Result<ModelRow, Error> {
         latest_version: row.try_get::<i64, _>("latest_version")? as u64,
         created_at: Timestamp::stored(row.try_get("created_at")?),
         aliases: BTreeMap::new(),
+        revision: Revision::new(row.try_get("sequence")?, row.try_get("revision")?),
     })
 }

@@ -24,6 +24,13 @@ impl Timestamp {
             .map(Self::of)
     }
 
+    /// The time that lies `duration` back. The earliest there is, beyond the calendar.
+    pub fn ago(duration: Duration) -> Self {
+        let back = duration.try_into().ok();
+        let time = back.and_then(|back| OffsetDateTime::now_utc().checked_sub(back));
+        Self::of(time.unwrap_or(OffsetDateTime::UNIX_EPOCH))
+    }
+
     pub(crate) fn stored(text: String) -> Self {
         Self(text)
     }

@@ -7,7 +7,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use crate::model::{Header, Model, digest};
-use crate::store::{Change, Error, JobMetrics, Page, PageQuery, Store, Timestamp, Tx, off_thread};
+use crate::store::{
+    Change, Error, Expected, JobMetrics, Page, PageQuery, Revision, Store, Timestamp, Tx,
+    off_thread,
+};
 
 /// Where a version comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -270,9 +273,17 @@ impl Store {
 
     /// Lets an alias name a version.
     ///
-    /// Errors: there is no such model or version.
-    pub async fn set_alias(&self, name: &str, alias: &str, version: u64) -> Result<(), Error> {
+    /// Returns the state that the model is in then. Errors: there is no such model or version; the model is not in the
+    /// expected state.
+    pub async fn set_alias(
+        &self,
+        name: &str,
+        alias: &str,
+        version: u64,
+        expected: &Expected,
+    ) -> Result<Revision, Error> {
         let mut tx = self.begin().await?;
+        expected.check(&mut tx, name).await?;
         let found: Option<i64> =
             sqlx::query_scalar("SELECT version FROM versions WHERE model = $1 AND version = $2")
                 .bind(name)
@@ -294,14 +305,22 @@ impl Store {
             alias: alias.to_owned(),
             version: Some(version),
         };
-        self.publish(tx, change).await
+        let revision = Revision::of(&mut tx, name).await?;
+        self.publish(tx, change).await?;
+        Ok(revision)
     }
 
     /// Deletes an alias.
     ///
-    /// Errors: there is none.
-    pub async fn delete_alias(&self, name: &str, alias: &str) -> Result<(), Error> {
+    /// Errors: there is none; the model is not in the expected state.
+    pub async fn delete_alias(
+        &self,
+        name: &str,
+        alias: &str,
+        expected: &Expected,
+    ) -> Result<(), Error> {
         let mut tx = self.begin().await?;
+        expected.check(&mut tx, name).await?;
         let deleted = sqlx::query("DELETE FROM aliases WHERE model = $1 AND alias = $2")
             .bind(name)
             .bind(alias)

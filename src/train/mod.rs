@@ -2,6 +2,7 @@
 
 mod check;
 mod checkpoint;
+mod cost;
 mod error;
 mod inline;
 mod prepare;
@@ -17,6 +18,7 @@ mod validation;
 
 pub use crate::train::check::{CheckedJob, Context, DatasetView, check, check_alone};
 pub use crate::train::checkpoint::{Checkpoint, EpochSums};
+pub use crate::train::cost::{chunks, memory_bytes, trial};
 pub use crate::train::error::Error;
 pub use crate::train::report::{EpochReport, Metric, Metrics, Observer, is_recorded};
 pub use crate::train::run::{Outcome, train};

@@ -154,7 +154,7 @@ fn needless_queries() -> Vec<Bad> {
             (&[], "takes no query parameters"),
         ));
     }
-    let posts = ["/v1/models", "/v1/jobs", "/v1/models/xor/predict"];
+    let posts = ["/v1/models", "/v1/models/xor/predict"];
     rows.extend(posts.map(|path| {
         post(
             &format!("{path}?colour=red"),

@@ -18,7 +18,7 @@ use crate::server::{Api, long_job, text, until, xor_job, xor_model, xor_rows};
 const END: Duration = Duration::from_secs(8);
 
 /// A process of the program on a free port, and a client for it. Dropped, it is killed.
-struct Daemon {
+pub(crate) struct Daemon {
     api: Api,
     child: Child,
     log: Option<JoinHandle<String>>,
@@ -40,7 +40,7 @@ impl Drop for Daemon {
 }
 
 impl Daemon {
-    async fn start(data_dir: &Path) -> Self {
+    pub(crate) async fn start(data_dir: &Path) -> Self {
         let mut child = command(data_dir).spawn().expect("a process");
         let errors = child.stderr.take().expect("its log");
         let (ready, address) = oneshot::channel();
@@ -54,7 +54,7 @@ impl Daemon {
     }
 
     /// Ends the process as nothing but a power failure could do it more suddenly: `kill -9`.
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("a process to kill");
         let status = self.child.wait().expect("a status");
         assert_eq!(status.code(), None, "it ended by a signal");

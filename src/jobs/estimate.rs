@@ -1,0 +1,108 @@
+//! Dry runs: a spec checked as for a job, and what the job would cost. Nothing is stored.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::jobs::{Error, Jobs};
+use crate::train::{
+    CheckedData, CheckedSpec, CheckedValidation, Checkpoint, EpochReport, JobSpec, Observer,
+    chunks, memory_bytes, trial,
+};
+
+/// How long a dry run trains, but for the chunk that it is in then.
+const TRIAL: Duration = Duration::from_millis(50);
+
+/// What a job would be and cost.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Estimate {
+    /// The spec with every default filled in.
+    pub spec: CheckedSpec,
+    /// Weights and biases together.
+    pub parameter_count: u64,
+    /// Memory that the run holds where it holds most, roughly.
+    pub memory_bytes: u64,
+    /// How long it trains, roughly: as long as its chunks take at the pace of a short trial on this machine now.
+    pub estimated_seconds: f64,
+}
+
+/// Counts the chunks of a trial and breaks it off when its time is over.
+#[derive(Default)]
+struct Stopwatch {
+    began: Option<Instant>,
+    begun_chunks: u64,
+}
+
+impl Observer for Stopwatch {
+    fn poll_preparing(&mut self) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn poll(&mut self) -> ControlFlow<()> {
+        let began = self.began.get_or_insert_with(Instant::now);
+        if began.elapsed() >= TRIAL {
+            return ControlFlow::Break(());
+        }
+        self.begun_chunks += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn wants_checkpoint(&mut self, _: bool) -> bool {
+        false
+    }
+
+    fn checkpoint(&mut self, _: Checkpoint) {}
+
+    fn epoch(&mut self, _: EpochReport) {}
+}
+
+impl Jobs {
+    /// Checks a spec as for a job and estimates what the job would cost.
+    ///
+    /// Errors: the spec breaks rules.
+    pub async fn estimate(&self, spec: JobSpec) -> Result<Estimate, Error> {
+        let spec = self.check(spec).await?.spec;
+        let validation_rows = self.validation_rows(&spec).await?;
+        let store = &self.inner.store;
+        let _turn = self.inner.trial.acquire().await;
+        let base = store.load_version(&spec.model, spec.base_version()).await?;
+        let parameter_count = base.network.parameter_count() as u64;
+        let memory_bytes = memory_bytes(&spec, &base.header(), validation_rows);
+        let tried = spec.clone();
+        let seconds = tokio::task::spawn_blocking(move || {
+            let mut stopwatch = Stopwatch::default();
+            // A trial that diverges has computed its chunks all the same.
+            let _ = trial(&tried, &base, &mut stopwatch);
+            let took = stopwatch
+                .began
+                .map_or(Duration::ZERO, |began| began.elapsed());
+            took.as_secs_f64() / stopwatch.begun_chunks.max(1) as f64
+        });
+        let seconds = seconds.await.expect("a trial does not panic");
+        Ok(Estimate {
+            estimated_seconds: seconds * chunks(&spec, validation_rows),
+            spec,
+            parameter_count,
+            memory_bytes,
+        })
+    }
+
+    /// Rows that the job validates on, at most.
+    async fn validation_rows(&self, spec: &CheckedSpec) -> Result<usize, Error> {
+        let store = &self.inner.store;
+        Ok(match (&spec.validation, &spec.data) {
+            (None, _) => 0,
+            (Some(CheckedValidation::Inline { rows, .. }), _) => *rows,
+            (Some(CheckedValidation::Dataset { dataset, .. }), _) => {
+                store.dataset(dataset).await?.rows as usize
+            }
+            (Some(CheckedValidation::Fraction { .. }), CheckedData::Inline { rows, .. }) => {
+                rows - spec.train_rows
+            }
+            (Some(CheckedValidation::Fraction { .. }), CheckedData::Dataset { dataset, .. }) => {
+                (store.dataset(dataset).await?.rows as usize).saturating_sub(spec.train_rows)
+            }
+        })
+    }
+}

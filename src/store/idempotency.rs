@@ -1,0 +1,169 @@
+//! Requests that are carried out once: a key that the client chose, and the answer that its request got.
+
+use sqlx::SqliteConnection;
+
+use crate::store::error::is_taken;
+use crate::store::{Error, Store, Timestamp, Tx};
+
+/// A request that is carried out once, however often it comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// What the client calls it.
+    pub key: String,
+    /// Method, path and query.
+    pub operation: String,
+    /// SHA-256 of the body's bytes.
+    pub digest: String,
+    /// Keys that were stored before are forgotten.
+    pub kept_since: Timestamp,
+}
+
+/// The answer to a request that made something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The path of what was made.
+    pub location: String,
+    /// What was made, as JSON.
+    pub body: Vec<u8>,
+    /// Whether it was given before.
+    pub replayed: bool,
+}
+
+/// How something is made: once, where its request has a key, and with what answer.
+#[derive(Clone, Debug)]
+pub struct Once<T> {
+    /// The request, where it has a key.
+    pub idempotency: Option<Idempotency>,
+    /// The answer to it.
+    pub answer: fn(&T) -> Answer,
+}
+
+/// A key that is known and stands for this operation, with some body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownKey {
+    key: String,
+    digest: String,
+    answer: Answer,
+}
+
+impl KnownKey {
+    /// The answer, for a body with this digest.
+    ///
+    /// Errors: it had another.
+    pub fn answer(self, digest: &str) -> Result<Answer, Error> {
+        if self.digest == digest {
+            return Ok(self.answer);
+        }
+        Err(Error::KeyReused { key: self.key })
+    }
+}
+
+impl Store {
+    /// What the key of a request stands for, whatever its body, where it is known.
+    ///
+    /// Errors: it stands for another operation.
+    pub async fn known_key(&self, idempotency: &Idempotency) -> Result<Option<KnownKey>, Error> {
+        let _guard = self.reading_catalogue().await;
+        let mut connection = self.reader().acquire().await?;
+        find(&mut connection, idempotency).await
+    }
+
+    /// Forgets the keys that were stored before.
+    pub async fn forget_keys(&self, before: &Timestamp) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        forget(&mut tx, before).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+impl<T> Once<T> {
+    /// The answer, where the request was carried out before.
+    ///
+    /// Errors: its key stands for another request.
+    pub(crate) async fn answered(&self, tx: &mut Tx) -> Result<Option<Answer>, Error> {
+        let Some(idempotency) = &self.idempotency else {
+            return Ok(None);
+        };
+        let known = find(tx, idempotency).await?;
+        let answer = known.map(|known| known.answer(&idempotency.digest));
+        answer.transpose()
+    }
+
+    /// The answer, kept in the transaction that made the thing.
+    ///
+    /// Errors: its key has come to stand for another request.
+    pub(crate) async fn keep(
+        self,
+        tx: &mut Tx,
+        made: &T,
+        now: &Timestamp,
+    ) -> Result<Answer, Error> {
+        let answer = (self.answer)(made);
+        let Some(idempotency) = self.idempotency else {
+            return Ok(answer);
+        };
+        forget(tx, &idempotency.kept_since).await?;
+        let inserted = sqlx::query(
+            "INSERT INTO idempotency_keys (key, operation, digest, status, location, answer, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(&idempotency.key)
+        .bind(&idempotency.operation)
+        .bind(&idempotency.digest)
+        .bind(i64::from(answer.status))
+        .bind(&answer.location)
+        .bind(answer.body.as_slice())
+        .bind(now.as_str())
+        .execute(&mut **tx)
+        .await;
+        match inserted {
+            Err(error) if is_taken(&error) => Err(Error::KeyReused {
+                key: idempotency.key,
+            }),
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(answer),
+        }
+    }
+}
+
+async fn forget(tx: &mut Tx, before: &Timestamp) -> Result<(), Error> {
+    sqlx::query("DELETE FROM idempotency_keys WHERE created_at < $1")
+        .bind(before.as_str())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+async fn find(
+    connection: &mut SqliteConnection,
+    idempotency: &Idempotency,
+) -> Result<Option<KnownKey>, Error> {
+    let row: Option<(String, String, i64, String, Vec<u8>)> = sqlx::query_as(
+        "SELECT operation, digest, status, location, answer FROM idempotency_keys
+         WHERE key = $1 AND created_at >= $2",
+    )
+    .bind(&idempotency.key)
+    .bind(idempotency.kept_since.as_str())
+    .fetch_optional(connection)
+    .await?;
+    let Some((operation, digest, status, location, body)) = row else {
+        return Ok(None);
+    };
+    let key = idempotency.key.clone();
+    if operation != idempotency.operation {
+        return Err(Error::KeyReused { key });
+    }
+    Ok(Some(KnownKey {
+        key,
+        digest,
+        answer: Answer {
+            status: status as u16,
+            location,
+            body,
+            replayed: true,
+        },
+    }))
+}

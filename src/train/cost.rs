@@ -1,0 +1,90 @@
+//! What a run costs: the memory that it holds, the chunks that it computes, and a trial of them on made-up samples.
+
+use ndarray::Array2;
+
+use crate::model::{Header, Model};
+use crate::nn::{CHUNK, Dtype};
+use crate::train::{CheckedData, CheckedSpec, Error, Observer, RawSamples, Source, train};
+
+/// Rows of a trial, at most: enough for many steps of the usual batches.
+const TRIAL_ROWS: usize = 4096;
+/// Numbers in the samples of a trial, at most, unless one chunk has more: 32 MiB of raw values.
+const TRIAL_NUMBERS: usize = 1 << 22;
+
+/// An estimate of the bytes that a run holds where it holds most, from its shapes alone.
+///
+/// While it is prepared, the raw samples in f64 beside the prepared ones; while it trains, those beside the networks
+/// (the base, the one trained, the last epoch's), the sums of gradients, the chunk's z, a and δ, and a checkpoint of
+/// both networks, as tensors and as bytes.
+pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -> u64 {
+    let width = match base.dtype {
+        Dtype::Float32 => 4,
+        Dtype::Float64 => 8,
+    };
+    let rows = (spec.train_rows + validation_rows) as u64;
+    let units = base.layers.iter().map(|layer| layer.units as u64);
+    let sample = (base.inputs + base.outputs()) as u64;
+    let parameters = parameter_count(base);
+    let batch_chunks = spec.batch_rows().div_ceil(CHUNK).max(1);
+    // The levels of `nn::FixedTree`, and its second leaf.
+    let gradients = u64::from(batch_chunks.ilog2()) + 1 + u64::from(batch_chunks > 1);
+    let (networks, checkpoints) = (3, 2 * 2);
+    let workspace = CHUNK.min(spec.batch_rows()) as u64 * (sample + 3 * units.sum::<u64>());
+    let prepared = rows * sample * width;
+    let preparing = rows * sample * 8 + parameters * 2 * width;
+    let training = (parameters * (networks + gradients + checkpoints) + workspace) * width
+        + spec.train_rows as u64 * 4;
+    prepared + preparing.max(training)
+}
+
+/// Weights and biases together.
+fn parameter_count(base: &Header) -> u64 {
+    let mut inputs = base.inputs as u64;
+    let layers = base.layers.iter().map(|layer| {
+        let units = layer.units as u64;
+        (std::mem::replace(&mut inputs, units) + 1) * units
+    });
+    layers.sum()
+}
+
+/// Chunks of rows that all epochs of a run compute; those of the validation count for a third: they go forward only.
+pub fn chunks(spec: &CheckedSpec, validation_rows: usize) -> f64 {
+    let (rows, batch) = (spec.train_rows, spec.batch_rows());
+    let whole = (rows / batch) as f64 * batch.div_ceil(CHUNK) as f64;
+    let last = (rows % batch).div_ceil(CHUNK) as f64;
+    let validation = validation_rows.div_ceil(CHUNK) as f64 / 3.0;
+    spec.epochs as f64 * (whole + last + validation)
+}
+
+/// Trains a copy of `base` on made-up samples, in batches and epochs like those of the spec where those are not too
+/// large, until they are done or the observer breaks it off. What comes of it is dropped.
+///
+/// Errors: the made-up run diverged.
+pub fn trial(spec: &CheckedSpec, base: &Model, observer: &mut impl Observer) -> Result<(), Error> {
+    let (inputs, outputs) = (base.network.inputs(), base.network.outputs());
+    let most = (TRIAL_NUMBERS / (inputs + outputs)).clamp(CHUNK, TRIAL_ROWS);
+    let rows = spec.train_rows.min(most);
+    let data = RawSamples::Inline {
+        inputs: Array2::from_shape_fn((rows, inputs), |(row, column)| {
+            ((row + column) % 3) as f64 - 1.0
+        }),
+        targets: Array2::zeros((rows, outputs)),
+    };
+    let spec = CheckedSpec {
+        data: CheckedData::Inline {
+            rows,
+            inputs,
+            targets: outputs,
+            digest: String::new(),
+        },
+        validation: None,
+        refit: true,
+        train_rows: rows,
+        ..spec.clone()
+    };
+    let source = Source {
+        data,
+        validation: None,
+    };
+    train(&spec, base, source, None, observer).map(|_| ())
+}
