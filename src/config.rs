@@ -54,6 +54,10 @@ pub struct Limits {
     pub body_dataset_bytes: u64,
     /// Uploads at the same time. Default 16.
     pub uploads: usize,
+    /// Event streams at the same time. Default 256.
+    pub event_streams: usize,
+    /// Seconds after which a silent event stream shows that it lives. Default 15.
+    pub event_silence_seconds: u64,
     /// Seconds that a body may make the server wait for its next piece. Default 30.
     pub body_idle_seconds: u64,
     /// Hours that an idempotency key is known. Default 24.
@@ -106,6 +110,8 @@ impl Default for Limits {
             body_control_bytes: 256 << 10,
             body_dataset_bytes: 4 << 30,
             uploads: 16,
+            event_streams: 256,
+            event_silence_seconds: 15,
             body_idle_seconds: 30,
             idempotency_hours: 24,
             dataset_columns: 100_000,
@@ -141,6 +147,8 @@ impl Config {
             body_control: limits.body_control_bytes,
             body_dataset: limits.body_dataset_bytes,
             uploads: limits.uploads,
+            event_streams: limits.event_streams,
+            event_silence: Duration::from_secs(limits.event_silence_seconds),
             body_idle: Duration::from_secs(limits.body_idle_seconds),
             idempotency: Duration::from_hours(limits.idempotency_hours),
             answer_numbers: limits.answer_numbers,

@@ -1,6 +1,6 @@
 //! Answers that may be long: written off the threads that answer the other requests.
 
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -9,6 +9,16 @@ use crate::http::problem::Problem;
 
 /// Numbers above which an answer is written, or bytes above which a body is read, elsewhere: about a millisecond.
 pub(crate) const LONG: usize = 64 << 10;
+
+/// Whether the client names a media type among those that it accepts.
+pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let values = headers.get_all(header::ACCEPT).into_iter();
+    let named = values.filter_map(|value| value.to_str().ok());
+    named.flat_map(|value| value.split(',')).any(|range| {
+        let name = range.split(';').next().unwrap_or(range);
+        name.trim().eq_ignore_ascii_case(media_type)
+    })
+}
 
 /// JSON with so many numbers in it.
 pub(crate) async fn json<T: Serialize>(

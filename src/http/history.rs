@@ -1,9 +1,14 @@
 //! What a job has come to so far: its loss history, gradient statistics and checkpoints.
 
+use std::iter;
+
 use axum::Json;
 use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
 
 use crate::http::App;
+use crate::http::answer::{accepts, bytes};
 use crate::http::jobs::job_id;
 use crate::http::path::Path;
 use crate::http::problem::Problem;
@@ -29,6 +34,18 @@ pub(crate) struct GradientsQuery {
 const DEFAULT_EPOCHS: u64 = 1000;
 /// Epochs of a page, at most.
 const MOST_EPOCHS: u64 = 10_000;
+const CSV: &str = "text/csv; charset=utf-8";
+/// The columns of the loss history as CSV.
+const CSV_COLUMNS: [&str; 8] = [
+    "epoch",
+    "step",
+    "learning_rate",
+    "seconds",
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+];
 /// The largest number that an epoch or a layer can have.
 const LAST: u64 = i64::MAX as u64;
 
@@ -68,14 +85,45 @@ pub(crate) async fn loss(
     State(app): State<App>,
     Path(id): Path<String>,
     Query(query): Query<LossQuery>,
-) -> Result<Json<Page<HistoryRow>>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let LossQuery {
         after,
         limit,
         every,
     } = query;
-    let id = job_id(&id)?;
-    Ok(Json(app.store.history(id, after, limit, every).await?))
+    let rows = app.store.history(job_id(&id)?, after, limit, every);
+    let page = rows.await?;
+    let answer = if accepts(&headers, "text/csv") {
+        let numbers = page.data.len() * CSV_COLUMNS.len();
+        bytes(numbers, CSV, move || Ok(csv(&page.data))).await?
+    } else {
+        Json(page).into_response()
+    };
+    Ok(([(header::VARY, "Accept")], answer).into_response())
+}
+
+/// The rows as a table with a header; empty where there is no figure.
+fn csv(rows: &[HistoryRow]) -> Vec<u8> {
+    let lines = rows.iter().map(|row| {
+        let (train, validation) = (row.train, row.validation);
+        let figures = [
+            Some(row.learning_rate),
+            Some(row.seconds),
+            Some(train.loss),
+            train.accuracy,
+            validation.map(|validation| validation.loss),
+            validation.and_then(|validation| validation.accuracy),
+        ];
+        let cells =
+            figures.map(|figure| figure.map_or_else(String::new, |figure| format!("{figure:?}")));
+        format!("{},{},{}\n", row.epoch, row.step, cells.join(","))
+    });
+    let header = format!("{}\n", CSV_COLUMNS.join(","));
+    iter::once(header)
+        .chain(lines)
+        .collect::<String>()
+        .into_bytes()
 }
 
 /// `GET /v1/jobs/{id}/gradients`

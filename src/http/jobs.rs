@@ -75,6 +75,7 @@ impl FromQuery for JobsQuery {
         let filter = JobFilter {
             model: parameters.text("model"),
             status: parameters.word("status", &statuses),
+            metadata: parameters.metadata(),
         };
         Self {
             filter,

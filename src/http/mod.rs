@@ -6,6 +6,7 @@ mod body;
 mod datasets;
 mod errors;
 mod etag;
+mod events;
 mod gradients;
 mod health;
 mod history;
@@ -23,11 +24,10 @@ mod upload;
 mod versions;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::data::CsvLimits;
 use crate::jobs::Jobs;
@@ -50,6 +50,10 @@ pub struct HttpLimits {
     pub body_dataset: u64,
     /// Uploads at the same time, at most.
     pub uploads: usize,
+    /// Event streams at the same time, at most.
+    pub event_streams: usize,
+    /// After how long a silent event stream shows that it lives.
+    pub event_silence: Duration,
     /// How long a body may make the server wait for its next piece.
     pub body_idle: Duration,
     /// How long an idempotency key is known.
@@ -74,7 +78,8 @@ pub struct App {
     /// The largest requests.
     pub limits: Arc<HttpLimits>,
     uploads: Arc<Semaphore>,
-    ready: Arc<AtomicBool>,
+    event_streams: Arc<Semaphore>,
+    ready: watch::Sender<bool>,
 }
 
 impl App {
@@ -85,18 +90,19 @@ impl App {
             jobs,
             serve,
             uploads: Arc::new(Semaphore::new(limits.uploads)),
+            event_streams: Arc::new(Semaphore::new(limits.event_streams)),
             limits: Arc::new(limits),
-            ready: Arc::new(AtomicBool::new(true)),
+            ready: watch::Sender::new(true),
         }
     }
 
-    /// Lets `/readyz` say that no more requests should come.
+    /// Lets `/readyz` say that no more requests should come, and ends the event streams.
     pub fn drain(&self) {
-        self.ready.store(false, Ordering::SeqCst);
+        self.ready.send_replace(false);
     }
 
     fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::SeqCst)
+        *self.ready.borrow()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Queries: parameters read by name, all faults reported together, unknown ones refused.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use axum::extract::FromRequestParts;
@@ -90,6 +91,25 @@ impl Parameters {
             self.violations.add(format!("/{name}"), detail);
         }
         found.map(|(_, value)| *value)
+    }
+
+    /// The labels of `metadata[key]=value`, each key once.
+    pub(crate) fn metadata(&mut self) -> BTreeMap<String, String> {
+        self.known.push("metadata[key]");
+        let mut labels = BTreeMap::new();
+        for (name, value) in std::mem::take(&mut self.given) {
+            let key = name.strip_prefix("metadata[");
+            match key.and_then(|key| key.strip_suffix(']')) {
+                None => self.given.push((name, value)),
+                Some(key) => {
+                    if labels.insert(key.to_owned(), value).is_some() {
+                        let pointer = format!("/{}", escaped(&name));
+                        self.violations.add(pointer, "must be given once");
+                    }
+                }
+            }
+        }
+        labels
     }
 
     /// Which part of a list is wanted: `limit`, `after` and `order`.

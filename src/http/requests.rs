@@ -86,6 +86,7 @@ fn takes_query(method: &Method, path: &str) -> bool {
         "/v1/models"
         | "/v1/models/{name}/versions"
         | "/v1/jobs/{id}/loss"
+        | "/v1/jobs/{id}/events"
         | "/v1/jobs/{id}/gradients" => matches!(*method, Method::GET | Method::HEAD),
         _ => false,
     }

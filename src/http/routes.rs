@@ -8,8 +8,8 @@ use axum::{Extension, Router};
 
 use crate::http::body::BodyLimit;
 use crate::http::{
-    App, aliases, datasets, gradients, health, history, jobs, models, predictions, problem, upload,
-    versions,
+    App, aliases, datasets, events, gradients, health, history, jobs, models, predictions, problem,
+    upload, versions,
 };
 
 /// Every operation there is. `openapi.yaml` describes the same ones; a test says so otherwise.
@@ -40,6 +40,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/v1/jobs/{id}/pause", post(jobs::pause))
         .route("/v1/jobs/{id}/resume", post(jobs::resume))
         .route("/v1/jobs/{id}/loss", get(history::loss))
+        .route("/v1/jobs/{id}/events", get(events::events))
         .route("/v1/jobs/{id}/gradients", get(history::gradients))
         .route("/v1/jobs/{id}/checkpoints", get(history::checkpoints))
         .route("/v1/datasets", get(datasets::list).post(upload::create))

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::{Serialize, Serializer};
 
 use crate::http::App;
-use crate::http::answer::{bytes, json};
+use crate::http::answer::{accepts, bytes, json};
 use crate::http::path::Path;
 use crate::http::problem::{Problem, TOO_LARGE};
 use crate::http::query::Query;
@@ -100,11 +100,7 @@ pub(crate) async fn parameters(
         model,
     } = app.serve.version(&name, &version_name(&version)).await?;
     let numbers = model.network.parameter_count();
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .unwrap_or("");
-    if accept.contains(SAFETENSORS) {
+    if accepts(&headers, SAFETENSORS) {
         return bytes(numbers, SAFETENSORS, move || Ok(model.encode())).await;
     }
     let most = app.limits.answer_numbers;

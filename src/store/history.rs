@@ -1,6 +1,6 @@
 //! A job's history, gradient statistics, checkpoints and data in the store.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use crate::store::{Error, Page, Store, Timestamp, Tx, off_thread};
 use crate::train::{Checkpoint, Metrics, RawSamples};
 
 /// What one epoch came to.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HistoryRow {
     /// The epoch, from 1.
     pub epoch: u64,

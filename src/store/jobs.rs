@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use crate::model::digest;
+use crate::store::events::tell_status;
 use crate::store::{
     Answer, Error, JobStatus, Once, Page, PageQuery, Request, Store, Timestamp, Tx,
 };
@@ -92,6 +93,8 @@ pub struct JobFilter {
     pub model: Option<String>,
     /// In this status.
     pub status: Option<JobStatus>,
+    /// With these among their labels.
+    pub metadata: BTreeMap<String, String>,
 }
 
 impl Store {
@@ -145,12 +148,13 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         insert_data(&mut tx, id, &checked).await?;
+        tell_status(&mut tx, &id.to_string(), now).await?;
         let row = sqlx::query("SELECT * FROM jobs WHERE id = $1")
             .bind(id.to_string())
             .fetch_one(&mut *tx)
             .await?;
         let answer = once.keep(&mut tx, &job_row(&row)?, now).await?;
-        tx.commit().await?;
+        self.commit(tx).await?;
         Ok(answer)
     }
 
@@ -176,6 +180,9 @@ impl Store {
         let sql = format!(
             "SELECT * FROM jobs
              WHERE sequence {beyond} $1 AND ($3 IS NULL OR model = $3) AND ($4 IS NULL OR status = $4)
+               AND NOT EXISTS (SELECT 1 FROM json_each($5) AS wanted WHERE NOT EXISTS
+                 (SELECT 1 FROM json_each(metadata) AS label
+                  WHERE label.key = wanted.key AND label.value = wanted.value))
              ORDER BY sequence {order} LIMIT $2"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
@@ -183,6 +190,7 @@ impl Store {
             .bind(page.fetch())
             .bind(&filter.model)
             .bind(filter.status.map(JobStatus::name))
+            .bind(serde_json::to_string(&filter.metadata)?)
             .fetch_all(self.reader())
             .await?;
         let Page { data, has_more } = Page::cut(rows, page.limit as usize);
@@ -231,11 +239,12 @@ impl Store {
                 .bind(from.name())
                 .execute(&mut *tx)
                 .await?;
+            tell_status(&mut tx, &id.to_string(), now).await?;
         }
         if to == JobStatus::Cancelled && from != JobStatus::Running {
             drop_leavings(&mut tx, id, to).await?;
         }
-        tx.commit().await?;
+        self.commit(tx).await?;
         Ok(from == JobStatus::Running)
     }
 
@@ -253,11 +262,11 @@ impl Store {
             .bind(now.as_str())
             .execute(&mut *tx)
             .await?;
-        tx.commit().await?;
-        Ok(())
+        tell_status(&mut tx, &id.to_string(), now).await?;
+        self.commit(tx).await
     }
 
-    /// Deletes an ended job with its history and checkpoints. The version it published stays.
+    /// Deletes an ended job with its history, events and checkpoints. The version it published stays.
     ///
     /// Errors: there is no such job; it has not ended.
     pub async fn delete_job(&self, id: Uuid) -> Result<(), Error> {

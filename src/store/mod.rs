@@ -3,6 +3,7 @@
 mod change;
 mod datasets;
 mod error;
+mod events;
 mod history;
 mod idempotency;
 mod jobs;
@@ -23,11 +24,12 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Connection, Sqlite, Transaction};
-use tokio::sync::{Mutex, RwLock, RwLockReadGuard};
+use tokio::sync::{Mutex, RwLock, RwLockReadGuard, watch};
 
 pub use crate::store::change::Change;
 pub use crate::store::datasets::{Dataset, DatasetChunk, NewDataset};
 pub use crate::store::error::Error;
+pub use crate::store::events::{Event, EventData};
 pub use crate::store::history::{CheckpointRow, HistoryRow, NewCheckpoint, StatisticsRow};
 pub use crate::store::idempotency::{Answer, Idempotency, KnownKey, Once};
 pub use crate::store::jobs::{Job, JobError, JobFilter, JobMetrics, NewJob};
@@ -66,6 +68,8 @@ struct Inner {
     /// Held while a dataset whose request has a key is stored, which takes several transactions: the same request,
     /// sent twice at once, finds the key the second time, not a name that is taken.
     keyed_dataset: Mutex<()>,
+    /// Counts the commits that may have added events.
+    told: watch::Sender<u64>,
     /// Held locked until the store is closed, so that one process at a time uses the data directory.
     lock: File,
 }
@@ -102,6 +106,7 @@ impl Store {
             catalogue: RwLock::new(()),
             listener: OnceLock::new(),
             keyed_dataset: Mutex::new(()),
+            told: watch::Sender::new(0),
             lock,
         };
         let store = Self {
@@ -144,6 +149,13 @@ impl Store {
         Ok(self.inner.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 
+    /// Commits what may have added events, and wakes whoever follows them.
+    async fn commit(&self, tx: Tx) -> Result<(), Error> {
+        tx.commit().await?;
+        self.inner.told.send_modify(|commits| *commits += 1);
+        Ok(())
+    }
+
     async fn reading_catalogue(&self) -> RwLockReadGuard<'_, ()> {
         self.inner.catalogue.read().await
     }
@@ -151,7 +163,7 @@ impl Store {
     /// Commits a change of the catalogue and tells the listener; nobody reads the catalogue in between.
     async fn publish(&self, tx: Tx, change: Change) -> Result<(), Error> {
         let _guard = self.inner.catalogue.write().await;
-        tx.commit().await?;
+        self.commit(tx).await?;
         if let Some(listener) = self.inner.listener.get() {
             listener(change);
         }

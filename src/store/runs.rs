@@ -6,6 +6,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use crate::model::{Model, digest};
+use crate::store::events::{EventData, tell, tell_status};
 use crate::store::history::insert_history;
 use crate::store::jobs::{drop_leavings, job_row, parse_id, parse_status};
 use crate::store::versions::Artifact;
@@ -70,7 +71,7 @@ impl Store {
             sqlx::query_as("SELECT id, requested FROM jobs WHERE status = 'running'")
                 .fetch_all(&mut *tx)
                 .await?;
-        for (id, requested) in &left {
+        for (label, requested) in &left {
             let to = match requested {
                 Some(requested) => parse_status(requested)?,
                 None => JobStatus::Queued,
@@ -83,24 +84,31 @@ impl Store {
                 "UPDATE jobs SET status = $2, requested = NULL, updated_at = $3, finished_at = $4
                  WHERE id = $1 AND status = 'running'",
             )
-            .bind(id)
+            .bind(label)
             .bind(to.name())
             .bind(now.as_str())
             .bind(to.is_final().then(|| now.as_str()))
             .execute(&mut *tx)
             .await?;
-            let id = parse_id(id)?;
+            let id = parse_id(label)?;
             let epoch: Option<i64> =
                 sqlx::query_scalar("SELECT MAX(epoch) FROM checkpoints WHERE job_id = $1")
                     .bind(id.to_string())
                     .fetch_one(&mut *tx)
                     .await?;
-            rewind(&mut tx, id, epoch.unwrap_or(0) as u64).await?;
+            let epoch = epoch.unwrap_or(0) as u64;
+            rewind(&mut tx, id, epoch).await?;
             if to.is_final() {
                 drop_leavings(&mut tx, id, to).await?;
+            } else {
+                let cause =
+                    "the process that ran the job ended without a checkpoint of where it stood";
+                let warning = EventData::set_back("process_ended", cause, epoch);
+                tell(&mut tx, label, &warning, now).await?;
             }
+            tell_status(&mut tx, label, now).await?;
         }
-        tx.commit().await?;
+        self.commit(tx).await?;
         Ok(left.len() as u64)
     }
 
@@ -125,14 +133,22 @@ impl Store {
                 Ok(job) => job,
                 Err(error) => {
                     fail_unreadable(&mut tx, row.try_get("id")?, &error, now).await?;
-                    tx.commit().await?;
+                    self.commit(tx).await?;
                     continue;
                 }
             };
             let checkpoint = last_checkpoint(&mut tx, job.id).await?;
-            job.epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
+            let epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
+            let label = job.id.to_string();
+            if epoch < job.epoch {
+                let warning =
+                    EventData::set_back("checkpoint_damaged", "a checkpoint is damaged", epoch);
+                tell(&mut tx, &label, &warning, now).await?;
+            }
+            job.epoch = epoch;
             rewind(&mut tx, job.id, job.epoch).await?;
-            tx.commit().await?;
+            tell_status(&mut tx, &label, now).await?;
+            self.commit(tx).await?;
             return Ok(Some(Claim { job, checkpoint }));
         }
     }
@@ -166,8 +182,7 @@ impl Store {
     ) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         write_progress(&mut tx, owner, progress, now).await?;
-        tx.commit().await?;
-        Ok(())
+        self.commit(tx).await
     }
 
     /// Ends a job well: its last history, the new version with its parameters, and `succeeded`, in one transaction.
@@ -235,8 +250,7 @@ impl Store {
         if to.is_final() {
             drop_leavings(&mut tx, owner.id, to).await?;
         }
-        tx.commit().await?;
-        Ok(())
+        self.commit(tx).await
     }
 }
 
@@ -267,11 +281,10 @@ async fn leave(
     .bind(to.is_final().then(|| now.as_str()))
     .execute(&mut **tx)
     .await?;
-    if left.rows_affected() == 1 {
-        Ok(())
-    } else {
-        Err(Error::Fenced)
+    if left.rows_affected() != 1 {
+        return Err(Error::Fenced);
     }
+    tell_status(tx, &owner.id.to_string(), now).await
 }
 
 /// Sets a job back to an epoch: the history beyond it is dropped, and the figures shown are those of that epoch.
@@ -327,13 +340,13 @@ async fn fail_unreadable(
         "UPDATE jobs SET status = 'failed', error = $2, metrics = $3, updated_at = $4, finished_at = $4
          WHERE id = $1 AND status = 'running'",
     )
-    .bind(id)
+    .bind(&id)
     .bind(serde_json::to_string(&error)?)
     .bind(serde_json::to_string(&JobMetrics::default())?)
     .bind(now.as_str())
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    tell_status(tx, &id, now).await
 }
 
 async fn write_progress(
@@ -374,6 +387,10 @@ async fn write_progress(
         return Err(Error::Fenced);
     }
     insert_history(tx, owner.id, rows).await?;
+    if let Some(row) = last {
+        let newest = EventData::Epoch(row.clone());
+        tell(tx, &owner.id.to_string(), &newest, now).await?;
+    }
     for checkpoint in checkpoints {
         insert_checkpoint(tx, owner.id, checkpoint, now).await?;
     }
@@ -386,7 +403,7 @@ async fn insert_checkpoint(
     checkpoint: &NewCheckpoint,
     now: &Timestamp,
 ) -> Result<(), Error> {
-    sqlx::query(
+    let inserted = sqlx::query(
         "INSERT INTO checkpoints (job_id, epoch, step, parameter_digest, digest, created_at, bytes)
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
     )
@@ -399,6 +416,11 @@ async fn insert_checkpoint(
     .bind(checkpoint.bytes.as_slice())
     .execute(&mut **tx)
     .await?;
+    if inserted.rows_affected() == 1 {
+        let (epoch, step) = (checkpoint.epoch, checkpoint.step);
+        let event = EventData::Checkpoint { epoch, step };
+        tell(tx, &id.to_string(), &event, now).await?;
+    }
     // Kept are the newest ones, and the newest that is an epoch's end: a cancelled job keeps that one.
     sqlx::query(
         "DELETE FROM checkpoints WHERE job_id = $1

@@ -78,6 +78,7 @@ fn histories() -> Vec<Bad> {
     let of = |path: &str, said| bare("GET", path, 422, "invalid-query", said);
     let loss = "/v1/jobs/{ended}/loss";
     let gradients = "/v1/jobs/{ended}/gradients";
+    let events = "/v1/jobs/{ended}/events";
     vec![
         of(
             "/v1/jobs?status=done",
@@ -113,6 +114,21 @@ fn histories() -> Vec<Bad> {
         of(
             &format!("{loss}?epoch=1"),
             (&["/epoch"], "known: after, limit, every"),
+        ),
+        of(
+            &format!("{events}?limit=0&after=9223372036854775808"),
+            (&["/limit", "/after"], "must be a whole number in ["),
+        ),
+        of(
+            &format!("{events}?limit=1001"),
+            (
+                &["/limit"],
+                "must be a whole number in [1, 1000], got \"1001\"",
+            ),
+        ),
+        of(
+            &format!("{events}?type=epoch"),
+            (&["/type"], "known: after, limit"),
         ),
         of(&format!("{gradients}?layer=x"), (&["/layer"], "")),
         of(
@@ -250,7 +266,7 @@ fn absent() -> Vec<Bad> {
     ] {
         rows.push(of(&format!("/v1/jobs/{id}"), "ids are UUIDs"));
     }
-    for tail in ["", "/loss", "/gradients", "/checkpoints"] {
+    for tail in ["", "/loss", "/events", "/gradients", "/checkpoints"] {
         rows.push(of(&format!("/v1/jobs/{none}{tail}"), "there is no job"));
     }
     for tail in ["cancel", "pause", "resume"] {
@@ -306,6 +322,7 @@ fn methods() -> Vec<Bad> {
         of("DELETE", "/v1/jobs/{ended}/pause"),
         of("GET", "/v1/jobs/{ended}/resume"),
         of("POST", "/v1/jobs/{ended}/loss"),
+        of("POST", "/v1/jobs/{ended}/events"),
         of("POST", "/v1/jobs/{ended}/gradients"),
         of("DELETE", "/v1/jobs/{ended}/checkpoints"),
         of("DELETE", "/v1/datasets"),

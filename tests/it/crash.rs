@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
+use crate::events::{log, moves, of_type};
 use crate::server::{Api, long_job, text, until, xor_job, xor_model, xor_rows};
 
 /// How long a process may take to end once it is told to.
@@ -205,6 +206,47 @@ async fn a_job_whose_process_is_killed_is_taken_up_and_ends_with_the_same_bits()
 }
 
 #[tokio::test]
+async fn the_log_of_a_job_whose_process_is_killed_goes_on_with_a_warning() {
+    let data_dir = TempDir::new().expect("a scratch folder");
+    let server = Daemon::start(data_dir.path()).await;
+    server.create(xor_model("xor")).await;
+    let id = server.submit(long_job("xor")).await;
+    let kept = until("a checkpoint", async || {
+        let kept = checkpoints(&server, &id).await;
+        kept.first().cloned().ok_or(kept)
+    })
+    .await;
+    let before = log(&server, &id).await;
+    server.kill();
+
+    let server = Daemon::start(data_dir.path()).await;
+    let taken = server.job_once(&id, |job| job["attempt"] == 2).await;
+    server.cancel(&id).await;
+    let after = log(&server, &id).await;
+    assert_eq!(before, after[..before.len()]);
+    let warnings = of_type(&after, "warning");
+    let [warning] = warnings.as_slice() else {
+        panic!("{warnings:?}");
+    };
+    assert_eq!(warning["code"], "process_ended");
+    let set_back = warning["epoch"].as_u64().expect("a number");
+    assert!(kept["epoch"].as_u64() <= Some(set_back), "{kept} {warning}");
+    assert!(set_back <= epoch(&taken), "{warning} {taken}");
+    let detail = format!(
+        "the process that ran the job ended without a checkpoint of where it stood; epochs after {set_back} are made again"
+    );
+    assert_eq!(warning["detail"], detail);
+    let statuses: Vec<_> = moves(&after)
+        .into_iter()
+        .map(|(status, _)| status)
+        .collect();
+    assert_eq!(
+        statuses,
+        ["queued", "running", "queued", "running", "cancelled"]
+    );
+}
+
+#[tokio::test]
 async fn what_was_acknowledged_survives_a_kill() {
     let data_dir = TempDir::new().expect("a scratch folder");
     let server = Daemon::start(data_dir.path()).await;
@@ -246,7 +288,7 @@ async fn what_was_acknowledged_survives_a_kill() {
     .map(|path| format!("/v1/{path}"))
     .collect();
     for id in [&trained, &cancelled, &paused] {
-        for part in ["loss?limit=10000", "gradients", "checkpoints"] {
+        for part in ["loss?limit=10000", "events", "gradients", "checkpoints"] {
             paths.push(format!("/v1/jobs/{id}/{part}"));
         }
     }

@@ -1,8 +1,11 @@
 //! What a job has come to: its losses by page, the gradients of its layers, its checkpoints.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::server::{TestServer, long_job, number, pointers, text, until, xor_job, xor_model};
+use crate::server::{
+    TestServer, long_job, number, pointers, send, text, until, xor_job, xor_model,
+};
 
 /// A server with a model `xor`, and the path of a job that has trained it for so many epochs.
 async fn trained(epochs: u64) -> (TestServer, String) {
@@ -208,5 +211,48 @@ async fn a_running_job_keeps_its_newest_checkpoints_with_their_figures() {
     }
     assert_ne!(rows[0]["parameter_digest"], rows[1]["parameter_digest"]);
     server.cancel(&id).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn losses_as_csv_are_those_of_the_json() {
+    let server = TestServer::start().await;
+    server.create(xor_model("xor")).await;
+    let accuracy = json!({"metrics": ["loss", "accuracy"], "validation": {"fraction": 0.25}});
+    for more in [json!({}), accuracy] {
+        let job = server.train(xor_job("xor", more)).await;
+        let path = format!("/v1/jobs/{}/loss?after=2&limit=3&every=2", text(&job["id"]));
+        let csv = server
+            .request(Method::GET, &path)
+            .header("Accept", "text/csv");
+        let csv = send(csv).await;
+        assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8");
+        let json = server.get(&path).await;
+        assert_eq!(
+            (csv.header("vary"), json.header("vary")),
+            ("Accept", "Accept")
+        );
+        let text = csv.text();
+        let mut lines = text.lines();
+        let header = "epoch,step,learning_rate,seconds,train_loss,train_accuracy,validation_loss,validation_accuracy";
+        assert_eq!(lines.next(), Some(header));
+        let cell = |cell: &str| serde_json::from_str::<Value>(cell).unwrap_or(Value::Null);
+        let table: Vec<Vec<Value>> = lines
+            .map(|line| line.split(',').map(cell).collect())
+            .collect();
+        let rows = json.expect(200)["data"].take();
+        let rows = rows.as_array().expect("a list").iter().map(|row| {
+            let (train, validation) = (&row["train"], &row["validation"]);
+            let figures =
+                [train, validation].map(|split| [split["loss"].clone(), split["accuracy"].clone()]);
+            let first = ["epoch", "step", "learning_rate", "seconds"].map(|name| row[name].clone());
+            first
+                .into_iter()
+                .chain(figures.into_iter().flatten())
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(table, rows.collect::<Vec<_>>());
+        assert_eq!(table.len(), 3);
+    }
     server.stop().await;
 }
