@@ -13,7 +13,6 @@ use crate::http::jobs::job_id;
 use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::query::{FromQuery, Parameters, Query};
-use crate::nn::LayerStatistics;
 use crate::store::{CheckpointRow, HistoryRow, Page, StatisticsRow};
 
 /// Which epochs of the loss history are wanted.
@@ -28,6 +27,7 @@ pub(crate) struct GradientsQuery {
     after: u64,
     limit: u32,
     layer: Option<u64>,
+    histograms: bool,
 }
 
 /// Epochs of a page where the query does not say.
@@ -65,10 +65,12 @@ impl FromQuery for GradientsQuery {
     fn read(parameters: &mut Parameters) -> Self {
         let (after, limit) = epochs(parameters);
         let layer = parameters.number("layer", 1..=LAST);
+        let histograms = parameters.word("histogram", &[("true", true), ("false", false)]);
         Self {
             after,
             limit,
             layer,
+            histograms: histograms.unwrap_or(false),
         }
     }
 }
@@ -136,13 +138,15 @@ pub(crate) async fn gradients(
         after,
         limit,
         layer,
+        histograms,
     } = query;
     let mut page = app.store.statistics(job_id(&id)?, after, limit).await?;
-    if let Some(layer) = layer {
-        let wanted = |statistics: &LayerStatistics| statistics.layer as u64 == layer;
-        page.data
-            .iter_mut()
-            .for_each(|row| row.layers.retain(wanted));
+    for row in &mut page.data {
+        row.layers
+            .retain(|found| layer.is_none_or(|layer| found.layer as u64 == layer));
+        for found in row.layers.iter_mut().filter(|_| !histograms) {
+            found.histograms = None;
+        }
     }
     Ok(Json(page))
 }

@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, Array2};
 
-use crate::nn::{Accumulator, Activation, Moments, Network, Scalar, Workspace};
+use crate::nn::{Accumulator, Activation, Bins, Moments, Network, Scalar, Workspace};
 
 /// ∂C/∂w and ∂C/∂b of every layer, in the shapes of the network.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,6 +137,10 @@ pub struct LayerMoments {
     pub deltas: Moments,
     /// Of a, over all samples and units.
     pub activations: Moments,
+    /// Of δ, over all samples and units.
+    pub delta_bins: Bins,
+    /// Of a, over all samples and units.
+    pub activation_bins: Bins,
     /// How many activations are saturated: sigmoid below 0.01 or above 0.99, tanh beyond ±0.99, others never.
     pub saturated: u64,
     /// How many activations there are: N·J.
@@ -150,6 +154,8 @@ impl LayerMoments {
         Self {
             deltas: Moments::default(),
             activations: Moments::default(),
+            delta_bins: Bins::default(),
+            activation_bins: Bins::default(),
             saturated: 0,
             entries: 0,
             active: if activation == Activation::Relu {
@@ -173,6 +179,8 @@ impl LayerMoments {
         );
         self.deltas = Moments::of(deltas.iter().map(|&delta| delta.to_f64()));
         self.activations = Moments::of(activations.iter().map(|&a| a.to_f64()));
+        self.delta_bins = Bins::of(deltas.iter().map(|&delta| delta.to_f64()));
+        self.activation_bins = Bins::of(activations.iter().map(|&a| a.to_f64()));
         self.saturated = activations
             .iter()
             .filter(|&&a| activation.is_saturated(a.to_f64()))
@@ -193,6 +201,8 @@ impl Accumulator for LayerMoments {
     fn add(&mut self, other: &Self) {
         self.deltas.add(&other.deltas);
         self.activations.add(&other.activations);
+        self.delta_bins.add(&other.delta_bins);
+        self.activation_bins.add(&other.activation_bins);
         self.saturated += other.saturated;
         self.entries += other.entries;
         for (sum, other) in self.active.iter_mut().zip(&other.active) {

@@ -20,6 +20,7 @@ mod backpropagation;
 mod error;
 mod gradient;
 mod gradient_check;
+mod histogram;
 mod initializer;
 mod inspection;
 mod kernel;
@@ -41,6 +42,7 @@ pub use gradient::{BatchSums, Gradient, LayerGradient, LayerMoments};
 pub use gradient_check::{
     CheckOptions, GradientCheck, LayerCheck, WorstParameter, check_gradients,
 };
+pub use histogram::{BINS, Bins, Histogram};
 pub use initializer::Initializer;
 pub use inspection::{Inspection, LayerInspection, inspect};
 pub use loss::Loss;
@@ -48,5 +50,5 @@ pub use network::{Layer, Network};
 pub use optimizer::{Optimizer, OptimizerSpec};
 pub use reduce::{Accumulator, CHUNK, FixedTree, sum_over_samples};
 pub use scalar::{Dtype, Scalar};
-pub use statistics::{LayerStatistics, Moments, Statistics, layer_statistics};
+pub use statistics::{LayerHistograms, LayerStatistics, Moments, Statistics, layer_statistics};
 pub use workspace::Workspace;

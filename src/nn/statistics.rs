@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::nn::{Accumulator, BatchSums, Network, Scalar};
+use crate::nn::{Accumulator, BatchSums, Histogram, Network, Scalar};
 
 /// What describes a set of numbers; all zeros for an empty one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -120,6 +120,24 @@ pub struct LayerStatistics {
     pub saturated: f64,
     /// The share of the layer's units that are 0 on every sample of the batch; relu only, else 0.
     pub dead: f64,
+    /// How the same numbers are spread; none where they were recorded by a program that made no histograms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histograms: Option<LayerHistograms>,
+}
+
+/// How the numbers of one layer are spread in one batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerHistograms {
+    /// Of ∂C/∂w, the mean over the batch.
+    pub weight_gradient: Histogram,
+    /// Of ∂C/∂b, the mean over the batch.
+    pub bias_gradient: Histogram,
+    /// Of δ, over all samples and units.
+    pub deltas: Histogram,
+    /// Of a, over all samples and units.
+    pub activations: Histogram,
+    /// Of w, as the network is now.
+    pub weights: Histogram,
 }
 
 /// The statistics of every layer for one batch.
@@ -141,9 +159,18 @@ pub fn layer_statistics<T: Scalar>(
     let statistics = |(index, layer): (usize, &crate::nn::Layer<T>)| {
         let gradient = &sums.gradient.layers[index];
         let moments = sums.moments.get(index);
-        let weight_gradient =
-            Statistics::of(gradient.weights.iter().map(|&g| g.to_f64() / samples));
-        let weights = Statistics::of(layer.weights.iter().map(|&w| w.to_f64()));
+        let weight_gradients = || gradient.weights.iter().map(|&g| g.to_f64() / samples);
+        let bias_gradients = || gradient.biases.iter().map(|&g| g.to_f64() / samples);
+        let all_weights = || layer.weights.iter().map(|&w| w.to_f64());
+        let weight_gradient = Statistics::of(weight_gradients());
+        let weights = Statistics::of(all_weights());
+        let histograms = moments.map(|moments| LayerHistograms {
+            weight_gradient: Histogram::of(weight_gradients()),
+            bias_gradient: Histogram::of(bias_gradients()),
+            deltas: moments.delta_bins.histogram(),
+            activations: moments.activation_bins.histogram(),
+            weights: Histogram::of(all_weights()),
+        });
         let share = |part: usize, whole: usize| {
             if whole == 0 {
                 0.0
@@ -154,7 +181,7 @@ pub fn layer_statistics<T: Scalar>(
         LayerStatistics {
             layer: index + 1,
             weight_gradient,
-            bias_gradient: Statistics::of(gradient.biases.iter().map(|&g| g.to_f64() / samples)),
+            bias_gradient: Statistics::of(bias_gradients()),
             deltas: moments.map_or_else(Statistics::default, |moments| moments.deltas.statistics()),
             activations: moments.map_or_else(Statistics::default, |moments| {
                 moments.activations.statistics()
@@ -178,6 +205,7 @@ pub fn layer_statistics<T: Scalar>(
                     moments.active.len(),
                 )
             }),
+            histograms,
         }
     };
     network
@@ -215,6 +243,20 @@ mod tests {
         let constant = Statistics::of(std::iter::repeat_n(0.1, 100));
         assert!(constant.std < 1e-6 * 0.1);
         assert_eq!((constant.min, constant.max), (0.1, 0.1));
+    }
+
+    #[test]
+    fn statistics_recorded_before_there_were_histograms_are_still_read() {
+        let zeros = r#"{"norm":0.0,"mean":0.0,"std":0.0,"min":0.0,"max":0.0}"#;
+        let recorded = format!(
+            r#"{{"layer":1,"weight_gradient":{zeros},"bias_gradient":{zeros},"deltas":{zeros},"activations":{zeros},"weights":{zeros},"update_to_weight_ratio":0.0,"saturated":0.0,"dead":0.0}}"#
+        );
+        let read: LayerStatistics = serde_json::from_str(&recorded).expect("all its fields");
+        assert_eq!(read.histograms, None);
+        assert_eq!(
+            serde_json::to_string(&read).expect("finite numbers"),
+            recorded
+        );
     }
 
     #[test]

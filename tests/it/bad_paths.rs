@@ -139,8 +139,12 @@ fn histories() -> Vec<Bad> {
             ),
         ),
         of(
-            &format!("{gradients}?histogram=true"),
-            (&["/histogram"], "known: after, limit, layer"),
+            &format!("{gradients}?histogram=yes"),
+            (&["/histogram"], "must be one of true, false, got \"yes\""),
+        ),
+        of(
+            &format!("{gradients}?bins=10"),
+            (&["/bins"], "known: after, limit, layer, histogram"),
         ),
         of(
             &format!("{gradients}?after=x&limit=0&layer=0&b=1"),

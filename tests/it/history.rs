@@ -155,6 +155,62 @@ async fn the_gradients_of_an_epoch_are_those_that_an_inspection_shows() {
 }
 
 #[tokio::test]
+async fn histograms_come_where_they_are_asked_for_and_count_every_number() {
+    let (server, path) = trained(3).await;
+    let path = format!("{path}/gradients");
+    let plain = server.get(&path).await.expect(200);
+    let asked = server.get(&format!("{path}?histogram=true")).await;
+    let mut asked = asked.expect(200);
+    // Four samples; 2 → 3 → 1 units.
+    let expected = [
+        [
+            ("weight_gradient", 6),
+            ("bias_gradient", 3),
+            ("deltas", 12),
+            ("activations", 12),
+            ("weights", 6),
+        ],
+        [
+            ("weight_gradient", 3),
+            ("bias_gradient", 1),
+            ("deltas", 4),
+            ("activations", 4),
+            ("weights", 3),
+        ],
+    ];
+    let rows = asked["data"].as_array_mut().expect("a list");
+    assert_eq!(rows.len(), 3);
+    for row in rows {
+        for (layer, quantities) in expected.into_iter().enumerate() {
+            let layer = &mut row["layers"][layer];
+            let histograms = layer["histograms"].take();
+            for (quantity, count) in quantities {
+                let Value::Object(histogram) = &histograms[quantity] else {
+                    panic!("no histogram of {quantity}: {histograms}");
+                };
+                let counts = histogram["counts"].as_array().expect("counts");
+                let sum: u64 = counts.iter().filter_map(Value::as_u64).sum();
+                assert_eq!((counts.len(), sum), (20, count), "{quantity}");
+                let statistics = &layer[quantity];
+                assert!(
+                    number(&histogram["min"]) <= number(&statistics["min"]),
+                    "{quantity}"
+                );
+                assert!(
+                    number(&histogram["max"]) > number(&statistics["max"]),
+                    "{quantity}"
+                );
+            }
+            layer.as_object_mut().expect("a layer").remove("histograms");
+        }
+    }
+    assert_eq!(asked, plain);
+    let not = server.get(&format!("{path}?histogram=false")).await;
+    assert_eq!(not.expect(200), plain);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn gradients_are_recorded_of_the_first_the_last_and_evenly_many_epochs_between() {
     let (server, path) = trained(1001).await;
     let path = format!("{path}/gradients");
