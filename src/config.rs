@@ -92,6 +92,10 @@ pub struct Limits {
     pub predict_rows: u64,
     /// Multiply-adds of one prediction or inspection (rows × parameters). Default 10⁹.
     pub predict_work: u64,
+    /// Multiply-adds of one evaluation (rows × parameters). Default 10¹¹.
+    pub evaluate_work: u64,
+    /// Numbers that an evaluation holds for its rows (rows × inputs and outputs). Default 250 million.
+    pub evaluate_numbers: u64,
     /// Numbers in one JSON answer; a word counts for one and one more for every 16 bytes. Default 4 million.
     pub answer_numbers: u64,
     /// Numbers that an inspection holds for its rows, whatever it answers. Default 32 million.
@@ -129,6 +133,8 @@ impl Default for Limits {
             queued_jobs: 256,
             predict_rows: 4096,
             predict_work: 1_000_000_000,
+            evaluate_work: 100_000_000_000,
+            evaluate_numbers: 250_000_000,
             answer_numbers: 4_000_000,
             inspection_numbers: 32_000_000,
             drain_seconds: 5,
@@ -197,6 +203,8 @@ impl Config {
             work: self.limits.predict_work,
             answer: self.limits.answer_numbers,
             inspection: self.limits.inspection_numbers,
+            evaluation_work: self.limits.evaluate_work,
+            evaluation: self.limits.evaluate_numbers,
         }
     }
 }

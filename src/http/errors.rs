@@ -36,7 +36,9 @@ impl From<data::Error> for Problem {
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
         let kind = match &error {
-            store::Error::NotFound { .. } => NOT_FOUND,
+            store::Error::NotFound { .. }
+            | store::Error::NoCheckpoint { .. }
+            | store::Error::ModelGone { .. } => NOT_FOUND,
             store::Error::Exists { .. } => ALREADY_EXISTS,
             store::Error::InUse { .. } => IN_USE,
             store::Error::IllegalMove { .. } => ILLEGAL_MOVE,

@@ -3,10 +3,12 @@
 mod aliases;
 mod answer;
 mod body;
+mod checkpoints;
 mod datasets;
 mod errors;
 mod etag;
 mod events;
+mod evaluations;
 mod gradients;
 mod health;
 mod history;

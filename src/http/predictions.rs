@@ -33,6 +33,21 @@ struct Predicted {
     predictions: Option<Vec<Prediction>>,
 }
 
+impl Predict {
+    /// What is asked. Errors: neither or both of `inputs` and `instances`.
+    pub(crate) fn question(self) -> Result<Question, Problem> {
+        match (self.inputs, self.instances) {
+            (Some(inputs), None) => Ok(Question::Inputs(inputs)),
+            (None, Some(instances)) => Ok(Question::Instances(instances)),
+            _ => Err(Problem::violation(
+                INVALID_SPEC,
+                "",
+                "the body must have either inputs or instances",
+            )),
+        }
+    }
+}
+
 /// `POST /v1/models/{name}/predict`
 pub(crate) async fn predict(
     State(app): State<App>,
@@ -57,21 +72,11 @@ async fn answer(
     version: &VersionName,
     body: Predict,
 ) -> Result<Response, Problem> {
-    let question = match (body.inputs, body.instances) {
-        (Some(inputs), None) => Question::Inputs(inputs),
-        (None, Some(instances)) => Question::Instances(instances),
-        _ => {
-            return Err(Problem::violation(
-                INVALID_SPEC,
-                "",
-                "the body must have either inputs or instances",
-            ));
-        }
-    };
-    let answer = app.serve.predict(&model, version, question).await?;
+    let question = body.question()?;
+    let (version, answer) = app.serve.predict(&model, version, question).await?;
     json(answer.numbers as usize, move || Predicted {
         model,
-        version: answer.version,
+        version,
         outputs: answer.outputs,
         predictions: answer.predictions,
     })

@@ -93,13 +93,16 @@ fn takes_query(method: &Method, path: &str) -> bool {
 }
 
 /// Lets a request that changes something run to its end even if its client hangs up, so that what is committed and
-/// what is in memory stay one. Reading requests and predictions end with their client.
+/// what is in memory stay one. Reading requests, predictions and evaluations end with
+/// their client.
 async fn to_its_end(request: Request, next: Next) -> Response {
     let changes = !matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
     );
-    if !changes || request.uri().path().ends_with("/predict") {
+    let path = request.uri().path();
+    let computes = path.ends_with("/predict") || path.ends_with("/evaluate");
+    if !changes || computes {
         return next.run(request).await;
     }
     match tokio::spawn(next.run(request)).await {

@@ -8,8 +8,8 @@ use axum::{Extension, Router};
 
 use crate::http::body::BodyLimit;
 use crate::http::{
-    App, aliases, datasets, events, gradients, health, history, jobs, models, predictions, problem,
-    upload, versions,
+    App, aliases, checkpoints, datasets, evaluations, events, gradients, health, history, jobs,
+    models, predictions, problem, upload, versions,
 };
 
 /// Every operation there is. `openapi.yaml` describes the same ones; a test says so otherwise.
@@ -34,6 +34,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/v1/models/{name}/versions/{version}/parameters", get(versions::parameters))
         .route("/v1/models/{name}/versions/{version}/predict", predict(post(predictions::predict_version)))
         .route("/v1/models/{name}/versions/{version}/gradients", predict(post(gradients::inspect_version)))
+        .route("/v1/models/{name}/versions/{version}/evaluate", rows(post(evaluations::evaluate)))
         .route("/v1/jobs", rows(get(jobs::list).post(jobs::create)))
         .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::delete))
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
@@ -43,6 +44,8 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/v1/jobs/{id}/events", get(events::events))
         .route("/v1/jobs/{id}/gradients", get(history::gradients))
         .route("/v1/jobs/{id}/checkpoints", get(history::checkpoints))
+        .route("/v1/jobs/{id}/checkpoints/{epoch}/predict", predict(post(checkpoints::predict)))
+        .route("/v1/jobs/{id}/checkpoints/{epoch}/publish", post(checkpoints::publish))
         .route("/v1/datasets", get(datasets::list).post(upload::create))
         .route("/v1/datasets/{name}", get(datasets::show).delete(datasets::delete))
         .route("/v1/datasets/{name}/summary", get(datasets::summary))

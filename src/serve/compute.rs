@@ -19,6 +19,10 @@ pub struct Compute {
     pub answer: u64,
     /// Numbers that an inspection holds for its rows, at most.
     pub inspection: u64,
+    /// Multiply-adds of an evaluation, at most.
+    pub evaluation_work: u64,
+    /// Numbers that an evaluation holds for its rows, at most.
+    pub evaluation: u64,
 }
 
 impl Compute {
@@ -66,6 +70,19 @@ impl Compute {
         self.admit_passes(model, rows, 2 * parameters as u64)
     }
 
+    /// The multiply-adds of evaluating rows.
+    ///
+    /// Errors: the work or the numbers to hold (x and y of each row) are too many.
+    pub(crate) fn admit_evaluation(&self, model: &Model, rows: u64) -> Result<u64, Error> {
+        let network = &model.network;
+        let numbers = rows.saturating_mul((network.inputs() + network.outputs()) as u64);
+        within("numbers that an evaluation holds", numbers, self.evaluation)?;
+        let work = rows.saturating_mul(network.parameter_count() as u64);
+        let name = "rows times parameters of one evaluation";
+        within(name, work, self.evaluation_work)?;
+        Ok(work)
+    }
+
     fn admit_passes(&self, model: &Model, rows: usize, passes: u64) -> Result<u64, Error> {
         within("rows in one request", rows as u64, self.rows)?;
         let work = (model.network.parameter_count() as u64)
@@ -110,6 +127,8 @@ mod tests {
         work: 1_000_000,
         answer: 1_000,
         inspection: 2_000,
+        evaluation_work: 10_000_000,
+        evaluation: 30_000,
     };
 
     /// 10 inputs and 20 outputs: 220 parameters, and 2 · 10 + 3 · 20 = 80 numbers held for each row.
@@ -143,6 +162,22 @@ mod tests {
         refused(
             COMPUTE.admit_prediction(&model, 51),
             "numbers and words of one answer must be at most 1000, got 1020",
+        );
+        assert_eq!(
+            COMPUTE.admit_evaluation(&model, 1000).expect("fits"),
+            220_000
+        );
+        refused(
+            COMPUTE.admit_evaluation(&model, 1001),
+            "numbers that an evaluation holds must be at most 30000, got 30030",
+        );
+        let few = Compute {
+            evaluation_work: 219,
+            ..COMPUTE
+        };
+        refused(
+            few.admit_evaluation(&model, 1),
+            "rows times parameters of one evaluation must be at most 219, got 220",
         );
         refused(
             COMPUTE.admit_inspection(&model, 26),

@@ -27,14 +27,10 @@ pub enum Error {
         most: u64,
     },
     /// The model overflows its dtype on these rows.
-    #[error(
-        "version {version} of model {model:?} answers these rows with NaN or infinity: they are beyond its dtype"
-    )]
+    #[error("{who} answers these rows with NaN or infinity: they are beyond its dtype")]
     NotFinite {
-        /// The model.
-        model: String,
-        /// The version.
-        version: u64,
+        /// The version of a model, or the checkpoint of a job.
+        who: String,
     },
     /// A version's stored bytes are damaged.
     #[error(transparent)]

@@ -2,6 +2,7 @@
 
 mod compute;
 mod error;
+mod evaluation;
 mod registry;
 
 use std::collections::BTreeMap;
@@ -10,12 +11,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 use crate::model::{self, Float64, Model, Outputs, Prediction, Rows, TargetRows, Violations};
 use crate::nn::{CheckOptions, GradientCheck, Inspection, check_gradients};
 pub use crate::serve::compute::Compute;
 pub use crate::serve::error::Error;
+pub use crate::serve::evaluation::Evaluated;
 pub use crate::serve::registry::{Registry, Version, VersionName};
+use crate::store::Store;
 
 /// Parameters of a gradient check, at most.
 const MOST_SAMPLE: u64 = 100_000;
@@ -25,8 +29,12 @@ const MOST_SAMPLE: u64 = 100_000;
 pub struct Serve {
     registry: Arc<Registry>,
     compute: Compute,
-    /// Inspections at the same time: each holds the network and its gradient in f64.
+    /// Inspections at the same time: each holds the network and its gradient in f64. A prediction by a checkpoint, which
+    /// holds a network of its own, counts as one.
     inspections: Arc<Semaphore>,
+    /// Evaluations at the same time: each holds its rows.
+    evaluations: Arc<Semaphore>,
+    store: Store,
 }
 
 /// What a prediction asks: raw rows, or rows of named values.
@@ -41,8 +49,6 @@ pub enum Question {
 /// What a prediction answers.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The version that answered.
-    pub version: u64,
     /// How long the answer is, in numbers.
     pub numbers: u64,
     /// Output activations.
@@ -74,9 +80,11 @@ impl Serve {
     pub fn new(registry: Arc<Registry>, compute: Compute) -> Self {
         let slots = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
+            store: registry.store().clone(),
             registry,
             compute,
             inspections: Arc::new(Semaphore::new(slots)),
+            evaluations: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -87,7 +95,7 @@ impl Serve {
         self.registry.version(model, version).await
     }
 
-    /// Predicts rows.
+    /// Predicts rows, with the version that did.
     ///
     /// Errors: there is no such version; the rows do not fit it or are too many; the outputs are not finite.
     pub async fn predict(
@@ -95,21 +103,45 @@ impl Serve {
         model: &str,
         version: &VersionName,
         question: Question,
-    ) -> Result<Answer, Error> {
+    ) -> Result<(u64, Answer), Error> {
         let version = self.version(model, version).await?;
-        let (work, numbers) = self
-            .compute
-            .admit_prediction(&version.model, question.len())?;
+        let who = version.to_string();
+        let answer = self.answer(version.model, question, who).await?;
+        Ok((version.number, answer))
+    }
+
+    /// Predicts rows with the checkpoint of a job's epoch.
+    ///
+    /// Errors: there is no such checkpoint; as [`Serve::predict`].
+    pub async fn predict_checkpoint(
+        &self,
+        job: Uuid,
+        epoch: &str,
+        question: Question,
+    ) -> Result<(u64, Answer), Error> {
+        let _slot = self.inspections.acquire().await;
+        let checkpoint = self.store.checkpoint(job, epoch).await?;
+        let who = format!("checkpoint {epoch} of job {job}");
+        let model = Arc::new(checkpoint.model);
+        Ok((checkpoint.epoch, self.answer(model, question, who).await?))
+    }
+
+    async fn answer(
+        &self,
+        model: Arc<Model>,
+        question: Question,
+        who: String,
+    ) -> Result<Answer, Error> {
+        let (work, numbers) = self.compute.admit_prediction(&model, question.len())?;
         self.compute
             .run(work, move || {
                 let outputs = match &question {
-                    Question::Inputs(rows) => version.model.predict(rows)?,
-                    Question::Instances(instances) => version.model.predict_instances(instances)?,
+                    Question::Inputs(rows) => model.predict(rows)?,
+                    Question::Instances(instances) => model.predict_instances(instances)?,
                 };
-                finite(outputs.is_finite(), &version)?;
-                let predictions = version.model.predictions(&outputs);
+                finite(outputs.is_finite(), || who)?;
+                let predictions = model.predictions(&outputs);
                 Ok(Answer {
-                    version: version.number,
                     numbers,
                     outputs,
                     predictions,
@@ -136,7 +168,7 @@ impl Serve {
         self.compute
             .run(work, move || {
                 let inspection = version.model.inspect(&inputs, &targets)?;
-                finite(inspection.is_finite(), &version)?;
+                finite(inspection.is_finite(), || version.to_string())?;
                 Ok(Inspected {
                     version,
                     inspection,
@@ -180,7 +212,7 @@ impl Serve {
                     go_on,
                 );
                 let ControlFlow::Continue(check) = check;
-                finite(check.is_finite(), &version)?;
+                finite(check.is_finite(), || version.to_string())?;
                 Ok((version, check))
             })
             .await
@@ -210,12 +242,9 @@ fn check_options(
 }
 
 /// Errors: an answer that is not finite.
-fn finite(finite: bool, version: &Version) -> Result<(), Error> {
+fn finite(finite: bool, who: impl FnOnce() -> String) -> Result<(), Error> {
     if finite {
         return Ok(());
     }
-    Err(Error::NotFinite {
-        model: version.name.clone(),
-        version: version.number,
-    })
+    Err(Error::NotFinite { who: who() })
 }

@@ -1,6 +1,7 @@
 //! Registry: the versions in memory, kept in step with what the store commits.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -53,6 +54,16 @@ struct Entry {
     beside: VecDeque<(u64, Arc<Model>)>,
 }
 
+impl fmt::Display for Version {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "version {} of model {:?}",
+            self.number, self.name
+        )
+    }
+}
+
 impl FromStr for VersionName {
     type Err = std::convert::Infallible;
 
@@ -96,6 +107,11 @@ impl Registry {
         let follower = Arc::clone(&registry);
         store.listen(move |change| follower.follow(change));
         Ok(registry)
+    }
+
+    /// What it follows.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// The version of a model, from memory; one that is neither the latest nor aliased may be read from the store.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use uuid::Uuid;
 
 use crate::store::{JobStatus, Revision};
 
@@ -42,6 +43,27 @@ pub enum Error {
         name: String,
         /// What uses it, and what to do.
         by: String,
+    },
+    /// The job keeps no checkpoint of the end of that epoch.
+    #[error(
+        "job {job} keeps no checkpoint of the end of epoch {epoch:?}; epochs it keeps: {}",
+        shown(kept)
+    )]
+    NoCheckpoint {
+        /// The job.
+        job: Uuid,
+        /// The epoch asked for.
+        epoch: String,
+        /// The epochs whose ends it keeps.
+        kept: Vec<u64>,
+    },
+    /// The model that a job trained is gone, whatever has its name now.
+    #[error("the model {model:?} that job {job} trained was deleted")]
+    ModelGone {
+        /// Its name.
+        model: String,
+        /// The job.
+        job: Uuid,
     },
     /// The job's status does not allow the move.
     #[error("a job that is {from} cannot become {to}")]
@@ -117,6 +139,16 @@ pub enum Error {
     /// The database failed.
     #[error("the database failed: {0}")]
     Database(sqlx::Error),
+}
+
+/// Epochs as a message lists them.
+fn shown(epochs: &[u64]) -> String {
+    let epochs: Vec<_> = epochs.iter().map(u64::to_string).collect();
+    if epochs.is_empty() {
+        "none".to_owned()
+    } else {
+        epochs.join(", ")
+    }
 }
 
 /// SQLite's primary result code for a full disk or database.

@@ -1,6 +1,7 @@
 //! Store: the only SQL. Everything durable is in one SQLite database of the data directory.
 
 mod change;
+mod checkpoints;
 mod datasets;
 mod error;
 mod events;

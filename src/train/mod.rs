@@ -4,6 +4,7 @@ mod check;
 mod checkpoint;
 mod cost;
 mod error;
+mod evaluate;
 mod inline;
 mod prepare;
 mod report;
@@ -20,6 +21,7 @@ pub use crate::train::check::{CheckedJob, Context, DatasetView, check, check_alo
 pub use crate::train::checkpoint::{Checkpoint, EpochSums};
 pub use crate::train::cost::{chunks, memory_bytes, trial};
 pub use crate::train::error::Error;
+pub use crate::train::evaluate::{EvaluationColumns, EvaluationSpec, Figures, evaluate};
 pub use crate::train::report::{EpochReport, Metric, Metrics, Observer, is_recorded};
 pub use crate::train::run::{Outcome, train};
 pub use crate::train::source::{RawSamples, Source};

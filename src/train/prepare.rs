@@ -88,6 +88,19 @@ pub(crate) fn prepare<T: Scalar>(
     }))
 }
 
+/// The rows of raw samples that miss no value, as a fitted model reads them.
+///
+/// Errors and `poll`: as [`prepare`].
+pub(crate) fn whole_samples<T: Scalar>(
+    model: &Model,
+    raw: &RawSamples,
+    poll: &mut impl FnMut() -> ControlFlow<()>,
+) -> Result<ControlFlow<(), Samples<T>>, Error> {
+    let rows = whole_rows(raw);
+    let part = Part { raw, rows: &rows };
+    part.samples(&model.scaling, &model.targets, model, poll)
+}
+
 /// Rows that miss no value. A job that does not drop rows was refused where there are others.
 fn whole_rows(raw: &RawSamples) -> Vec<u32> {
     let all = 0..raw.rows() as u32;

@@ -3,7 +3,9 @@
 use gradientd::config::Limits;
 use serde_json::Value;
 
-use crate::{bad_data, bad_gradients, bad_jobs, bad_models, bad_paths, bad_rows, bad_tables};
+use crate::{
+    bad_data, bad_evaluations, bad_gradients, bad_jobs, bad_models, bad_paths, bad_rows, bad_tables,
+};
 
 /// A request that must be refused, and how.
 pub(crate) struct Bad {
@@ -39,6 +41,8 @@ pub(crate) fn low_limits() -> Limits {
         predict_rows: 10,
         predict_work: 1000,
         inspection_numbers: 300,
+        evaluate_work: 3000,
+        evaluate_numbers: 1100,
         answer_numbers: 200,
         ..Limits::default()
     }
@@ -58,6 +62,7 @@ pub(crate) fn all() -> Vec<Bad> {
         bad_jobs::all(),
         bad_data::all(),
         bad_tables::all(),
+        bad_evaluations::all(),
     ];
     groups.into_iter().flatten().collect()
 }

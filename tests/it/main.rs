@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bad_data;
+mod bad_evaluations;
 mod bad_gradients;
 mod bad_jobs;
 mod bad_models;
@@ -14,6 +15,7 @@ mod crash;
 mod dry_run;
 mod etags;
 mod events;
+mod evaluate;
 mod floors;
 mod history;
 mod idempotency;
@@ -25,6 +27,7 @@ mod load;
 mod models;
 mod openapi;
 mod problems;
+mod publish;
 mod raw;
 mod server;
 mod table_jobs;

@@ -314,6 +314,14 @@ async fn the_examples_of_requests_are_accepted() {
         .post("/v1/models/iris/predict", body(predict, "instances"))
         .await
         .expect(200);
+    let evaluate = "~1v1~1models~1{name}~1versions~1{version}~1evaluate/post";
+    server
+        .post(
+            "/v1/models/iris/versions/latest/evaluate",
+            body(evaluate, "dataset"),
+        )
+        .await
+        .expect(200);
     let alias = body("~1v1~1models~1{name}~1aliases~1{alias}/put", "");
     server
         .put("/v1/models/xor/aliases/best", alias)
@@ -360,6 +368,11 @@ async fn the_examples_of_answers_are_what_the_server_answers() {
         .expect(200);
     let operation = "~1v1~1models~1{name}~1versions~1{version}~1parameters/get";
     assert_eq!(&parameters, answered(&contract, operation, 200));
+    let operation = "~1v1~1models~1{name}~1versions~1{version}~1evaluate/post";
+    let rows = example(&contract, operation, "inline");
+    let path = "/v1/models/line/versions/latest/evaluate";
+    let evaluated = server.post(path, rows).await.expect(200);
+    assert_eq!(&evaluated, answered(&contract, operation, 200));
     let job = example(&contract, "~1v1~1jobs/post", "inline");
     let job = server.post("/v1/jobs", job).await.expect(202);
     let expected = answered(&contract, "~1v1~1jobs/post", 202);

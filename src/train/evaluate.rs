@@ -1,0 +1,275 @@
+//! Evaluation: every figure of a model on rows, by the preparation, forward pass and tree of a job's validation.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Column, ColumnDescription, Kind};
+use crate::model::{
+    AnyNetwork, Header, Model, Rows, TargetRows, Targets, Violation, Violations, shortened,
+};
+use crate::nn::{self, Activation, Network, Scalar};
+use crate::train::inline::checked_rows;
+use crate::train::prepare::{Samples, whole_samples};
+use crate::train::targets::{check_target_range, unknown_classes};
+use crate::train::{Error, Missing, RawSamples};
+
+/// What a model is evaluated on, as a user declares it: rows, or a dataset with the columns that it was trained on.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationSpec {
+    /// Input rows, in raw units.
+    pub inputs: Option<Rows>,
+    /// Target rows beside `inputs`, or names of target columns beside `dataset`.
+    pub targets: Option<TargetRows>,
+    /// The dataset.
+    pub dataset: Option<String>,
+    /// Its target column; left out, as `targets`, the columns that the model was trained on.
+    pub target: Option<String>,
+    /// What to do with rows that miss a value.
+    pub missing: Option<Missing>,
+}
+
+/// Columns of a dataset that a model can be evaluated on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvaluationColumns {
+    /// The model's features.
+    pub features: Vec<String>,
+    /// Its targets.
+    pub targets: Vec<String>,
+}
+
+/// Every figure of a model on some rows, each the mean over them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Figures {
+    /// The model's loss.
+    pub loss: f64,
+    /// Share of right answers, where the outputs are classes or there is one output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// (1/(N·J)) Σ (y − a)².
+    pub mean_squared_error: f64,
+    /// (1/(N·J)) Σ |y − a|.
+    pub mean_absolute_error: f64,
+}
+
+impl Figures {
+    /// Whether every figure is finite.
+    pub fn is_finite(&self) -> bool {
+        let figures = [self.loss, self.mean_squared_error, self.mean_absolute_error];
+        figures.into_iter().all(f64::is_finite)
+    }
+}
+
+impl EvaluationSpec {
+    /// Notes what contradicts itself, whatever the model.
+    pub fn check(&self, violations: &mut Violations) {
+        if self.inputs.is_some() == self.dataset.is_some() {
+            violations.add(
+                "",
+                "the body must have either inputs with targets or a dataset",
+            );
+        }
+        if self.dataset.is_none() {
+            for (field, given) in [
+                ("/target", self.target.is_some()),
+                ("/missing", self.missing.is_some()),
+            ] {
+                if given {
+                    violations.add(field, "must be left out where there is no dataset");
+                }
+            }
+        } else if self.target.is_some() && self.targets.is_some() {
+            violations.add("/targets", "must be left out where target is given");
+        }
+    }
+
+    /// The inline rows, once they fit the model.
+    pub fn rows(&self, header: &Header, violations: &mut Violations) -> Option<RawSamples> {
+        let inputs = self.inputs.as_ref()?;
+        let Some(targets) = &self.targets else {
+            violations.add("/targets", "must be given beside inputs");
+            return None;
+        };
+        let (inputs, targets) = checked_rows(inputs, targets, header, "", violations)?;
+        Some(RawSamples::Inline { inputs, targets })
+    }
+
+    /// The columns to read of a dataset.
+    ///
+    /// Errors: everything that does not fit the model.
+    pub fn columns(
+        &self,
+        header: &Header,
+        columns: &[ColumnDescription],
+    ) -> Result<EvaluationColumns, Vec<Violation>> {
+        let mut violations = Violations::default();
+        let chosen = self.choose(header, columns, &mut violations);
+        violations.finish()?;
+        Ok(chosen.expect("columns that cannot be chosen break a rule"))
+    }
+
+    fn choose(
+        &self,
+        header: &Header,
+        columns: &[ColumnDescription],
+        violations: &mut Violations,
+    ) -> Option<EvaluationColumns> {
+        let columns = columns.iter().map(|column| (column.name.as_str(), column));
+        let columns: HashMap<&str, &ColumnDescription> = columns.collect();
+        let Some(features) = &header.features else {
+            let detail = "must be inputs with targets: this version was not trained on a dataset with named columns";
+            violations.add("/dataset", detail);
+            return None;
+        };
+        let targets = self.target_names(header, violations)?;
+        let words = |name: &String| format!("column {name:?} must be numeric, got words");
+        for name in features {
+            let column = self.column("/dataset", name, &columns, violations);
+            if column.is_some_and(|column| column.kind == Kind::Categorical) {
+                violations.add("/dataset", words(name));
+            }
+        }
+        let pointer = self.target_pointer();
+        for name in targets {
+            let column = self.column(pointer, name, &columns, violations);
+            match (column, &header.targets) {
+                (None, _) | (_, Targets::Classes { .. }) => {}
+                (Some(column), _) if column.kind == Kind::Categorical => {
+                    violations.add(pointer, words(name));
+                }
+                (Some(column), Targets::Values { .. }) => {
+                    check_target_range(header, column, pointer, violations);
+                }
+            }
+        }
+        Some(EvaluationColumns {
+            features: features.clone(),
+            targets: targets.to_vec(),
+        })
+    }
+
+    /// Notes what only the values show: classes that the model does not have, and that no row is whole.
+    pub fn check_values(&self, header: &Header, raw: &RawSamples, violations: &mut Violations) {
+        let RawSamples::Columns { features, targets } = raw else {
+            return;
+        };
+        if let (Some(known), [target]) = (header.targets.classes(), targets.as_slice())
+            && let Some(unknown) = unknown_classes(target, known, known.len())
+        {
+            let known = shortened(known);
+            let detail = format!("must have the model's classes ({known}), got {unknown}");
+            violations.add(self.target_pointer(), detail);
+        }
+        let missing = |row: usize| {
+            let mut columns = features.iter().chain(targets);
+            columns.any(|column: &Column| column.is_missing(row))
+        };
+        if (0..raw.rows()).all(missing) {
+            let detail = "drop_rows leaves no row: every row misses a value";
+            violations.add("/missing", detail);
+        }
+    }
+
+    /// Where the targets stand in the body, or what they are missing from.
+    fn target_pointer(&self) -> &'static str {
+        match (&self.target, &self.targets) {
+            (Some(_), _) => "/target",
+            (None, Some(_)) => "/targets",
+            (None, None) => "/dataset",
+        }
+    }
+
+    fn target_names<'a>(
+        &'a self,
+        header: &'a Header,
+        violations: &mut Violations,
+    ) -> Option<&'a [String]> {
+        let expected = match &header.targets {
+            Targets::Classes { .. } => 1,
+            Targets::Values { .. } => header.outputs(),
+        };
+        let names = match (&self.target, &self.targets, &header.targets) {
+            (Some(target), ..) => std::slice::from_ref(target),
+            (None, Some(TargetRows::Words(names)), _) => names,
+            (None, Some(TargetRows::Numbers(_)), _) => &[],
+            (None, None, Targets::Classes { name, .. }) => std::slice::from_ref(name),
+            (None, None, Targets::Values { names }) => names.as_deref().unwrap_or_default(),
+        };
+        if names.len() != expected {
+            let (pointer, got) = (self.target_pointer(), names.len());
+            let detail = format!(
+                "must be names of columns, as many as the version has targets: {expected}, got {got}"
+            );
+            violations.add(pointer, detail);
+            return None;
+        }
+        Some(names)
+    }
+
+    fn column<'a>(
+        &self,
+        pointer: &str,
+        name: &str,
+        columns: &HashMap<&str, &'a ColumnDescription>,
+        violations: &mut Violations,
+    ) -> Option<&'a ColumnDescription> {
+        let Some(&column) = columns.get(name) else {
+            violations.add(pointer, format!("must have column {name:?}"));
+            return None;
+        };
+        if column.missing > 0 && self.missing.unwrap_or_default() == Missing::Error {
+            let count = column.missing;
+            let detail = format!(
+                "column {name:?} has {count} missing values: give \"missing\":\"drop_rows\""
+            );
+            violations.add("/missing", detail);
+        }
+        Some(column)
+    }
+}
+
+/// Every figure of `model` on the whole rows of `raw`, and how many those are. The loss has the bits of a validation
+/// on the same rows.
+///
+/// `poll` is asked before each column and each chunk of rows; its `Break` ends the evaluation.
+///
+/// Errors: a value does not fit the model's dtype once scaled.
+pub fn evaluate(
+    model: &Model,
+    raw: &RawSamples,
+    poll: impl FnMut() -> ControlFlow<()>,
+) -> Result<ControlFlow<(), (usize, Figures)>, Error> {
+    match &model.network {
+        AnyNetwork::Float32(network) => evaluate_network(network, model, raw, poll),
+        AnyNetwork::Float64(network) => evaluate_network(network, model, raw, poll),
+    }
+}
+
+fn evaluate_network<T: Scalar>(
+    network: &Network<T>,
+    model: &Model,
+    raw: &RawSamples,
+    mut poll: impl FnMut() -> ControlFlow<()>,
+) -> Result<ControlFlow<(), (usize, Figures)>, Error> {
+    let samples = whole_samples::<T>(model, raw, &mut poll)?;
+    let ControlFlow::Continue(Samples { inputs, targets }) = samples else {
+        return Ok(ControlFlow::Break(()));
+    };
+    let evaluated = nn::evaluate(network, model.loss, inputs.view(), targets.view(), poll);
+    Ok(evaluated.map_continue(|evaluation| {
+        let rows = evaluation.samples as f64;
+        let numbers = targets.len() as f64;
+        let has_classes = model.targets.classes().is_some()
+            || network.outputs() == 1
+            || network.last().activation == Activation::Softmax;
+        let figures = Figures {
+            loss: evaluation.loss_sum / rows,
+            accuracy: has_classes.then(|| evaluation.correct as f64 / rows),
+            mean_squared_error: evaluation.squared_errors / numbers,
+            mean_absolute_error: evaluation.absolute_errors / numbers,
+        };
+        (evaluation.samples, figures)
+    }))
+}
