@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use serde::Serialize;
 
 use crate::data::CsvLimits;
 use crate::http::HttpLimits;
@@ -42,7 +43,7 @@ pub struct Config {
 }
 
 /// Every limit of the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Limits {
     /// Bytes of a body that carries rows or parameters. Default 32 MiB.
     pub body_rows_bytes: usize,
@@ -170,7 +171,21 @@ impl Config {
                 cell_bytes: limits.dataset_cell_bytes,
                 categories: limits.dataset_categories,
             },
+            in_force: self.in_force(),
         }
+    }
+
+    /// Every limit by its name, flags among them.
+    fn in_force(&self) -> serde_json::Value {
+        #[derive(Serialize)]
+        struct InForce {
+            job_slots: u16,
+            #[serde(flatten)]
+            limits: Limits,
+        }
+        let (job_slots, limits) = (self.job_slots, self.limits);
+        let in_force = serde_json::to_value(InForce { job_slots, limits });
+        in_force.expect("numbers can be written as JSON")
     }
 
     /// What the `jobs` floor goes by.

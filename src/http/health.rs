@@ -1,4 +1,4 @@
-//! Health: whether the process lives, and whether requests should come.
+//! Health: whether the process lives, whether requests should come, and how large they may be.
 
 use axum::Json;
 use axum::extract::State;
@@ -29,4 +29,9 @@ pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Health>, Probl
             "the server is ending or its database does not answer",
         )
     })
+}
+
+/// `GET /v1/limits`: every limit in force.
+pub(crate) async fn limits(State(app): State<App>) -> Json<serde_json::Value> {
+    Json(app.limits.in_force.clone())
 }

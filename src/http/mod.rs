@@ -7,13 +7,14 @@ mod checkpoints;
 mod datasets;
 mod errors;
 mod etag;
-mod events;
 mod evaluations;
+mod events;
 mod gradients;
 mod health;
 mod history;
 mod idempotency;
 mod jobs;
+mod metrics;
 mod models;
 mod path;
 mod predictions;
@@ -37,6 +38,7 @@ use crate::model::ModelLimits;
 use crate::serve::Serve;
 use crate::store::Store;
 
+use crate::http::metrics::Metrics;
 pub use crate::http::problem::{PROBLEMS, Problem};
 
 /// The largest requests that are accepted.
@@ -66,6 +68,8 @@ pub struct HttpLimits {
     pub model: ModelLimits,
     /// The largest tables.
     pub csv: CsvLimits,
+    /// Every limit of the server, as `/v1/limits` answers them.
+    pub in_force: serde_json::Value,
 }
 
 /// What the handlers share. Cheap to clone.
@@ -81,6 +85,7 @@ pub struct App {
     pub limits: Arc<HttpLimits>,
     uploads: Arc<Semaphore>,
     event_streams: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
     ready: watch::Sender<bool>,
 }
 
@@ -94,6 +99,7 @@ impl App {
             uploads: Arc::new(Semaphore::new(limits.uploads)),
             event_streams: Arc::new(Semaphore::new(limits.event_streams)),
             limits: Arc::new(limits),
+            metrics: Arc::new(Metrics::new()),
             ready: watch::Sender::new(true),
         }
     }
@@ -103,6 +109,11 @@ impl App {
         self.ready.send_replace(false);
     }
 
+    /// Uploads that are being read.
+    fn uploading(&self) -> usize {
+        self.limits.uploads - self.uploads.available_permits()
+    }
+
     fn is_ready(&self) -> bool {
         *self.ready.borrow()
     }
@@ -110,5 +121,5 @@ impl App {
 
 /// The whole HTTP side: every route, and around them what every request goes through.
 pub fn router(app: App) -> Router {
-    requests::around(routes::routes(&app)).with_state(app)
+    requests::around(routes::routes(&app), &app).with_state(app)
 }

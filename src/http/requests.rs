@@ -11,19 +11,20 @@ use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
-use crate::http::App;
 use crate::http::problem::{INTERNAL, INVALID_QUERY, Problem, REQUEST_ID};
+use crate::http::{App, metrics};
 
 /// Ids that a client sends are taken over up to this length.
 const LONGEST_ID: usize = 128;
 
 /// Lays around the routes what every request goes through, outermost last.
-pub(crate) fn around(routes: Router<App>) -> Router<App> {
+pub(crate) fn around(routes: Router<App>, app: &App) -> Router<App> {
     routes
         .layer(middleware::from_fn(to_its_end))
         .layer(middleware::from_fn(without_query))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(with_id))
+        .layer(middleware::from_fn_with_state(app.clone(), metrics::count))
 }
 
 /// Gives a request its id, renders a problem with it, and writes the one log line.

@@ -9,7 +9,7 @@ use axum::{Extension, Router};
 use crate::http::body::BodyLimit;
 use crate::http::{
     App, aliases, checkpoints, datasets, evaluations, events, gradients, health, history, jobs,
-    models, predictions, problem, upload, versions,
+    metrics, models, predictions, problem, upload, versions,
 };
 
 /// Every operation there is. `openapi.yaml` describes the same ones; a test says so otherwise.
@@ -22,7 +22,9 @@ pub(crate) fn routes(app: &App) -> Router<App> {
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::scrape))
         .route("/problems/{slug}", get(problem::explain))
+        .route("/v1/limits", get(health::limits))
         .route("/v1/models", rows(get(models::list).post(models::create)))
         .route("/v1/models/{name}", control(get(models::show).delete(models::delete)))
         .route("/v1/models/{name}/predict", predict(post(predictions::predict)))

@@ -95,6 +95,11 @@ impl Serve {
         self.registry.version(model, version).await
     }
 
+    /// How many versions are in memory.
+    pub fn loaded(&self) -> usize {
+        self.registry.loaded()
+    }
+
     /// Predicts rows, with the version that did.
     ///
     /// Errors: there is no such version; the rows do not fit it or are too many; the outputs are not finite.

@@ -109,6 +109,13 @@ impl Registry {
         Ok(registry)
     }
 
+    /// How many versions are in memory.
+    pub(crate) fn loaded(&self) -> usize {
+        let entries = self.read();
+        let loaded = |entry: &Entry| entry.held.len() + entry.beside.len();
+        entries.values().map(loaded).sum()
+    }
+
     /// What it follows.
     pub(crate) fn store(&self) -> &Store {
         &self.store

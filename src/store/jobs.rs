@@ -205,6 +205,20 @@ impl Store {
         })
     }
 
+    /// How many jobs there are of each status.
+    pub async fn count_jobs(&self) -> Result<Vec<(JobStatus, i64)>, Error> {
+        let counted: Vec<(String, i64)> =
+            sqlx::query_as("SELECT status, COUNT(*) FROM jobs GROUP BY status")
+                .fetch_all(self.reader())
+                .await?;
+        let mut counts = JobStatus::ALL.map(|status| (status, 0));
+        for (status, jobs) in &mut counts {
+            let found = counted.iter().find(|(name, _)| name == status.name());
+            *jobs = found.map_or(0, |(_, jobs)| *jobs);
+        }
+        Ok(counts.to_vec())
+    }
+
     /// Moves a job that nobody runs, or notes what is asked of the one who runs it.
     ///
     /// Returns whether a runner has to be told. A job that is already there stays as it is.

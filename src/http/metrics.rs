@@ -1,0 +1,132 @@
+//! Metrics: what the server counts and measures of itself, as OpenMetrics text.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::http::App;
+use crate::http::errors::internal;
+use crate::http::problem::Problem;
+use crate::store::build;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The route of a path that is none of ours: paths themselves would be labels without end.
+const NO_ROUTE: &str = "none";
+
+type Durations = Family<Endpoint, Histogram>;
+
+/// The metrics of one server.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<Answered, Counter>,
+    durations: Durations,
+    jobs: Family<Status, Gauge>,
+    models_loaded: Gauge,
+    uploads: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Endpoint {
+    method: &'static str,
+    route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Status {
+    status: &'static str,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("gradientd");
+        let requests = Family::default();
+        let help = "Requests answered";
+        registry.register("http_requests", help, requests.clone());
+        // From half a millisecond to sixteen seconds.
+        let durations = Durations::new_with_constructor(|| {
+            Histogram::new(exponential_buckets(0.000_5, 2.0, 16))
+        });
+        let (name, help) = ("http_request_duration", "Time to the head of the answer");
+        registry.register_with_unit(name, help, Unit::Seconds, durations.clone());
+        let (jobs, models_loaded, uploads) =
+            (Family::default(), Gauge::default(), Gauge::default());
+        registry.register("jobs", "Jobs by their status", jobs.clone());
+        let help = "Versions of models in memory";
+        registry.register("models_loaded", help, models_loaded.clone());
+        registry.register("uploads", "Uploads being read", uploads.clone());
+        let program = Info::new(vec![("build", build())]);
+        registry.register("build", "The program and the machine type", program);
+        Self {
+            registry,
+            requests,
+            durations,
+            jobs,
+            models_loaded,
+            uploads,
+        }
+    }
+}
+
+/// `GET /metrics`
+pub(crate) async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, Problem> {
+    let metrics = &app.metrics;
+    for (status, jobs) in app.store.count_jobs().await? {
+        let status = status.name();
+        metrics.jobs.get_or_create(&Status { status }).set(jobs);
+    }
+    metrics.models_loaded.set(app.serve.loaded() as i64);
+    metrics.uploads.set(app.uploading() as i64);
+    let mut text = String::new();
+    encode(&mut text, &metrics.registry).map_err(|error| internal(&error))?;
+    Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text))
+}
+
+/// Counts a request and measures how long its answer takes.
+pub(crate) async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = method_name(request.method());
+    let path = request.extensions().get::<MatchedPath>();
+    let route = path.map_or(NO_ROUTE, MatchedPath::as_str).to_owned();
+    let response = next.run(request).await;
+    let endpoint = Endpoint { method, route };
+    let durations = app.metrics.durations.get_or_create(&endpoint);
+    durations.observe(began.elapsed().as_secs_f64());
+    drop(durations);
+    let answered = Answered {
+        method,
+        route: endpoint.route,
+        status: response.status().as_u16(),
+    };
+    app.metrics.requests.get_or_create(&answered).inc();
+    response
+}
+
+/// A method as a label: clients may make up any number of others.
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}
