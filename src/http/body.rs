@@ -16,6 +16,7 @@ use crate::http::problem::{
     UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::http::strict::Strict;
+use crate::http::wording::{no_json, placed};
 use crate::model::escaped;
 
 /// How long a JSON body may take to come.
@@ -102,23 +103,31 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(Strict(&mut deserializer)).map_err(|error| {
         let pointer = pointer(error.path());
-        fault(&pointer, error.inner())
+        fault(bytes, &pointer, &error.into_inner().0)
     })?;
-    deserializer.end().map_err(|error| fault("", &error))?;
+    deserializer
+        .end()
+        .map_err(|error| fault(bytes, "", &error))?;
     Ok(value)
 }
 
-fn fault(pointer: &str, error: &serde_json::Error) -> Problem {
+fn fault(bytes: &[u8], pointer: &str, error: &serde_json::Error) -> Problem {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
-    let detail = text
+    let text = text
         .strip_suffix(&format!(" at line {line} column {column}"))
         .unwrap_or(&text);
     match error.classify() {
-        Category::Data => Problem::violation(INVALID_BODY, pointer, detail),
+        Category::Data => {
+            let (pointer, detail) = placed(pointer, text);
+            Problem::violation(INVALID_BODY, pointer, detail)
+        }
         Category::Syntax | Category::Eof | Category::Io => Problem::new(
             INVALID_JSON,
-            format!("{detail}, at line {line}, column {column}"),
+            format!(
+                "{}, at line {line}, column {column}",
+                no_json(bytes, line, column, text)
+            ),
         ),
     }
 }
@@ -157,7 +166,9 @@ mod tests {
         assert_eq!(wrong.errors[0].pointer, "/layers/0/units");
         let unknown = problem(r#"{"name":"a","inputs":2,"layers":[],"colour":1}"#);
         assert!(
-            unknown.detail.contains("unknown field `colour`"),
+            unknown
+                .detail
+                .starts_with("/colour unknown field `colour`: known: name, "),
             "{}",
             unknown.detail
         );

@@ -25,6 +25,7 @@ mod routes;
 mod strict;
 mod upload;
 mod versions;
+mod wording;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::http::path::Path;
-use crate::model::{MOST_VIOLATIONS, Violation, Violations};
+use crate::model::{MOST_VIOLATIONS, Violation, Violations, known};
 
 /// A type of problem: its slug, status, title, and what to do about it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -210,12 +210,12 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub(crate) async fn explain(Path(slug): Path<String>) -> Result<Json<&'static Kind>, Problem> {
     let kind = PROBLEMS.iter().find(|kind| kind.slug == slug);
     kind.map(|kind| Json(*kind)).ok_or_else(|| {
-        let known: Vec<_> = PROBLEMS.iter().map(|kind| kind.slug).collect();
+        let slugs: Vec<_> = PROBLEMS.iter().map(|kind| kind.slug).collect();
         Problem::new(
             NOT_FOUND,
             format!(
-                "there is no problem type {slug:?}; known: {}",
-                known.join(", ")
+                "there is no problem type {slug:?}: {}",
+                known(&slug, &slugs)
             ),
         )
     })

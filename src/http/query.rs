@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use crate::http::problem::{INVALID_QUERY, Problem};
-use crate::model::{Violations, escaped};
+use crate::model::{Violations, escaped, known};
 use crate::store::PageQuery;
 
 /// A query of type `T`.
@@ -125,11 +125,8 @@ impl Parameters {
 
     fn finish(mut self) -> Result<(), Problem> {
         for (name, _) in &self.given {
-            let known = match self.known.as_slice() {
-                [] => "none".to_owned(),
-                known => known.join(", "),
-            };
-            let detail = format!("is no parameter here; known: {known}");
+            let known = known(name, &self.known);
+            let detail = format!("is no parameter here: {known}");
             self.violations.add(format!("/{}", escaped(name)), detail);
             if self.violations.is_full() {
                 break;

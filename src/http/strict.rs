@@ -1,97 +1,89 @@
-//! Strictness: a JSON array where an object is wanted is an error, though serde would take it for the object's fields.
+//! Strictness: an object is read from an object alone, no key stands twice, and what is wrong is said in words of JSON.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, SeqAccess,
     Visitor,
 };
+use serde::{Deserialize, forward_to_deserialize_any};
 
-/// Wraps a deserializer, and all that it leads to, so that a struct is read from an object alone.
+use crate::http::wording::Worded;
+use crate::model::shortened;
+
+/// Wraps a deserializer, and all that it leads to. Whatever is asked for, what stands there is read, so that it is
+/// the visitor, and thus [`Worded`], who says that it is something else.
 pub(crate) struct Strict<T>(pub(crate) T);
 
-/// A struct's visitor, which says of itself what a client calls it.
+/// A struct's visitor, which says of itself what a client calls it: serde would take an array for the fields in order.
 struct Object<V>(V);
 
 /// The visitor of an enum, whose variants all are words: a number or an object is not taken for one.
-struct Word<V>(V);
+struct Word<V> {
+    visitor: V,
+    words: &'static [&'static str],
+}
 
-macro_rules! hand_on {
-    ($($method:ident)*) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-            self.0.$method(Strict(visitor))
-        })*
-    };
+/// Reads a key that has not stood in the object before.
+struct Key<'a, S> {
+    seed: S,
+    keys: &'a mut HashSet<String>,
+}
+
+/// An object's entries, and the keys read so far.
+struct Entries<A> {
+    inner: A,
+    keys: HashSet<String>,
 }
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
-    type Error = D::Error;
+    type Error = Worded<D::Error>;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        self.0.deserialize_any(Strict(visitor)).map_err(Worded)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        self.0.deserialize_option(Strict(visitor)).map_err(Worded)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        visitor.visit_newtype_struct(self)
+    }
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
         _fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_map(Object(visitor))
-    }
-
-    hand_on! {
-        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
-        deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
-        deserialize_f32 deserialize_f64 deserialize_char deserialize_str deserialize_string deserialize_bytes
-        deserialize_byte_buf deserialize_option deserialize_unit deserialize_seq deserialize_map
-        deserialize_identifier deserialize_ignored_any
-    }
-
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_unit_struct(name, Strict(visitor))
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_newtype_struct(name, Strict(visitor))
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(
-        self,
-        length: usize,
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_tuple(length, Strict(visitor))
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        length: usize,
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.0
-            .deserialize_tuple_struct(name, length, Strict(visitor))
+    ) -> Result<V::Value, Self::Error> {
+        self.deserialize_any(Object(visitor))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _variants: &'static [&'static str],
+        words: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_str(Word(visitor))
+    ) -> Result<V::Value, Self::Error> {
+        self.deserialize_any(Word { visitor, words })
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map identifier ignored_any
     }
 }
 
 macro_rules! visit {
     ($($method:ident: $type:ty),*) => {
         $(fn $method<E: Error>(self, value: $type) -> Result<V::Value, E> {
-            self.0.$method(value)
+            self.0.$method(value).map_err(Worded::into_inner)
         })*
     };
 }
@@ -109,30 +101,35 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<V> {
     }
 
     fn visit_none<E: Error>(self) -> Result<V::Value, E> {
-        self.0.visit_none()
+        self.0.visit_none().map_err(Worded::into_inner)
     }
 
     fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
-        self.0.visit_unit()
+        self.0.visit_unit().map_err(Worded::into_inner)
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
-        self.0.visit_some(Strict(deserializer))
+        let read = self.0.visit_some(Strict(deserializer));
+        read.map_err(Worded::into_inner)
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(
         self,
         deserializer: D,
     ) -> Result<V::Value, D::Error> {
-        self.0.visit_newtype_struct(Strict(deserializer))
+        let read = self.0.visit_newtype_struct(Strict(deserializer));
+        read.map_err(Worded::into_inner)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, sequence: A) -> Result<V::Value, A::Error> {
-        self.0.visit_seq(Strict(sequence))
+        let read = self.0.visit_seq(Strict(sequence));
+        read.map_err(Worded::into_inner)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Strict(map))
+    fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        let keys = HashSet::new();
+        let read = self.0.visit_map(Entries { inner, keys });
+        read.map_err(Worded::into_inner)
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<V::Value, A::Error> {
@@ -148,7 +145,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Object<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Strict(map))
+        self.0.visit_map(map)
     }
 }
 
@@ -156,22 +153,22 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Word<V> {
     type Value = V::Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a word")
+        write!(formatter, "one of {}", shortened(self.words))
     }
 
     fn visit_str<E: Error>(self, word: &str) -> Result<V::Value, E> {
-        self.0.visit_enum(word.into_deserializer())
+        self.visitor.visit_enum(word.into_deserializer())
     }
 }
 
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Strict<A> {
-    type Error = A::Error;
+    type Error = Worded<A::Error>;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, A::Error> {
-        self.0.next_element_seed(Strict(seed))
+    ) -> Result<Option<S::Value>, Self::Error> {
+        self.0.next_element_seed(Strict(seed)).map_err(Worded)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -179,22 +176,43 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Strict<A> {
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Strict<A> {
-    type Error = A::Error;
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<A> {
+    type Error = Worded<A::Error>;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, A::Error> {
-        self.0.next_key_seed(Strict(seed))
+    ) -> Result<Option<S::Value>, Self::Error> {
+        let keys = &mut self.keys;
+        self.inner.next_key_seed(Key { seed, keys }).map_err(Worded)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        self.0.next_value_seed(Strict(seed))
+    fn next_value_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<S::Value, Self::Error> {
+        self.inner.next_value_seed(Strict(seed)).map_err(Worded)
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.0.size_hint()
+        self.inner.size_hint()
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Key<'_, S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
+        let key = String::deserialize(deserializer)?;
+        let is_new = self.keys.insert(key.clone());
+        // Whoever follows the path hears of the key before it is refused.
+        let read = self.seed.deserialize(key.into_deserializer());
+        let read = read.map_err(Worded::into_inner)?;
+        if is_new {
+            Ok(read)
+        } else {
+            Err(D::Error::custom("must be given once"))
+        }
     }
 }
 
@@ -202,14 +220,13 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
-        self.0.deserialize(Strict(deserializer))
+        let read = self.0.deserialize(Strict(deserializer));
+        read.map_err(Worded::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
     use crate::train::JobSpec;
 
@@ -231,7 +248,15 @@ mod tests {
         ];
         for json in bad {
             let error = read::<JobSpec>(&json).expect_err(&json);
-            assert!(error.contains("expected an object"), "{json}: {error}");
+            assert!(error.contains("must be an object"), "{json}: {error}");
         }
+    }
+
+    #[test]
+    fn no_key_stands_twice_in_an_object_of_any_kind() {
+        type Words = std::collections::BTreeMap<String, String>;
+        assert!(read::<Words>(r#"{"a":"1","b":"1"}"#).is_ok());
+        let error = read::<Words>(r#"{"a":"1","\u0061":"2"}"#).expect_err("twice");
+        assert!(error.contains("must be given once"), "{error}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Error, Preprocess, TargetRows, Violations, shortened};
+use crate::model::{Error, Preprocess, TargetRows, Violations, known};
 use crate::nn::{Activation, Dtype, Loss};
 
 /// Units and activation of a layer.
@@ -146,10 +146,10 @@ impl Header {
             if let Some(&class) = places.get(word.as_str()) {
                 matrix[(row, class)] = 1.0;
             } else {
-                let known = shortened(classes);
+                let known = known(word, classes);
                 violations.add(
                     format!("{pointer}/{row}"),
-                    format!("must be a class of the model ({known}), got {word:?}"),
+                    format!("must be a class of the model, got {word:?}: {known}"),
                 );
             }
         }

@@ -28,7 +28,9 @@ pub use crate::model::spec::{
     CheckedModelSpec, LayerParameters, LayerSpec, ModelLimits, ModelSpec, check_labels,
 };
 pub use crate::model::tensors::{ReadTensors, Tensors};
-pub use crate::model::violation::{MOST_VIOLATIONS, Violation, Violations, escaped, shortened};
+pub use crate::model::violation::{
+    MOST_VIOLATIONS, Violation, Violations, escaped, known, shortened,
+};
 use crate::nn::{Dtype, Inspection, Loss, Network, Scalar, inspect};
 
 /// A network of either dtype.
@@ -295,7 +297,7 @@ impl Model {
             ));
         }
         let mut violations = Violations::default();
-        let known: HashSet<&str> = features.iter().map(String::as_str).collect();
+        let names: HashSet<&str> = features.iter().map(String::as_str).collect();
         let mut values = Vec::with_capacity(instances.iter().map(BTreeMap::len).sum());
         for (row, instance) in instances.iter().enumerate() {
             for feature in features {
@@ -312,15 +314,15 @@ impl Model {
             }
             for name in instance
                 .keys()
-                .filter(|name| !known.contains(name.as_str()))
+                .filter(|name| !names.contains(name.as_str()))
             {
                 if violations.is_full() {
                     break;
                 }
-                let known = shortened(features);
+                let known = known(name, features);
                 violations.add(
                     format!("/instances/{row}"),
-                    format!("has no feature {name:?}; known: {known}"),
+                    format!("has no feature {name:?}: {known}"),
                 );
             }
             if violations.is_full() {

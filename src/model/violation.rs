@@ -8,6 +8,12 @@ pub const MOST_VIOLATIONS: usize = 100;
 /// Names that a message shows at most.
 const MOST_SHOWN: usize = 20;
 
+/// Bytes of a name that is looked up among the known ones; a longer one is no slip.
+const LONGEST_SLIP: usize = 64;
+
+/// Known names that a slip is compared with, at most.
+const MOST_COMPARED: usize = 1000;
+
 /// Bytes of a message, at most: the values it repeats may be of any length.
 const LONGEST_DETAIL: usize = 1000;
 
@@ -19,6 +25,33 @@ pub fn shortened<S: AsRef<str>>(names: &[S]) -> String {
         return format!("{shown}, … {} in all", names.len());
     }
     shown
+}
+
+/// What a name that is not among `names` may have meant, and what there is: `did you mean `tanh`? known: tanh, relu`.
+pub fn known<S: AsRef<str>>(given: &str, names: &[S]) -> String {
+    let near = near_miss(given, names).map(|name| format!("did you mean `{name}`? "));
+    let names = match names {
+        [] => "none".to_owned(),
+        names => shortened(names),
+    };
+    format!("{}known: {names}", near.unwrap_or_default())
+}
+
+/// The name that is nearest, where it is so near that it may be a slip: a third of the letters, capitals aside.
+fn near_miss<'a, S: AsRef<str>>(given: &str, names: &'a [S]) -> Option<&'a str> {
+    if given.len() > LONGEST_SLIP {
+        return None;
+    }
+    let given = given.to_lowercase();
+    let distances = names.iter().take(MOST_COMPARED).map(|name| {
+        let name = name.as_ref();
+        (
+            strsim::damerau_levenshtein(&given, &name.to_lowercase()),
+            name,
+        )
+    });
+    let (distance, name) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance * 3 <= name.chars().count().max(3)).then_some(name)
 }
 
 /// A name as a token of a JSON pointer (RFC 6901).
@@ -121,6 +154,28 @@ mod tests {
             detail.len() < LONGEST_DETAIL + 4 && detail.ends_with("ä…"),
             "{detail}"
         );
+    }
+
+    #[test]
+    fn a_slip_is_told_what_it_may_have_meant_and_another_word_is_not() {
+        let names = ["sigmoid", "tanh", "relu"];
+        let all = "known: sigmoid, tanh, relu";
+        for (given, near) in [
+            ("sigmod", "sigmoid"),
+            ("Sigmoid", "sigmoid"),
+            ("tahn", "tanh"),
+            ("rely", "relu"),
+        ] {
+            assert_eq!(
+                known(given, &names),
+                format!("did you mean `{near}`? {all}")
+            );
+        }
+        let long = "sigmoid".repeat(20);
+        for given in ["swish", "", "softplus", &long] {
+            assert_eq!(known(given, &names), all, "{given}");
+        }
+        assert_eq!(known::<&str>("a", &[]), "known: none");
     }
 
     #[test]

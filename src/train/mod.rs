@@ -6,6 +6,7 @@ mod cost;
 mod error;
 mod evaluate;
 mod inline;
+mod optimizer;
 mod prepare;
 mod report;
 mod run;

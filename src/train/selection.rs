@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::data::{Column, ColumnDescription, Kind};
-use crate::model::{Header, TargetRows, Targets, Violations, shortened};
+use crate::model::{Header, TargetRows, Targets, Violations, known, shortened};
 use crate::train::{DataSpec, JobLimits, Missing, TargetKind};
 
 /// A dataset as the check sees it: what is known of its columns, and the values of those it must look into.
@@ -140,18 +140,18 @@ impl<'a> Choice<'a> {
         }
     }
 
+    fn column_names(&self) -> Vec<&'a String> {
+        let columns = self.view.columns.iter();
+        columns.map(|column| &column.name).collect()
+    }
+
     /// The names of the targets, once each is a column of its own.
     fn target_names(&self, violations: &mut Violations) -> Option<&'a [String]> {
-        let known = || {
-            let columns = self.view.columns.iter();
-            let names: Vec<_> = columns.map(|column| &column.name).collect();
-            shortened(&names)
-        };
         match (&self.data.target, &self.data.targets) {
             (None, None) => {
                 let detail = format!(
                     "must name the column to predict; the dataset has: {}",
-                    known()
+                    shortened(&self.column_names())
                 );
                 violations.add("/data/target", detail);
                 return None;
@@ -183,7 +183,6 @@ impl<'a> Choice<'a> {
             return None;
         }
         let before = violations.len();
-        let known = known();
         let mut seen = HashSet::new();
         for (index, name) in names.iter().enumerate() {
             if violations.is_full() {
@@ -196,7 +195,8 @@ impl<'a> Choice<'a> {
             if !seen.insert(name) {
                 violations.add(pointer, format!("must be named once, got {name:?} again"));
             } else if !self.columns.contains_key(name.as_str()) {
-                let detail = format!("must name a column of the dataset ({known}), got {name:?}");
+                let known = known(name, &self.column_names());
+                let detail = format!("must name a column of the dataset, got {name:?}: {known}");
                 violations.add(pointer, detail);
             }
         }
@@ -244,10 +244,12 @@ impl<'a> Choice<'a> {
                 violations.add(pointer(), format!("must be named once, got {name:?} again"));
             }
             match self.columns.get(name.as_str()) {
-                None => violations.add(
-                    pointer(),
-                    format!("must name a column of the dataset, got {name:?}"),
-                ),
+                None => {
+                    let known = known(name, &self.column_names());
+                    let detail =
+                        format!("must name a column of the dataset, got {name:?}: {known}");
+                    violations.add(pointer(), detail);
+                }
                 Some(column) => check_feature(column, pointer, violations),
             }
         }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Rows, TargetRows, Targets};
 use crate::nn::OptimizerSpec;
 use crate::train::Metric;
+use crate::train::optimizer::optimizer;
 
 /// The largest jobs that are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub struct JobLimits {
 }
 
 /// Samples of a batch: a number, or the whole training set (`"full"`, the seed's gradient descent).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "must be a whole number or \"full\"")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum BatchSize {
     /// So many samples; a last, shorter batch is used.
     Samples(u64),
@@ -40,6 +40,33 @@ pub enum BatchSize {
 pub enum Full {
     /// All samples.
     Full,
+}
+
+impl<'de> Deserialize<'de> for BatchSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(BatchSizeVisitor)
+    }
+}
+
+struct BatchSizeVisitor;
+
+impl Visitor<'_> for BatchSizeVisitor {
+    type Value = BatchSize;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a whole number or \"full\"")
+    }
+
+    fn visit_u64<E: Error>(self, samples: u64) -> Result<BatchSize, E> {
+        Ok(BatchSize::Samples(samples))
+    }
+
+    fn visit_str<E: Error>(self, word: &str) -> Result<BatchSize, E> {
+        match word {
+            "full" => Ok(BatchSize::Full(Full::Full)),
+            other => Err(E::invalid_value(Unexpected::Str(other), &self)),
+        }
+    }
 }
 
 /// What to do with rows that miss a value.
@@ -146,25 +173,6 @@ pub struct JobSpec {
     /// The user's own labels.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
-}
-
-/// Reads an optimizer from an object alone: serde would take an array for its fields in order.
-fn optimizer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OptimizerSpec, D::Error> {
-    struct Object;
-
-    impl<'de> Visitor<'de> for Object {
-        type Value = OptimizerSpec;
-
-        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str("an object with a type")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OptimizerSpec, A::Error> {
-            OptimizerSpec::deserialize(MapAccessDeserializer::new(map))
-        }
-    }
-
-    deserializer.deserialize_map(Object)
 }
 
 fn default_epochs() -> u64 {

@@ -23,10 +23,10 @@ fn inspections() -> Vec<Bad> {
         let of = |body: Value, pointers, detail| rule(path, &body, pointers, detail);
         let shape = |body: &str, pointers, detail| shape(path, body, pointers, detail);
         rows.extend([
-            shape("{}", &[""], "missing field `inputs`"),
-            shape("[]", &[""], "invalid type: sequence"),
-            shape("[[[0,1]],[[1]]]", &[""], "invalid type: sequence"),
-            shape(r#"{"inputs":[[0,1]]}"#, &[""], "missing field `targets`"),
+            shape("{}", &["/inputs"], "must be given"),
+            shape("[]", &[""], "must be an object, got an array"),
+            shape("[[[0,1]],[[1]]]", &[""], "must be an object, got an array"),
+            shape(r#"{"inputs":[[0,1]]}"#, &["/targets"], "must be given"),
             shape(
                 r#"{"inputs":[[0,1]],"targets":[[1],"a"]}"#,
                 &["/targets"],
@@ -91,7 +91,7 @@ fn classes() -> Vec<Bad> {
             iris,
             &flower(json!(["rose"])),
             &["/targets/0"],
-            "must be a class of the model (setosa, versicolor, virginica), got \"rose\"",
+            "must be a class of the model, got \"rose\"",
         ),
         rule(
             iris,
@@ -109,7 +109,7 @@ fn classes() -> Vec<Bad> {
             iris,
             r#"{"inputs":[[1,2,3,4]],"targets":["setosa"],"include":["all"]}"#,
             &["/include/0"],
-            "unknown variant `all`",
+            "unknown include `all`",
         ),
         shape(
             iris,
@@ -121,7 +121,7 @@ fn classes() -> Vec<Bad> {
             iris,
             r#"{"inputs":[[1,2,3,4]],"targets":["setosa"],"include":"deltas"}"#,
             &["/include"],
-            "invalid type: string",
+            "must be an array, got the string \"deltas\"",
         ),
     ]
 }
@@ -185,13 +185,13 @@ fn checks() -> Vec<Bad> {
             path,
             r#"{"inputs":[[0,1]],"targets":[[1]],"seed":-1}"#,
             &["/seed"],
-            "invalid value",
+            "must be a whole number in [0, 18446744073709551615], got -1",
         ),
         shape(
             path,
             r#"{"inputs":[[0,1]],"targets":[[1]],"epsilon":"1e-5"}"#,
             &["/epsilon"],
-            "invalid type: string",
+            "must be a number, got the string \"1e-5\"",
         ),
     ]
 }

@@ -103,32 +103,56 @@ fn optimizers() -> Vec<Bad> {
         rate(json!(-0.0), "must be in (0, 1000000], got -0"),
         rate(json!(1_000_001), "must be in (0, 1000000], got 1000001"),
         rate(json!(1e300), "must be in (0, 1000000]"),
-        odd(json!({}), &["/optimizer"], "missing field `type`"),
+        odd(json!({}), &["/optimizer/type"], "must be given"),
         odd(
             json!({"type": "adam"}),
             &["/optimizer/type"],
-            "unknown variant `adam`, expected `gradient_descent`",
+            "unknown optimizer `adam`",
         ),
-        odd(json!({"type": 1}), &["/optimizer/type"], "invalid type"),
+        odd(
+            json!({"type": 1}),
+            &["/optimizer/type"],
+            "must be a string, got 1",
+        ),
         odd(
             json!({"type": "gradient_descent", "momentum": 0.9}),
-            &["/optimizer"],
-            "unknown field `momentum`",
+            &["/optimizer/momentum"],
+            "unknown field `momentum`: known: learning_rate",
+        ),
+        odd(
+            json!({"type": "gradient_decent"}),
+            &["/optimizer/type"],
+            "unknown optimizer `gradient_decent`: did you mean `gradient_descent`? known: gradient_descent",
+        ),
+        odd(
+            json!({"type": "gradient_descent", "learning_rates": 1}),
+            &["/optimizer/learning_rates"],
+            "unknown field `learning_rates`: did you mean `learning_rate`? known: learning_rate",
+        ),
+        odd(
+            json!({"type": "gradient_descent", "learning_rate": null}),
+            &["/optimizer/learning_rate"],
+            "must be a number, got null",
+        ),
+        odd(
+            json!({"type": "gradient_descent", "learning_rate": true}),
+            &["/optimizer/learning_rate"],
+            "must be a number, got true",
         ),
         odd(
             json!({"type": "gradient_descent", "learning_rate": "0.1"}),
-            &["/optimizer"],
-            "invalid type: string",
+            &["/optimizer/learning_rate"],
+            "must be a number, got the string \"0.1\"",
         ),
         odd(
             json!("gradient_descent"),
             &["/optimizer"],
-            "invalid type: string",
+            "must be an object with a type, got the string \"gradient_descent\"",
         ),
         odd(
             json!(["gradient_descent", 0.1]),
             &["/optimizer"],
-            "invalid type: sequence",
+            "must be an object with a type, got an array",
         ),
     ]
 }
@@ -179,40 +203,49 @@ fn shapes() -> Vec<Bad> {
         shape(PATH, xor_job("xor", more).to_string(), pointers, detail)
     };
     vec![
-        shape(PATH, "{}", &[""], "missing field `model`"),
-        shape(PATH, "[]", &[""], "invalid type: sequence"),
+        shape(PATH, "{}", &["/model"], "must be given"),
+        shape(PATH, "[]", &[""], "must be an object, got an array"),
         shape(
             PATH,
             r#"["xor",{"inputs":[[0,1]],"targets":[[1]]}]"#,
             &[""],
-            "invalid type: sequence",
+            "must be an object, got an array",
         ),
-        shape(PATH, "null", &[""], "invalid type: null"),
-        shape(PATH, r#"{"model":"xor"}"#, &[""], "missing field `data`"),
+        shape(PATH, "null", &[""], "must be an object, got null"),
+        shape(PATH, r#"{"model":"xor"}"#, &["/data"], "must be given"),
         shape(
             PATH,
             r#"{"model":"xor","model":"xor"}"#,
-            &[""],
-            "duplicate field `model`",
+            &["/model"],
+            "must be given once",
         ),
         of(json!({"colour": 1}), &["/colour"], "unknown field `colour`"),
-        of(json!({"model": 1}), &["/model"], "invalid type"),
+        of(
+            json!({"epoch": 1}),
+            &["/epoch"],
+            "unknown field `epoch`: did you mean `epochs`? known: model, ",
+        ),
+        of(json!({"model": 1}), &["/model"], "must be a string, got 1"),
         of(
             json!({"epochs": "10"}),
             &["/epochs"],
-            "invalid type: string",
+            "must be a whole number, got the string \"10\"",
         ),
         of(
             json!({"epochs": -1}),
             &["/epochs"],
-            "invalid value: integer `-1`",
+            "must be a whole number in [0, 18446744073709551615], got -1",
         ),
         of(
             json!({"epochs": 1.5}),
             &["/epochs"],
-            "invalid type: floating point `1.5`",
+            "must be a whole number, got 1.5",
         ),
-        of(json!({"epochs": null}), &["/epochs"], "invalid type: null"),
+        of(
+            json!({"epochs": null}),
+            &["/epochs"],
+            "must be a whole number, got null",
+        ),
     ]
 }
 
@@ -244,42 +277,50 @@ fn field_shapes() -> Vec<Bad> {
         of(
             json!({"shuffle": 1}),
             &["/shuffle"],
-            "invalid type: integer",
+            "must be true or false, got 1",
         ),
-        of(json!({"seed": -1}), &["/seed"], "invalid value"),
+        of(
+            json!({"seed": -1}),
+            &["/seed"],
+            "must be a whole number in [0, 18446744073709551615], got -1",
+        ),
         of(
             json!({"metrics": ["f1"]}),
             &["/metrics/0"],
-            "unknown variant `f1`, expected `loss` or `accuracy`",
+            "unknown metric `f1`",
         ),
         of(json!({"metrics": [1]}), &["/metrics/0"], ""),
         of(json!({"metrics": [null]}), &["/metrics/0"], ""),
         of(
             json!({"metrics": "loss"}),
             &["/metrics"],
-            "invalid type: string",
+            "must be an array, got the string \"loss\"",
         ),
-        of(json!({"refit": "yes"}), &["/refit"], "invalid type: string"),
+        of(
+            json!({"refit": "yes"}),
+            &["/refit"],
+            "must be true or false, got the string \"yes\"",
+        ),
         of(
             json!({"metadata": []}),
             &["/metadata"],
-            "invalid type: sequence",
+            "must be an object, got an array",
         ),
-        of(json!({"from": 1}), &["/from"], "invalid type"),
+        of(json!({"from": 1}), &["/from"], "must be an object, got 1"),
         of(
             json!({"from": "latest"}),
             &["/from"],
-            "invalid type: string",
+            "must be an object, got the string \"latest\"",
         ),
         of(
             json!({"from": [1, null]}),
             &["/from"],
-            "invalid type: sequence",
+            "must be an object, got an array",
         ),
         of(
             json!({"from": {"version": "1"}}),
             &["/from/version"],
-            "invalid type: string",
+            "must be a whole number, got the string \"1\"",
         ),
         of(
             json!({"from": {"job": 1}}),
@@ -289,17 +330,17 @@ fn field_shapes() -> Vec<Bad> {
         of(
             json!({"validation": 0.2}),
             &["/validation"],
-            "invalid type: floating point",
+            "must be an object, got 0.2",
         ),
         of(
             json!({"validation": [0.2]}),
             &["/validation"],
-            "invalid type: sequence",
+            "must be an object, got an array",
         ),
         of(
             json!({"validation": {"fraction": "0.2"}}),
             &["/validation/fraction"],
-            "invalid type: string",
+            "must be a number, got the string \"0.2\"",
         ),
         of(
             json!({"validation": {"split": 0.2}}),
@@ -311,7 +352,7 @@ fn field_shapes() -> Vec<Bad> {
             r#"{"model":"xor","epochs":1e999}"#,
             400,
             "invalid-json",
-            (&[], "number out of range"),
+            (&[], "a number must be within ±1.7976931348623157e308"),
         ),
     ]
 }
@@ -326,13 +367,17 @@ fn row_shapes() -> Vec<Bad> {
         )
     };
     vec![
-        of(json!([]), &["/data"], "invalid type: sequence"),
+        of(json!([]), &["/data"], "must be an object, got an array"),
         of(
             json!([[[0, 1]], [[1]]]),
             &["/data"],
-            "invalid type: sequence",
+            "must be an object, got an array",
         ),
-        of(json!("iris"), &["/data"], "invalid type: string"),
+        of(
+            json!("iris"),
+            &["/data"],
+            "must be an object, got the string \"iris\"",
+        ),
         of(json!({"rows": 1}), &["/data/rows"], "unknown field `rows`"),
         of(
             json!({"inputs": [[0, 1], [1]], "targets": [[1], [0]]}),
@@ -347,7 +392,7 @@ fn row_shapes() -> Vec<Bad> {
         of(
             json!({"inputs": [[0, 1], [0, null]], "targets": [[1], [0]]}),
             &["/data/inputs/1/1"],
-            "invalid type: null",
+            "must be a number, got null",
         ),
         of(
             json!({"inputs": [[0, 1]], "targets": [[1], [0, 1]]}),
@@ -367,37 +412,37 @@ fn row_shapes() -> Vec<Bad> {
         of(
             json!({"inputs": [[0, 1]], "targets": [[true]]}),
             &["/data/targets/0/0"],
-            "invalid type: boolean",
+            "must be a number, got true",
         ),
         of(
             json!({"dataset": 1, "target": "y"}),
             &["/data/dataset"],
-            "invalid type",
+            "must be a string, got 1",
         ),
         of(
             json!({"dataset": "gaps", "features": "a", "target": "y"}),
             &["/data/features"],
-            "invalid type: string",
+            "must be an array, got the string \"a\"",
         ),
         of(
             json!({"dataset": "gaps", "features": [1, 2], "target": "y"}),
             &["/data/features/0"],
-            "invalid type",
+            "must be a string, got 1",
         ),
         of(
             json!({"dataset": "gaps", "target": ["y"]}),
             &["/data/target"],
-            "invalid type: sequence",
+            "must be a string, got an array",
         ),
         of(
             json!({"dataset": "gaps", "target": "y", "target_kind": "words"}),
             &["/data/target_kind"],
-            "unknown variant `words`",
+            "unknown target kind `words`",
         ),
         of(
             json!({"dataset": "gaps", "target": "y", "missing": "mean"}),
             &["/data/missing"],
-            "unknown variant `mean`",
+            "unknown missing `mean`",
         ),
         of(
             json!({"dataset": "gaps", "target": "y", "missing": 1}),
@@ -412,7 +457,7 @@ fn row_shapes() -> Vec<Bad> {
         of(
             json!({"dataset": "gaps", "targets": {"a": 1}}),
             &["/data/targets"],
-            "invalid type: map",
+            "must be an array of rows of numbers, such as [[0],[1]], or of words, got an object",
         ),
     ]
 }

@@ -235,28 +235,33 @@ fn shapes() -> Vec<Bad> {
     let layers = |layer: Value| json!({"layers": [layer]});
     let parameters = |weights: Value, biases: Value| json!({"parameters": [{"weights": weights, "biases": biases}]});
     vec![
-        shape(PATH, "{}", &[""], "missing field `name`"),
-        shape(PATH, "null", &[""], "invalid type: null"),
-        shape(PATH, "1", &[""], "invalid type"),
-        shape(PATH, "\"xor\"", &[""], "invalid type"),
-        shape(PATH, "[]", &[""], "invalid type: sequence"),
+        shape(PATH, "{}", &["/name"], "must be given"),
+        shape(PATH, "null", &[""], "must be an object, got null"),
+        shape(PATH, "1", &[""], "must be an object, got 1"),
+        shape(
+            PATH,
+            "\"xor\"",
+            &[""],
+            "must be an object, got the string \"xor\"",
+        ),
+        shape(PATH, "[]", &[""], "must be an object, got an array"),
         shape(
             PATH,
             r#"["bad",2,[{"units":1,"activation":"tanh"}]]"#,
             &[""],
-            "invalid type: sequence",
+            "must be an object, got an array",
         ),
         shape(
             PATH,
             r#"{"name":"bad","inputs":2}"#,
-            &[""],
-            "missing field `layers`",
+            &["/layers"],
+            "must be given",
         ),
         shape(
             PATH,
             r#"{"name":"bad","name":"worse","inputs":2,"layers":[]}"#,
-            &[""],
-            "duplicate field `name`",
+            &["/name"],
+            "must be given once",
         ),
         of(json!({"colour": 1}), &["/colour"], "unknown field `colour`"),
         of(
@@ -266,29 +271,29 @@ fn shapes() -> Vec<Bad> {
         ),
         of(
             layers(json!({"units": 1})),
-            &["/layers/0"],
-            "missing field `activation`",
+            &["/layers/0/activation"],
+            "must be given",
         ),
-        of(layers(json!(3)), &["/layers/0"], "invalid type"),
+        of(layers(json!(3)), &["/layers/0"], "must be an object, got 3"),
         of(
             layers(json!([3, "tanh"])),
             &["/layers/0"],
-            "invalid type: sequence",
+            "must be an object, got an array",
         ),
         of(
             layers(layer(1, "swish")),
             &["/layers/0/activation"],
-            "unknown variant `swish`",
+            "unknown activation `swish`: known: sigmoid, tanh, relu, identity, softmax",
         ),
         of(
             layers(json!({"units": "1", "activation": "tanh"})),
             &["/layers/0/units"],
-            "invalid type: string",
+            "must be a whole number, got the string \"1\"",
         ),
         of(
             parameters(json!([[1, "2"]]), json!([0])),
             &["/parameters/0/weights/0/1"],
-            "invalid type: string",
+            "must be a number, got the string \"2\"",
         ),
         of(
             parameters(json!([[1, 2], [3]]), json!([0])),
@@ -303,17 +308,17 @@ fn shapes() -> Vec<Bad> {
         of(
             parameters(json!([[1, 2]]), json!([null])),
             &["/parameters/0/biases/0"],
-            "invalid type: null",
+            "must be a number, got null",
         ),
         of(
             json!({"parameters": [[[[1, 2]], [0]]]}),
             &["/parameters/0"],
-            "invalid type: sequence",
+            "must be an object, got an array",
         ),
         of(
             json!({"parameters": [{"weights": [[1, 2]]}]}),
-            &["/parameters/0"],
-            "missing field `biases`",
+            &["/parameters/0/biases"],
+            "must be given",
         ),
     ]
 }
@@ -324,18 +329,18 @@ fn field_shapes() -> Vec<Bad> {
         of(
             json!({"metadata": {"a": 1}}),
             &["/metadata/a"],
-            "invalid type: integer",
+            "must be a string, got 1",
         ),
         of(
             json!({"metadata": {"a/b~": null}}),
             &["/metadata/a~1b~0"],
-            "invalid type: null",
+            "must be a string, got null",
         ),
         shape(
             PATH,
             format!("{{\"name\":{}", "[".repeat(60_000)),
             &["/name"],
-            "invalid type: sequence",
+            "must be a string, got an array",
         ),
     ];
     let fields: [(&str, &[&str]); 6] = [
@@ -347,8 +352,8 @@ fn field_shapes() -> Vec<Bad> {
         ("metadata", &["/metadata"]),
     ];
     for (field, pointers) in fields {
-        rows.push(of(json!({field: null}), pointers, "invalid type: null"));
-        rows.push(of(json!({field: true}), pointers, "invalid type: boolean"));
+        rows.push(of(json!({field: null}), pointers, "got null"));
+        rows.push(of(json!({field: true}), pointers, "got true"));
     }
     rows
 }
@@ -371,7 +376,7 @@ fn words() -> Vec<Bad> {
     ];
     let mut rows = Vec::new();
     for (field, pointers) in fields {
-        let unknown = "unknown variant `Sigmoid`, expected";
+        let unknown = " `Sigmoid`: known: ";
         rows.push(of(field, json!("Sigmoid"), pointers, unknown));
         rows.push(of(field, json!(true), pointers, ""));
         rows.push(of(field, json!(1.5), pointers, ""));
@@ -415,48 +420,48 @@ fn numbers() -> Vec<Bad> {
         of(
             r#""inputs":-1"#,
             &["/inputs"],
-            "invalid value: integer `-1`",
+            "must be a whole number in [0, 18446744073709551615], got -1",
         ),
         of(
             r#""inputs":2.5"#,
             &["/inputs"],
-            "invalid type: floating point `2.5`",
+            "must be a whole number, got 2.5",
         ),
         of(
             r#""inputs":2.0"#,
             &["/inputs"],
-            "invalid type: floating point",
+            "must be a whole number without point or exponent, got 2.0",
         ),
         of(
             r#""inputs":2e0"#,
             &["/inputs"],
-            "invalid type: floating point",
+            "must be a whole number without point or exponent, got 2.0",
         ),
         of(
             r#""inputs":18446744073709551616"#,
             &["/inputs"],
-            "invalid type: floating point",
+            "must be a whole number in [0, 18446744073709551615], got 1.8446744073709552e19",
         ),
         of(
             r#""inputs":2,"seed":-1"#,
             &["/seed"],
-            "invalid value: integer `-1`",
+            "must be a whole number in [0, 18446744073709551615], got -1",
         ),
         of(
             r#""inputs":2,"seed":18446744073709551616"#,
             &["/seed"],
-            "invalid type: floating point",
+            "must be a whole number in [0, 18446744073709551615], got 1.8446744073709552e19",
         ),
-        no_number("1e999", "number out of range"),
-        no_number("-1e999", "number out of range"),
-        no_number("NaN", "expected value"),
-        no_number("Infinity", "expected value"),
-        no_number("-Infinity", "invalid number"),
+        no_number("1e999", "a number must be within ±1.7976931348623157e308"),
+        no_number("-1e999", "a number must be within ±1.7976931348623157e308"),
+        no_number("NaN", "NaN is not JSON, which has finite numbers alone"),
+        no_number("Infinity", "Infinity is not JSON"),
+        no_number("-Infinity", "-Infinity is not JSON"),
         no_number("01", "invalid number"),
-        no_number("+1", "expected value"),
-        no_number(".5", "expected value"),
+        no_number("+1", "a JSON value must stand here"),
+        no_number(".5", "a JSON value must stand here"),
         no_number("1.", "invalid number"),
-        no_number("0x1", "expected `,` or `}`"),
+        no_number("0x1", "must have `,` or `}`"),
         post(
             PATH,
             "{\"name\":\"\\ud800\"}",
@@ -469,7 +474,7 @@ fn numbers() -> Vec<Bad> {
             b"{\"name\":\"\xff\"}".to_vec(),
             400,
             "invalid-json",
-            (&[], "invalid unicode code point"),
+            (&[], "the text is not UTF-8"),
         ),
         post(
             PATH,
@@ -483,14 +488,14 @@ fn numbers() -> Vec<Bad> {
             format!("{} x", xor_model("bad")),
             400,
             "invalid-json",
-            (&[], "trailing characters"),
+            (&[], "nothing may follow after the value"),
         ),
         post(
             PATH,
             format!("{0} {0}", xor_model("bad")),
             400,
             "invalid-json",
-            (&[], "trailing characters"),
+            (&[], "nothing may follow after the value"),
         ),
     ]
 }

@@ -66,7 +66,7 @@ fn queries() -> Vec<Bad> {
             of("after=nothing", (&["/after"], "nothing")),
             of(
                 "colour=red",
-                (&["/colour"], "is no parameter here; known: "),
+                (&["/colour"], "is no parameter here: known: "),
             ),
         ]);
     }

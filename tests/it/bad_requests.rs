@@ -145,22 +145,25 @@ fn texts() -> Vec<Bad> {
     let texts: Vec<(Vec<u8>, &str)> = vec![
         (
             b"".to_vec(),
-            "EOF while parsing a value, at line 1, column 0",
+            "the body is empty: send one JSON value, at line 1, column 0",
         ),
-        (b" \n".to_vec(), "EOF while parsing a value"),
-        (b"{".to_vec(), "EOF while parsing an object"),
-        (b"nul".to_vec(), "EOF while parsing a value"),
+        (b" \n".to_vec(), "the body is empty"),
+        (b"{".to_vec(), "the body ends inside an object"),
+        (b"nul".to_vec(), "the body ends where a value must stand"),
         (
             b"{name:1}".to_vec(),
-            "key must be a string, at line 1, column 2",
+            "a key must be a string in double quotes, at line 1, column 2",
         ),
         (b"{'name':1}".to_vec(), "key must be a string"),
-        (b"<xml/>".to_vec(), "expected value, at line 1, column 1"),
+        (
+            b"<xml/>".to_vec(),
+            "a JSON value must stand here, at line 1, column 1",
+        ),
         (
             b"\xef\xbb\xbf{}".to_vec(),
-            "expected value, at line 1, column 1",
+            "the body begins with a byte order mark: send UTF-8 without one",
         ),
-        (b"\xff\xfe{\0}\0".to_vec(), "expected value"),
+        (b"\xff\xfe{\0}\0".to_vec(), "the body is UTF-16: send UTF-8"),
         (b"{\0}".to_vec(), "key must be a string"),
     ];
     let paths = [
@@ -187,24 +190,18 @@ fn texts() -> Vec<Bad> {
             "{",
             400,
             "invalid-json",
-            (&[], "EOF"),
+            (&[], "the body ends inside an object"),
         )
     };
     rows.push(alias);
-    rows.push(post(
-        "/v1/jobs",
-        nested(100_000 / 4),
-        400,
-        "invalid-json",
-        (&[], "recursion limit exceeded"),
-    ));
-    rows.push(post(
-        "/v1/jobs",
-        nested(100),
-        400,
-        "invalid-json",
-        (&[], "EOF while parsing a list"),
-    ));
+    for levels in [100, 200, 25_000] {
+        rows.push(shape(
+            "/v1/jobs",
+            nested(levels),
+            &["/batch_size"],
+            "must be a whole number or \"full\", got an array",
+        ));
+    }
     rows
 }
 

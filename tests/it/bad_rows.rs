@@ -51,9 +51,9 @@ fn predictions() -> Vec<Bad> {
                 &["/inputs/0"],
                 "must have 2 numbers, got 3",
             ),
-            of("[]", &[""], "invalid type: sequence"),
-            of("[[[0,1]]]", &[""], "invalid type: sequence"),
-            of("null", &[""], "invalid type: null"),
+            of("[]", &[""], "must be an object, got an array"),
+            of("[[[0,1]]]", &[""], "must be an object, got an array"),
+            of("null", &[""], "must be an object, got null"),
         ]);
     }
     rows
@@ -78,7 +78,7 @@ fn shapes() -> Vec<Bad> {
         of(
             r#"{"inputs":[0,1]}"#,
             &["/inputs/0"],
-            "expected a row: an array of numbers",
+            "must be a row: an array of numbers, got 0",
         ),
         of(
             r#"{"inputs":{}}"#,
@@ -93,22 +93,22 @@ fn shapes() -> Vec<Bad> {
         of(
             r#"{"inputs":[[0,"1"]]}"#,
             &["/inputs/0/1"],
-            "invalid type: string",
+            "must be a number, got the string \"1\"",
         ),
         of(
             r#"{"inputs":[[0,"NaN"]]}"#,
             &["/inputs/0/1"],
-            "invalid type: string",
+            "must be a number, got the string \"NaN\"",
         ),
         of(
             r#"{"inputs":[[null,1]]}"#,
             &["/inputs/0/0"],
-            "invalid type: null",
+            "must be a number, got null",
         ),
         of(
             r#"{"inputs":[[0,true]]}"#,
             &["/inputs/0/1"],
-            "invalid type: boolean",
+            "must be a number, got true",
         ),
         of(
             r#"{"inputs":[[0,1]],"input":1}"#,
@@ -117,19 +117,28 @@ fn shapes() -> Vec<Bad> {
         ),
         of(
             r#"{"inputs":[[0,1]],"inputs":[[0,1]]}"#,
-            &[""],
-            "duplicate field `inputs`",
+            &["/inputs"],
+            "must be given once",
         ),
         of(
             &format!("{{\"inputs\":{}", "[".repeat(15_000)),
             &["/inputs/0/0"],
-            "invalid type: sequence",
+            "must be a number, got an array",
         ),
-        no_json(r#"{"inputs":[[0,1e999]]}"#, "number out of range"),
-        no_json(r#"{"inputs":[[0,NaN]]}"#, "expected value"),
-        no_json(r#"{"inputs":[[0,Infinity]]}"#, "expected value"),
-        no_json(r#"{"inputs":[[0,1],]}"#, "trailing comma"),
-        no_json(r#"{"inputs":[[0,1]]"#, "EOF while parsing an object"),
+        no_json(
+            r#"{"inputs":[[0,1e999]]}"#,
+            "a number must be within ±1.7976931348623157e308",
+        ),
+        no_json(
+            r#"{"inputs":[[0,NaN]]}"#,
+            "NaN is not JSON, which has finite numbers alone",
+        ),
+        no_json(r#"{"inputs":[[0,Infinity]]}"#, "Infinity is not JSON"),
+        no_json(
+            r#"{"inputs":[[0,1],]}"#,
+            "a comma must not stand before the closing bracket",
+        ),
+        no_json(r#"{"inputs":[[0,1]]"#, "the body ends inside an object"),
     ]
 }
 
@@ -232,25 +241,31 @@ fn instances() -> Vec<Bad> {
             path,
             flower(r#","petal_width":"1""#),
             &["/instances/0/petal_width"],
-            "invalid type: string",
+            "must be a number, got the string \"1\"",
         ),
         shape(
             path,
             flower(r#","petal_width":null"#),
             &["/instances/0/petal_width"],
-            "invalid type: null",
+            "must be a number, got null",
+        ),
+        shape(
+            path,
+            flower(r#","petal_length":2"#),
+            &["/instances/0/petal_length"],
+            "must be given once",
         ),
         shape(
             path,
             r#"{"instances":{}}"#,
             &["/instances"],
-            "invalid type: map",
+            "must be an array, got an object",
         ),
         shape(
             path,
             r#"{"instances":[[1,2,3,4]]}"#,
             &["/instances/0"],
-            "invalid type: sequence",
+            "must be an object, got an array",
         ),
     ]
 }
@@ -311,35 +326,41 @@ fn aliases() -> Vec<Bad> {
             "{}",
             422,
             "invalid-body",
-            (&[""], "missing field `version`"),
+            (&["/version"], "must be given"),
         ),
         of(
             path,
             "[1]",
             422,
             "invalid-body",
-            (&[""], "invalid type: sequence"),
+            (&[""], "must be an object, got an array"),
         ),
         of(
             path,
             r#"{"version":"1"}"#,
             422,
             "invalid-body",
-            (&["/version"], "invalid type: string"),
+            (
+                &["/version"],
+                "must be a whole number, got the string \"1\"",
+            ),
         ),
         of(
             path,
             r#"{"version":-1}"#,
             422,
             "invalid-body",
-            (&["/version"], "invalid value"),
+            (
+                &["/version"],
+                "must be a whole number in [0, 18446744073709551615], got -1",
+            ),
         ),
         of(
             path,
             r#"{"version":"latest"}"#,
             422,
             "invalid-body",
-            (&["/version"], "invalid type: string"),
+            (&["/version"], "got the string \"latest\""),
         ),
         of(
             path,

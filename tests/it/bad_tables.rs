@@ -46,7 +46,7 @@ fn names() -> Vec<Bad> {
         of("?name=a&name=b", (&["/name"], "must be given once, got 2")),
         of(
             "?name=a&colour=red",
-            (&["/colour"], "is no parameter here; known: name"),
+            (&["/colour"], "is no parameter here: known: name"),
         ),
     ];
     for query in [

@@ -24,6 +24,7 @@ mod jobs;
 mod labels;
 mod limits;
 mod load;
+mod messages;
 mod models;
 mod observe;
 mod openapi;

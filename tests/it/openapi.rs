@@ -52,15 +52,13 @@ async fn ask(server: &TestServer, operation: &Operation) -> Answer {
 
 /// The words that a detail says are accepted.
 fn accepted(detail: &str) -> BTreeSet<String> {
-    let marks = ["expected one of ", "must be one of ", "expected "];
+    let marks = ["known: ", "must be one of "];
     let list = marks
         .iter()
         .find_map(|mark| Some(detail.split_once(mark)?.1));
     let list = list.unwrap_or_else(|| panic!("no list of words: {detail}"));
     let list = list.split(", got").next().unwrap_or(list);
-    let words = list
-        .split([',', ' ', '`'])
-        .filter(|word| !word.is_empty() && *word != "or");
+    let words = list.split([',', ' ']).filter(|word| !word.is_empty());
     words.map(str::to_owned).collect()
 }
 
