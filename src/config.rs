@@ -1,6 +1,6 @@
 //! Configuration: every flag and every limit of the server, with its unit, default and meaning.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::data::CsvLimits;
-use crate::http::HttpLimits;
+use crate::http::{HttpLimits, Origin};
 use crate::jobs::JobsConfig;
 use crate::model::ModelLimits;
 use crate::serve::Compute;
@@ -22,7 +22,8 @@ pub struct Config {
         long,
         env = "GRADIENTD_LISTEN",
         default_value = "127.0.0.1:8080",
-        value_name = "ADDRESS"
+        value_name = "ADDRESS",
+        value_parser = address
     )]
     pub listen: SocketAddr,
     /// Directory that holds the database; made where it is missing
@@ -33,6 +34,14 @@ pub struct Config {
         value_name = "DIRECTORY"
     )]
     pub data_dir: PathBuf,
+    /// Origin whose pages may read the answers, such as http://localhost:3000; may be repeated
+    #[arg(
+        long = "cors-origin",
+        env = "GRADIENTD_CORS_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub cors_origins: Vec<Origin>,
     /// Jobs that train at the same time
     #[arg(long, env = "GRADIENTD_JOB_SLOTS", default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -40,6 +49,20 @@ pub struct Config {
     /// The limits, which no flag changes yet.
     #[arg(skip)]
     pub limits: Limits,
+}
+
+/// An address and a port; a name such as `localhost` is looked up once, and an IPv4 address of it is preferred.
+///
+/// Errors: it is no address with a port, or a name that nobody knows.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        format!(
+            "must be an address and a port, such as 127.0.0.1:8080, [::1]:8080 or localhost:8080: {why}"
+        )
+    };
+    let found = text.to_socket_addrs().map_err(|error| wrong(&error))?;
+    let best = found.min_by_key(SocketAddr::is_ipv6);
+    best.ok_or_else(|| wrong(&"the name has no address"))
 }
 
 /// Every limit of the server.
@@ -63,6 +86,8 @@ pub struct Limits {
     pub body_idle_seconds: u64,
     /// Hours that an idempotency key is known. Default 24.
     pub idempotency_hours: u64,
+    /// Seconds that a request may take; uploads and streams are none. Default 120.
+    pub request_seconds: u64,
     /// Columns of a dataset. Default 100,000.
     pub dataset_columns: usize,
     /// Cells of a dataset. Default 10⁹.
@@ -119,6 +144,7 @@ impl Default for Limits {
             event_silence_seconds: 15,
             body_idle_seconds: 30,
             idempotency_hours: 24,
+            request_seconds: 120,
             dataset_columns: 100_000,
             dataset_cells: 1_000_000_000,
             dataset_cell_bytes: 64 << 10,
@@ -158,6 +184,8 @@ impl Config {
             event_silence: Duration::from_secs(limits.event_silence_seconds),
             body_idle: Duration::from_secs(limits.body_idle_seconds),
             idempotency: Duration::from_hours(limits.idempotency_hours),
+            request: Duration::from_secs(limits.request_seconds),
+            cors_origins: self.cors_origins.iter().map(Origin::header).collect(),
             answer_numbers: limits.answer_numbers,
             model: ModelLimits {
                 layers: limits.layers,
@@ -220,6 +248,28 @@ impl Config {
             inspection: self.limits.inspection_numbers,
             evaluation_work: self.limits.evaluate_work,
             evaluation: self.limits.evaluate_numbers,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_number_or_a_name_and_always_has_a_port() {
+        assert_eq!(address("127.0.0.1:0"), Ok(([127, 0, 0, 1], 0).into()));
+        assert!(address("localhost:8080").is_ok_and(|found| found.ip().is_loopback()));
+        for text in [
+            "",
+            "localhost",
+            "8080",
+            "127.0.0.1",
+            "127.0.0.1:65536",
+            "http://localhost:8080",
+        ] {
+            let error = address(text).expect_err(text);
+            assert!(error.contains("such as 127.0.0.1:8080"), "{error}");
         }
     }
 }

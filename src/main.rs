@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use gradientd::config::Config;
+use gradientd::config::{Config, address};
 use gradientd::{cli, server, telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -39,7 +39,8 @@ struct Healthcheck {
         long,
         env = "GRADIENTD_LISTEN",
         default_value = "127.0.0.1:8080",
-        value_name = "ADDRESS"
+        value_name = "ADDRESS",
+        value_parser = address
     )]
     listen: SocketAddr,
 }

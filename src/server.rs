@@ -59,6 +59,9 @@ pub async fn run(
     let address = listener.local_addr()?;
     let data_dir = config.data_dir.display();
     tracing::info!(%address, %data_dir, job_slots = config.job_slots, "ready: listening on http://{address}, data in {data_dir}");
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "there is no authentication yet: whoever reaches this address may do everything");
+    }
     let (ending, mut ended) = watch::channel(false);
     let serving = axum::serve(listener, router(app.clone())).with_graceful_shutdown(async move {
         let _ = ended.wait_for(|ended| *ended).await;

@@ -45,9 +45,11 @@ pub(crate) async fn receive<S: Send + Sync>(request: Request, state: &S) -> Resu
     check_media_type(
         request.headers(),
         "application/json",
-        "curl --json sends it",
+        "use curl --json or -H 'Content-Type: application/json'",
     )?;
     let limit = request.extensions().get::<BodyLimit>().copied();
+    let most = limit.map_or(u64::MAX, |limit| limit.0 as u64);
+    check_length(request.headers(), most)?;
     let received = Bytes::from_request(request, state);
     let received = tokio::time::timeout(SLOWEST_BODY, received).await;
     let received = received.map_err(|_| {
@@ -56,7 +58,7 @@ pub(crate) async fn receive<S: Send + Sync>(request: Request, state: &S) -> Resu
     })?;
     received.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            return too_large(limit.map_or(0, |limit| limit.0 as u64));
+            return too_large(most);
         }
         Problem::new(
             BROKEN_BODY,
@@ -73,7 +75,17 @@ pub(crate) fn too_large(limit: u64) -> Problem {
     )
 }
 
-/// Refuses a body of another media type.
+/// Refuses a body that says that it is too large, before it comes.
+pub(crate) fn check_length(headers: &HeaderMap, most: u64) -> Result<(), Problem> {
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    match length {
+        Some(length) if length > most => Err(too_large(most)),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a body of another media type, or of another charset than UTF-8.
 pub(crate) fn check_media_type(
     headers: &HeaderMap,
     wanted: &str,
@@ -83,9 +95,10 @@ pub(crate) fn check_media_type(
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or("");
-    let essence = given.split(';').next().unwrap_or("").trim();
+    let mut parts = given.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or("");
     if essence.eq_ignore_ascii_case(wanted) {
-        return Ok(());
+        return parts.try_for_each(check_charset);
     }
     let got = if given.is_empty() {
         "none".to_owned()
@@ -95,6 +108,22 @@ pub(crate) fn check_media_type(
     Err(Problem::new(
         UNSUPPORTED_MEDIA_TYPE,
         format!("Content-Type must be {wanted} ({hint}), got {got}"),
+    ))
+}
+
+/// Refuses the charset of a media type unless it is UTF-8, or its part US-ASCII.
+fn check_charset(parameter: &str) -> Result<(), Problem> {
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    let value = value.trim().trim_matches('"');
+    let is_utf8 = ["utf-8", "utf8", "us-ascii"]
+        .iter()
+        .any(|charset| value.eq_ignore_ascii_case(charset));
+    if is_utf8 || !name.trim().eq_ignore_ascii_case("charset") {
+        return Ok(());
+    }
+    Err(Problem::new(
+        UNSUPPORTED_MEDIA_TYPE,
+        format!("charset must be utf-8, got {value:?}"),
     ))
 }
 

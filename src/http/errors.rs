@@ -74,6 +74,7 @@ impl From<store::Error> for Problem {
             | store::Error::Directory { .. }
             | store::Error::DirectoryInUse { .. }
             | store::Error::Migration { .. }
+            | store::Error::Unreadable { .. }
             | store::Error::OldSqlite { .. }
             | store::Error::Database(_) => return internal(&error),
         };

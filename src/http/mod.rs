@@ -16,6 +16,7 @@ mod idempotency;
 mod jobs;
 mod metrics;
 mod models;
+mod origin;
 mod path;
 mod predictions;
 mod problem;
@@ -31,6 +32,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::HeaderValue;
+use axum::middleware;
 use tokio::sync::{Semaphore, watch};
 
 use crate::data::CsvLimits;
@@ -40,6 +43,7 @@ use crate::serve::Serve;
 use crate::store::Store;
 
 use crate::http::metrics::Metrics;
+pub use crate::http::origin::Origin;
 pub use crate::http::problem::{PROBLEMS, Problem};
 
 /// The largest requests that are accepted.
@@ -63,6 +67,10 @@ pub struct HttpLimits {
     pub body_idle: Duration,
     /// How long an idempotency key is known.
     pub idempotency: Duration,
+    /// How long a request may take; not an upload.
+    pub request: Duration,
+    /// Origins whose pages may read the answers.
+    pub cors_origins: Vec<HeaderValue>,
     /// Numbers in one answer, at most.
     pub answer_numbers: u64,
     /// The largest networks.
@@ -122,5 +130,9 @@ impl App {
 
 /// The whole HTTP side: every route, and around them what every request goes through.
 pub fn router(app: App) -> Router {
-    requests::around(routes::routes(&app), &app).with_state(app)
+    let limits = &app.limits;
+    let routes = requests::around(routes::routes(&app), limits.request, &limits.cors_origins);
+    routes
+        .layer(middleware::from_fn_with_state(app.clone(), metrics::count))
+        .with_state(app)
 }

@@ -86,6 +86,8 @@ kinds! {
         "Try again when a job has ended, or cancel one.";
     BUSY = "busy", 503, "Too many requests of this kind at once",
         "Try again in a moment; the detail names the limit.";
+    TOOK_TOO_LONG = "took-too-long", 503, "The request took too long",
+        "Ask for less at once, or try again; what a POST had begun may yet be done: look before you repeat it.";
     NOT_READY = "not-ready", 503, "The server is not ready",
         "Try again; it is starting or ending, or its database does not answer.";
     DISK_FULL = "disk-full", 507, "The disk is full",

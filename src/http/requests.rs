@@ -1,30 +1,110 @@
 //! Around every request: its id, its log line, the rendering of problems, panics caught, and writes that run to their end.
 
 use std::any::Any;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderValue, Method};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use uuid::Uuid;
 
-use crate::http::problem::{INTERNAL, INVALID_QUERY, Problem, REQUEST_ID};
-use crate::http::{App, metrics};
+use crate::http::problem::{INTERNAL, INVALID_QUERY, Problem, REQUEST_ID, TOOK_TOO_LONG};
 
+/// Headers that a page of another origin may send.
+const READ_HEADERS: [HeaderName; 7] = [
+    header::ACCEPT,
+    header::CONTENT_TYPE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("last-event-id"),
+    REQUEST_ID,
+];
+/// Headers that a page of another origin may read.
+const TOLD_HEADERS: [HeaderName; 4] = [
+    header::LOCATION,
+    header::ETAG,
+    header::RETRY_AFTER,
+    REQUEST_ID,
+];
+/// How long a browser need not ask again whether it may send.
+const PREFLIGHT: Duration = Duration::from_hours(1);
 /// Ids that a client sends are taken over up to this length.
 const LONGEST_ID: usize = 128;
 
 /// Lays around the routes what every request goes through, outermost last.
-pub(crate) fn around(routes: Router<App>, app: &App) -> Router<App> {
-    routes
+pub(crate) fn around<S: Clone + Send + Sync + 'static>(
+    routes: Router<S>,
+    longest: Duration,
+    origins: &[HeaderValue],
+) -> Router<S> {
+    let routes = routes
         .layer(middleware::from_fn(to_its_end))
         .layer(middleware::from_fn(without_query))
+        .layer(middleware::from_fn_with_state(longest, in_time))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(with_id))
-        .layer(middleware::from_fn_with_state(app.clone(), metrics::count))
+        .layer(CompressionLayer::new().compress_when(worth_compressing()))
+        .layer(middleware::from_fn(gzip_or_plain));
+    if origins.is_empty() {
+        return routes;
+    }
+    routes.layer(cross_origin(origins))
+}
+
+/// Answers that are long enough to be worth it; not those that are streamed, and not numbers as they are in memory.
+fn worth_compressing() -> impl Predicate {
+    DefaultPredicate::new().and(NotForContentType::const_new("application/x-safetensors"))
+}
+
+/// Takes no notice of who refuses every encoding: a plain answer serves better than 406 and none.
+async fn gzip_or_plain(mut request: Request, next: Next) -> Response {
+    let accepted = request.headers_mut().remove(header::ACCEPT_ENCODING);
+    let accepted = accepted
+        .as_ref()
+        .and_then(|accepted| accepted.to_str().ok());
+    if accepted.is_some_and(|list| list.contains("gzip") && !list.contains("q=0")) {
+        let gzip = HeaderValue::from_static("gzip");
+        request.headers_mut().insert(header::ACCEPT_ENCODING, gzip);
+    }
+    next.run(request).await
+}
+
+/// Lets pages of these origins, and of no others, read the answers.
+fn cross_origin(origins: &[HeaderValue]) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins.to_vec()))
+        .allow_methods([
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::DELETE,
+        ])
+        .allow_headers(READ_HEADERS)
+        .expose_headers(TOLD_HEADERS)
+        .max_age(PREFLIGHT)
+}
+
+/// Ends a request that takes longer than any should. Uploads take as long as their pieces come, and streams are answers
+/// already. What changes something runs to its end all the same.
+async fn in_time(State(longest): State<Duration>, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>();
+    if path.is_some_and(|path| path.as_str() == "/v1/datasets") && request.method() == Method::POST
+    {
+        return next.run(request).await;
+    }
+    let answered = tokio::time::timeout(longest, next.run(request)).await;
+    answered.unwrap_or_else(|_| {
+        let detail = format!("the request took more than {} s", longest.as_secs());
+        Problem::new(TOOK_TOO_LONG, detail).into_response()
+    })
 }
 
 /// Gives a request its id, renders a problem with it, and writes the one log line.
@@ -35,12 +115,10 @@ async fn with_id(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let rendered = problem.render(&id);
-        let allow = response.headers().get(axum::http::header::ALLOW).cloned();
+        let allow = response.headers().get(header::ALLOW).cloned();
         response = rendered;
         if let Some(allow) = allow {
-            response
-                .headers_mut()
-                .insert(axum::http::header::ALLOW, allow);
+            response.headers_mut().insert(header::ALLOW, allow);
         }
     }
     let status = response.status().as_u16();
@@ -119,4 +197,43 @@ async fn to_its_end(request: Request, next: Next) -> Response {
 /// The answer to a request whose handler panicked. The panic itself is logged where it happened.
 fn panicked(_panic: Box<dyn Any + Send>) -> Response {
     Problem::new(INTERNAL, "the request failed by a fault of this program").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn faulty() -> &'static str {
+        panic!("on purpose")
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_a_problem_and_the_next_request_is_answered() {
+        let routes = Router::new()
+            .route("/faulty", get(faulty).post(faulty))
+            .route("/fine", get(async || "fine"));
+        let routes = around(routes, Duration::from_mins(1), &[]);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let serving = tokio::spawn(async { axum::serve(listener, routes).await });
+        let client = reqwest::Client::builder().no_proxy().build();
+        let client = client.expect("a client");
+        for method in [Method::GET, Method::POST] {
+            let answer = client.request(method, format!("{url}/faulty")).send().await;
+            let answer = answer.expect("an answer");
+            assert_eq!(answer.status(), 500);
+            assert_eq!(answer.headers()["content-type"], "application/problem+json");
+            let body = answer.text().await.expect("a body");
+            assert!(
+                body.contains("/problems/internal") && !body.contains("on purpose"),
+                "{body}"
+            );
+        }
+        let answer = client.get(format!("{url}/fine")).send().await;
+        assert_eq!(answer.expect("an answer").status(), 200);
+        serving.abort();
+    }
 }

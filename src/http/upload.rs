@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{SemaphorePermit, mpsc};
 
 use crate::data::read_csv;
-use crate::http::body::{check_media_type, too_large};
+use crate::http::body::{check_length, check_media_type, too_large};
 use crate::http::idempotency::{IdempotencyKey, made};
 use crate::http::problem::{BROKEN_BODY, BUSY, INTERNAL, INVALID_QUERY, Problem, TIMEOUT};
 use crate::http::query::{FromQuery, Parameters, Query};
@@ -62,6 +62,7 @@ pub(crate) async fn create(
     body: Body,
 ) -> Result<Answer, Problem> {
     check_csv(&headers)?;
+    check_length(&headers, app.limits.body_dataset)?;
     // In this order: a name that this same request took, it took together with its key.
     let free = check_free(&app, &name).await;
     if let Some(known) = key.known(&app).await? {

@@ -51,7 +51,7 @@ fn near_miss<'a, S: AsRef<str>>(given: &str, names: &'a [S]) -> Option<&'a str> 
         )
     });
     let (distance, name) = distances.min_by_key(|(distance, _)| *distance)?;
-    (distance * 3 <= name.chars().count().max(3)).then_some(name)
+    (distance * 3 <= name.chars().count()).then_some(name)
 }
 
 /// A name as a token of a JSON pointer (RFC 6901).

@@ -103,7 +103,9 @@ pub enum Error {
         what: String,
     },
     /// The data directory cannot be used.
-    #[error("cannot use the data directory {path}: {source}")]
+    #[error(
+        "cannot use the data directory {path}: {source}; make it writable or give another with --data-dir"
+    )]
     Directory {
         /// The path.
         path: PathBuf,
@@ -117,10 +119,24 @@ pub enum Error {
         directory: PathBuf,
     },
     /// The schema cannot be brought up to date, or is newer than this program.
-    #[error("the database cannot be opened by this program: {source}")]
+    #[error(
+        "the database in {directory} cannot be opened by this program: {source}; use the program that wrote it or a later one"
+    )]
     Migration {
+        /// The data directory.
+        directory: PathBuf,
         /// Why.
         source: sqlx::migrate::MigrateError,
+    },
+    /// The file of the database is none, or is damaged.
+    #[error(
+        "the database in {directory} cannot be read: {source}; restore the directory from a backup, or give another with --data-dir"
+    )]
+    Unreadable {
+        /// The data directory.
+        directory: PathBuf,
+        /// Why.
+        source: sqlx::Error,
     },
     /// The SQLite inside is too old to be safe.
     #[error("SQLite must be at least {oldest}, got {version}")]

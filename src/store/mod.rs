@@ -82,25 +82,13 @@ impl Store {
     pub async fn open(directory: &Path) -> Result<Self, Error> {
         std::fs::create_dir_all(directory).map_err(|source| Error::directory(directory, source))?;
         let lock = lock(directory)?;
-        let options = options(directory);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .before_acquire(|connection, _| {
-                // SQLite ends a transaction by itself when the disk is full; the driver then still believes in it.
-                let clean = !connection.is_in_transaction();
-                Box::pin(async move { Ok(clean) })
-            })
-            .connect_with(options.clone())
-            .await?;
-        check_version(&writer).await?;
-        sqlx::migrate!("migrations/sqlite")
-            .run(&writer)
-            .await
-            .map_err(|source| Error::Migration { source })?;
-        let reader = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .connect_with(options.read_only(true))
-            .await?;
+        let (writer, reader) = connect(directory).await.map_err(|error| match error {
+            Error::Database(source) => Error::Unreadable {
+                directory: directory.to_owned(),
+                source,
+            },
+            other => other,
+        })?;
         let inner = Inner {
             writer,
             reader,
@@ -186,13 +174,13 @@ fn lock(directory: &Path) -> Result<File, Error> {
         .truncate(false)
         .write(true)
         .open(&path);
-    let file = file.map_err(|source| Error::directory(&path, source))?;
+    let file = file.map_err(|source| Error::directory(directory, source))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::DirectoryInUse {
             directory: directory.to_owned(),
         }),
-        Err(TryLockError::Error(source)) => Err(Error::directory(&path, source)),
+        Err(TryLockError::Error(source)) => Err(Error::directory(directory, source)),
     }
 }
 
@@ -206,6 +194,33 @@ fn options(directory: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("trusted_schema", "OFF")
         .pragma("journal_size_limit", "67108864")
+}
+
+/// The writer and the readers of a directory's database, its schema brought up to date.
+async fn connect(directory: &Path) -> Result<(SqlitePool, SqlitePool), Error> {
+    let options = options(directory);
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .before_acquire(|connection, _| {
+            // SQLite ends a transaction by itself when the disk is full; the driver then still believes in it.
+            let clean = !connection.is_in_transaction();
+            Box::pin(async move { Ok(clean) })
+        })
+        .connect_with(options.clone())
+        .await?;
+    check_version(&writer).await?;
+    sqlx::migrate!("migrations/sqlite")
+        .run(&writer)
+        .await
+        .map_err(|source| Error::Migration {
+            directory: directory.to_owned(),
+            source,
+        })?;
+    let reader = SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .connect_with(options.read_only(true))
+        .await?;
+    Ok((writer, reader))
 }
 
 async fn check_version(pool: &SqlitePool) -> Result<(), Error> {

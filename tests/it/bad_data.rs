@@ -262,7 +262,7 @@ fn columns() -> Vec<Bad> {
         gaps(
             json!({"target": "z"}),
             &["/data/target"],
-            "must name a column of the dataset, got \"z\": did you mean `a`? known: a, b, y, word",
+            "must name a column of the dataset, got \"z\": known: a, b, y, word",
         ),
         gaps(
             json!({"targets": ["y"]}),

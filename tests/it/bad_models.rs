@@ -376,8 +376,7 @@ fn words() -> Vec<Bad> {
     ];
     let mut rows = Vec::new();
     for (field, pointers) in fields {
-        let unknown = " `Sigmoid`: known: ";
-        rows.push(of(field, json!("Sigmoid"), pointers, unknown));
+        rows.push(of(field, json!("Sigmoid"), pointers, " `Sigmoid`: known: "));
         rows.push(of(field, json!(true), pointers, ""));
         rows.push(of(field, json!(1.5), pointers, ""));
         rows.push(of(field, json!(["zeros"]), pointers, ""));

@@ -233,11 +233,21 @@ fn media_types() -> Vec<Bad> {
             of(
                 path,
                 media_type,
-                "Content-Type must be application/json (curl --json sends it), got ",
+                "Content-Type must be application/json (use curl --json or -H 'Content-Type: application/json'), got ",
             )
         }));
     }
     rows.push(of("/v1/models", "", "got none"));
+    rows.push(of(
+        "/v1/models",
+        "application/json; charset=ISO-8859-1",
+        "charset must be utf-8, got \"ISO-8859-1\"",
+    ));
+    rows.push(of(
+        "/v1/datasets?name=t",
+        "text/csv; header=present; charset=windows-1252",
+        "charset must be utf-8, got \"windows-1252\"",
+    ));
     rows.push(Bad {
         method: "PUT",
         ..of(

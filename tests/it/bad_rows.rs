@@ -333,27 +333,21 @@ fn aliases() -> Vec<Bad> {
             "[1]",
             422,
             "invalid-body",
-            (&[""], "must be an object, got an array"),
+            (&[""], "must be an object"),
         ),
         of(
             path,
             r#"{"version":"1"}"#,
             422,
             "invalid-body",
-            (
-                &["/version"],
-                "must be a whole number, got the string \"1\"",
-            ),
+            (&["/version"], "a whole number"),
         ),
         of(
             path,
             r#"{"version":-1}"#,
             422,
             "invalid-body",
-            (
-                &["/version"],
-                "must be a whole number in [0, 18446744073709551615], got -1",
-            ),
+            (&["/version"], "got -1"),
         ),
         of(
             path,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gradientd::config::Limits;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -187,4 +188,58 @@ async fn two_requests_written_at_once_are_answered_in_turn_with_ids_of_their_own
         .collect();
     assert_eq!(ids.len(), 2, "{answer}");
     assert_ne!(ids[0], ids[1]);
+}
+
+#[tokio::test]
+async fn a_body_that_says_it_is_too_large_is_refused_before_it_comes() {
+    let server = TestServer::start().await;
+    for (path, media_type, most) in [
+        ("/v1/models", "application/json", 32u64 << 20),
+        ("/v1/models/none/predict", "application/json", 8 << 20),
+        ("/v1/datasets?name=t", "text/csv", 4 << 30),
+    ] {
+        let head = format!(
+            "Content-Type: {media_type}\r\nContent-Length: {}\r\n",
+            most + 1
+        );
+        let answer = said(&server, post(path, &head, "").as_bytes()).await;
+        assert_eq!(status(&answer), 413, "{path}: {answer}");
+        let detail = format!("the body must have at most {most} bytes");
+        assert_eq!(body(&answer)["detail"], detail);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_answered_and_leaves_nothing() {
+    let limits = Limits {
+        request_seconds: 1,
+        ..Limits::default()
+    };
+    let server = TestServer::start_with(1, limits).await;
+    let model = xor_model("late").to_string();
+    let length = model.len() + 1;
+    let head = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n");
+    let stream = TcpStream::connect(server.address()).await;
+    let mut stream = stream.expect("a connection");
+    let request = post("/v1/models", &head, &model);
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("the server listens");
+    let mut answer = String::new();
+    while !answer.ends_with('}') {
+        let mut bytes = [0; 4096];
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut bytes)).await;
+        let count = read.expect("the server answers").expect("a connection");
+        assert!(count > 0, "{answer}");
+        answer.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    assert_eq!(status(&answer), 503, "{answer}");
+    assert_eq!(body(&answer)["type"], "/problems/took-too-long");
+    assert_eq!(body(&answer)["detail"], "the request took more than 1 s");
+    drop(stream);
+    server
+        .get("/v1/models/late")
+        .await
+        .problem(404, "not-found");
 }

@@ -70,6 +70,7 @@ impl TestServer {
         let config = Config {
             listen: address,
             data_dir: data_dir.path().to_owned(),
+            cors_origins: Vec::new(),
             job_slots,
             limits,
         };
@@ -277,6 +278,24 @@ impl Answer {
         let value = self.headers.get(name).and_then(|value| value.to_str().ok());
         value.unwrap_or("")
     }
+}
+
+/// A server with its own limits, whose answers pages of these origins may read: a client, and its data directory.
+pub(crate) async fn serve(limits: Limits, origins: &[&str]) -> (Api, TempDir) {
+    let data_dir = TempDir::new().expect("a scratch folder");
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await;
+    let listener = listener.expect("a free port");
+    let listen = listener.local_addr().expect("an address");
+    let origins = origins.iter().map(|origin| origin.parse());
+    let config = Config {
+        listen,
+        data_dir: data_dir.path().to_owned(),
+        cors_origins: origins.collect::<Result<_, _>>().expect("origins"),
+        job_slots: 1,
+        limits,
+    };
+    tokio::spawn(server::run(listener, config, std::future::pending()));
+    (Api::of(listen), data_dir)
 }
 
 /// Sends a request and reads its answer.

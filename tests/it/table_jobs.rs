@@ -149,7 +149,7 @@ async fn an_instance_has_every_feature_and_no_other_name() {
     assert_eq!(problem["errors"][0]["detail"], "must have feature \"x\"");
     assert_eq!(
         problem["errors"][1]["detail"],
-        "has no feature \"z\"; known: x"
+        "has no feature \"z\": known: x"
     );
     server.stop().await;
 }
