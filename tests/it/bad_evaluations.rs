@@ -59,7 +59,7 @@ fn rows() -> Vec<Bad> {
             path,
             r#"{"missing":"bogus"}"#,
             &["/missing"],
-            "unknown variant `bogus`",
+            "unknown missing `bogus`: known: error, drop_rows",
         ),
         shape(
             path,

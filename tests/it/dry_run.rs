@@ -72,7 +72,7 @@ async fn a_dry_run_refuses_what_a_job_would_be_refused_for() {
         ("dry_run=", "/dry_run must be one of true, false, got \"\""),
         (
             "dry-run=true",
-            "/dry-run is no parameter here; known: dry_run",
+            "/dry-run is no parameter here: did you mean `dry_run`? known: dry_run",
         ),
     ] {
         let answer = server
