@@ -5,7 +5,7 @@ ARG BASE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock openapi.yaml ./
 COPY migrations migrations
 COPY src src
 # The caches outlive the build: a change of src compiles src alone. Debug information stays out of the image.

@@ -5,6 +5,7 @@ mod answer;
 mod body;
 mod checkpoints;
 mod datasets;
+mod docs;
 mod errors;
 mod etag;
 mod evaluations;

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::http::path::Path;
 use crate::model::{MOST_VIOLATIONS, Violation, Violations, known};
@@ -20,16 +21,31 @@ pub struct Kind {
     pub title: &'static str,
     /// What to do about it.
     pub cure: &'static str,
+    #[serde(skip)]
+    example: Example,
 }
+
+/// What a problem of a type may say.
+#[derive(Debug, PartialEq, Eq)]
+enum Example {
+    /// Its detail.
+    Said(&'static str),
+    /// The pointer and detail of its one violation.
+    Broken(&'static str, &'static str),
+}
+
+/// The request's id in the examples.
+const EXAMPLE_ID: &str = "01a20adb-f1a7-736b-8ead-59f061f20aba";
 
 fn as_path<S: serde::Serializer>(slug: &&'static str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("/problems/{slug}"))
 }
 
 macro_rules! kinds {
-    ($($name:ident = $slug:literal, $status:literal, $title:literal, $cure:literal;)*) => {
+    ($($name:ident = $slug:literal, $status:literal, $title:literal, $example:expr, $cure:literal;)*) => {
+        use Example::{Broken, Said};
         $(#[doc = $title] pub(crate) const $name: &Kind =
-            &Kind { slug: $slug, status: $status, title: $title, cure: $cure };)*
+            &Kind { slug: $slug, status: $status, title: $title, cure: $cure, example: $example };)*
         /// Every type of problem that the server answers with.
         pub const PROBLEMS: &[&Kind] = &[$($name),*];
     };
@@ -37,60 +53,88 @@ macro_rules! kinds {
 
 kinds! {
     INVALID_JSON = "invalid-json", 400, "The body is not JSON",
+        Said("the body ends inside an object, at line 1, column 1"),
         "Send one JSON value in UTF-8; the detail says at which line and column it stops being one.";
     BROKEN_BODY = "broken-body", 400, "The body could not be read",
+        Said("the connection broke off before the end of the body"),
         "Send the whole body; the connection broke off before its end.";
     TIMEOUT = "timeout", 408, "The body came too slowly",
+        Said("the body did not come within 60 s"),
         "Send it again without pauses; nothing was stored.";
     NOT_FOUND = "not-found", 404, "There is no such thing",
+        Said("there is no model \"xor\""),
         "Look at the name or id; GET the list to see what there is.";
     NO_SUCH_PATH = "no-such-path", 404, "There is no such path",
+        Said("there is no path /v1/model"),
         "Look at the path; the README has the table of all operations.";
     METHOD_NOT_ALLOWED = "method-not-allowed", 405, "The path has no such method",
+        Said("/v1/models has no method PATCH"),
         "Use one of the methods that the Allow header lists.";
     ALREADY_EXISTS = "already-exists", 409, "The name is taken",
+        Said("there is a model \"xor\" already"),
         "Choose another name, or delete what has it.";
     IN_USE = "in-use", 409, "Something unfinished needs it",
+        Said("model \"xor\" is in use: job 01a20adb-7748-7577-ba20-38b559553eb2 trains it"),
         "Cancel or wait for what the detail names.";
     ILLEGAL_MOVE = "illegal-move", 409, "The job's status does not allow this",
+        Said("a job that is succeeded cannot become paused"),
         "GET the job to see its status: ended jobs stay as they are, and only paused ones are resumed.";
     NOT_FITTED = "not-fitted", 409, "The model's preprocessing is not fitted yet",
+        Said("preprocess standardize is fitted by the model's first job, and no job has succeeded yet: train it first"),
         "Train the model once; its first job fits the preprocessing on the training rows.";
     PRECONDITION_FAILED = "precondition-failed", 412, "It has changed meanwhile",
+        Said("model \"xor\" has changed: it is now at revision 7-4"),
         "GET it again and look at what has changed; the ETag header has its present tag.";
     BODY_TOO_LARGE = "body-too-large", 413, "The body is too large",
+        Said("the body must have at most 8388608 bytes"),
         "Send less at once, or upload the rows as a dataset.";
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type", 415, "The body's media type is not accepted here",
+        Said("Content-Type must be application/json (use curl --json or -H 'Content-Type: application/json'), got none"),
         "Send Content-Type: application/json (curl --json does) or, for datasets, text/csv.";
     INVALID_BODY = "invalid-body", 422, "The body has the wrong shape",
+        Broken("/layers/0/units", "must be a whole number, got the string \"3\""),
         "The pointer names the first value of the wrong type; unknown fields are refused by name.";
     INVALID_SPEC = "invalid-spec", 422, "The body breaks rules",
+        Broken("/inputs", "must be in [1, 100000], got 0"),
         "Each pointer names a value and each detail what it must be; all violations are listed.";
     INVALID_QUERY = "invalid-query", 422, "The query breaks rules",
+        Broken("/limit", "must be a whole number in [1, 100], got \"0\""),
         "Each pointer names a query parameter and each detail what it must be.";
     INVALID_HEADER = "invalid-header", 422, "A header breaks rules",
+        Said("Idempotency-Key must be 1 to 128 visible ASCII characters, got \"\""),
         "The detail names the header and what it must be.";
     IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused", 422, "The key stands for another request",
+        Said("Idempotency-Key \"order-17\" was used for a request with another path, query or body"),
         "Choose a new Idempotency-Key for each request; send an old one only with the same path, query and body.";
     INVALID_DATASET = "invalid-dataset", 422, "The table cannot be read",
+        Said("line 3, column 2 (\"petal_width\"): the row has too few cells: 3 expected, got 1"),
         "The detail names line and column of the fault; mend the file and upload it again.";
     TOO_LARGE = "too-large", 422, "One request asks for too much",
+        Said("rows must be at most 4096, got 5000"),
         "Split the rows over several requests; the detail names the limit.";
     NOT_FINITE = "not-finite", 422, "The answer is not finite",
+        Said("version 2 of model \"xor\" answers these rows with NaN or infinity: they are beyond its dtype"),
         "The rows are so large that the model overflows; send rows like those it was trained on.";
     INTERNAL = "internal", 500, "A fault of this program",
+        Said("the request failed by a fault of this program"),
         "Report it with the request id; the log has the cause under it.";
     DAMAGED = "damaged", 500, "Stored bytes are damaged",
+        Said("version 2 of model \"xor\" is damaged in the store: its digest does not match"),
         "Restore the data directory from a backup; the rest of it keeps working.";
     QUEUE_FULL = "queue-full", 503, "Too many jobs wait",
+        Said("the queue is full: 256 jobs wait"),
         "Try again when a job has ended, or cancel one.";
     BUSY = "busy", 503, "Too many requests of this kind at once",
+        Said("at most 16 uploads at once"),
         "Try again in a moment; the detail names the limit.";
     TOOK_TOO_LONG = "took-too-long", 503, "The request took too long",
+        Said("the request took more than 120 s"),
         "Ask for less at once, or try again; what a POST had begun may yet be done: look before you repeat it.";
     NOT_READY = "not-ready", 503, "The server is not ready",
+        Said("the server is ending or its database does not answer"),
         "Try again; it is starting or ending, or its database does not answer.";
     DISK_FULL = "disk-full", 507, "The disk is full",
+        Said("the disk is full: nothing was stored"),
         "Make room; nothing was stored, and predictions go on.";
 }
 
@@ -172,15 +216,7 @@ impl Problem {
 
     /// The whole answer, with the request's id as its instance.
     pub(crate) fn render(&self, instance: &str) -> Response {
-        let body = Body {
-            r#type: format!("/problems/{}", self.kind.slug),
-            title: self.kind.title,
-            status: self.kind.status,
-            detail: &self.detail,
-            instance,
-            errors: &self.errors,
-        };
-        let mut response = (self.status(), Json(body)).into_response();
+        let mut response = (self.status(), Json(self.body(instance))).into_response();
         let json = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         if let Some(seconds) = self.retry_after_seconds {
@@ -193,6 +229,32 @@ impl Problem {
             response.headers_mut().insert(header::ETAG, etag);
         }
         response
+    }
+
+    fn body<'a>(&'a self, instance: &'a str) -> Body<'a> {
+        Body {
+            r#type: format!("/problems/{}", self.kind.slug),
+            title: self.kind.title,
+            status: self.kind.status,
+            detail: &self.detail,
+            instance,
+            errors: &self.errors,
+        }
+    }
+}
+
+impl Kind {
+    /// The type with a problem of it.
+    fn explained(&'static self) -> Explained {
+        let problem = match self.example {
+            Example::Said(detail) => Problem::new(self, detail),
+            Example::Broken(pointer, detail) => Problem::violation(self, pointer, detail),
+        };
+        let example = serde_json::to_value(problem.body(EXAMPLE_ID));
+        Explained {
+            kind: self,
+            example: example.expect("texts and a number are JSON"),
+        }
     }
 }
 
@@ -208,10 +270,24 @@ impl IntoResponse for Problem {
 /// The header that carries a request's id, both ways.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// A type of problem, and a whole body of it.
+#[derive(Serialize)]
+pub(crate) struct Explained {
+    #[serde(flatten)]
+    kind: &'static Kind,
+    example: Value,
+}
+
+/// `GET /problems`: every type of problem.
+pub(crate) async fn list() -> Json<Value> {
+    let data: Vec<_> = PROBLEMS.iter().map(|kind| kind.explained()).collect();
+    Json(json!({ "data": data, "has_more": false }))
+}
+
 /// `GET /problems/{slug}`: what a type of problem means and what to do about it.
-pub(crate) async fn explain(Path(slug): Path<String>) -> Result<Json<&'static Kind>, Problem> {
+pub(crate) async fn explain(Path(slug): Path<String>) -> Result<Json<Explained>, Problem> {
     let kind = PROBLEMS.iter().find(|kind| kind.slug == slug);
-    kind.map(|kind| Json(*kind)).ok_or_else(|| {
+    kind.map(|kind| Json(kind.explained())).ok_or_else(|| {
         let slugs: Vec<_> = PROBLEMS.iter().map(|kind| kind.slug).collect();
         Problem::new(
             NOT_FOUND,
@@ -239,6 +315,15 @@ pub(crate) async fn no_such_method(method: axum::http::Method, uri: Uri) -> Prob
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_example_has_the_type_and_status_of_its_kind() {
+        for kind in PROBLEMS {
+            let example = kind.explained().example;
+            assert_eq!(example["type"], format!("/problems/{}", kind.slug));
+            assert_eq!(example["status"], kind.status, "{example}");
+        }
+    }
 
     #[test]
     fn every_slug_is_unique_and_every_status_is_an_error() {

@@ -8,7 +8,7 @@ use axum::{Extension, Router};
 
 use crate::http::body::BodyLimit;
 use crate::http::{
-    App, aliases, checkpoints, datasets, evaluations, events, gradients, health, history, jobs,
+    App, aliases, checkpoints, datasets, docs, evaluations, events, gradients, health, history, jobs,
     metrics, models, predictions, problem, upload, versions,
 };
 
@@ -23,7 +23,12 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::scrape))
+        .route("/problems", get(problem::list))
         .route("/problems/{slug}", get(problem::explain))
+        .route("/openapi.yaml", get(docs::yaml))
+        .route("/openapi.json", get(docs::json))
+        .route("/docs", get(docs::page))
+        .route("/docs/{file}", get(docs::file))
         .route("/v1/limits", get(health::limits))
         .route("/v1/models", rows(get(models::list).post(models::create)))
         .route("/v1/models/{name}", control(get(models::show).delete(models::delete)))

@@ -49,6 +49,17 @@ impl Contract {
         self.resolved(value.unwrap_or_else(|| panic!("the contract has no {pointer}")))
     }
 
+    /// A JSON pointer, or the one that a reference there leads to.
+    #[track_caller]
+    pub(crate) fn place(&self, pointer: &str) -> String {
+        let value = self.0.pointer(pointer);
+        let value = value.unwrap_or_else(|| panic!("the contract has no {pointer}"));
+        match value["$ref"].as_str() {
+            Some(reference) => self.place(reference.trim_start_matches('#')),
+            None => pointer.to_owned(),
+        }
+    }
+
     /// A value, or what it refers to.
     #[track_caller]
     pub(crate) fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {

@@ -185,7 +185,10 @@ async fn no_message_has_a_word_of_the_programs_own_types() {
     for field in fields {
         for value in &values {
             let answer = server.post("/v1/models", model(field, value.clone())).await;
-            let text = answer.text();
+            let mut said = answer.json();
+            // Digits that the request's id happens to have are no word.
+            said["instance"].take();
+            let text = said.to_string();
             for word in words {
                 assert!(!text.contains(word), "{field} {value}: {text}");
             }

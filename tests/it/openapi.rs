@@ -6,6 +6,7 @@ use gradientd::http::PROBLEMS;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::conformance::{Conformance, escaped};
 use crate::contract::{Contract, Operation, references, text};
 use crate::server::{Answer, TestServer, send, xor_job, xor_model};
 
@@ -136,7 +137,8 @@ async fn every_operation_of_the_contract_answers_with_a_status_that_it_lists() {
             "{} is not listed: {asked}",
             answer.status
         );
-        assert!(!answer.text().contains("/problems/no-such-path"), "{asked}");
+        let unknown = answer.text().contains("/problems/no-such-path");
+        assert!(answer.status.is_success() || !unknown, "{asked}");
     }
 }
 
@@ -184,13 +186,24 @@ fn every_example_of_a_problem_is_one_that_the_server_has() {
 #[tokio::test]
 async fn the_server_explains_every_type_of_problem() {
     let server = TestServer::start().await;
+    let mut listed = Vec::new();
     for kind in PROBLEMS {
         let path = format!("/problems/{}", kind.slug);
         let explained = server.get(&path).await.expect(200);
-        let expected =
-            json!({"type": path, "status": kind.status, "title": kind.title, "cure": kind.cure});
+        let expected = json!({"type": path, "status": kind.status, "title": kind.title, "cure": kind.cure,
+            "example": explained["example"]});
         assert_eq!(explained, expected);
+        let example = &explained["example"];
+        let (title, status) = (json!(kind.title), json!(kind.status));
+        assert_eq!(
+            (&example["type"], &example["title"]),
+            (&json!(path), &title)
+        );
+        assert_eq!(example["status"], status, "{example}");
+        listed.push(explained);
     }
+    let list = server.get("/problems").await.expect(200);
+    assert_eq!(list, json!({"data": listed, "has_more": false}));
     let unknown = server.get("/problems/none").await.problem(404, "not-found");
     assert!(
         unknown["detail"]
@@ -198,6 +211,88 @@ async fn the_server_explains_every_type_of_problem() {
             .is_some_and(|detail| detail.contains("invalid-spec")),
         "{unknown}"
     );
+}
+
+/// The media types of a request or response, each with its examples.
+fn bodies<'a>(contract: &'a Contract, place: &str) -> Vec<(String, Vec<&'a Value>)> {
+    let place = contract.place(place);
+    let content = contract.at(&place)["content"].as_object();
+    let each = content
+        .into_iter()
+        .flatten()
+        .map(|(media_type, described)| {
+            let named = described["examples"].as_object().into_iter().flatten();
+            let named = named.map(|(_, example)| &example["value"]);
+            let examples = described.get("example").into_iter().chain(named).collect();
+            (format!("{place}/content/{}", escaped(media_type)), examples)
+        });
+    each.collect()
+}
+
+#[test]
+fn every_body_has_an_example_that_fits_its_schema() {
+    let conformance = Conformance::read();
+    let contract = &conformance.contract;
+    let mut faults = Vec::new();
+    for operation in contract.operations() {
+        let at = format!(
+            "/paths/{}/{}",
+            escaped(&operation.path),
+            operation.method.to_lowercase()
+        );
+        let responses = operation.description["responses"]
+            .as_object()
+            .expect("responses");
+        let mut places: Vec<_> = responses
+            .keys()
+            .map(|status| format!("{at}/responses/{status}"))
+            .collect();
+        places.extend(
+            operation
+                .description
+                .get("requestBody")
+                .map(|_| format!("{at}/requestBody")),
+        );
+        for (media, examples) in places.iter().flat_map(|place| bodies(contract, place)) {
+            if examples.is_empty() && media.ends_with("json") && !at.contains("openapi.json") {
+                faults.push(format!("{media} has no example"));
+            }
+            let broken = examples
+                .into_iter()
+                .flat_map(|example| conformance.broken(&format!("{media}/schema"), example));
+            faults.extend(broken.map(|fault| format!("{media}: {fault}")));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// The places under a value of objects with properties that do not say whether there may be others.
+fn open(place: &str, value: &Value) -> Vec<String> {
+    let under: Vec<_> = match value {
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, value)| (key.clone(), value))
+            .collect(),
+        Value::Array(values) => values
+            .iter()
+            .enumerate()
+            .map(|(at, value)| (at.to_string(), value))
+            .collect(),
+        _ => Vec::new(),
+    };
+    let is_open = value["type"] == "object"
+        && value["properties"].is_object()
+        && value["additionalProperties"].is_null();
+    let own = is_open.then(|| place.to_owned());
+    let deeper = under
+        .into_iter()
+        .flat_map(|(key, value)| open(&format!("{place}/{key}"), value));
+    own.into_iter().chain(deeper).collect()
+}
+
+#[test]
+fn no_object_has_properties_that_the_contract_does_not_name() {
+    assert_eq!(open("", &Contract::read().0), Vec::<String>::new());
 }
 
 /// A request with an unknown word where the contract has an enum, and where that enum stands.

@@ -14,6 +14,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::conformance;
+
 /// How long a test waits for what it has asked for, where nothing moves meanwhile.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How long a server may take to end.
@@ -298,14 +300,26 @@ pub(crate) async fn serve(limits: Limits, origins: &[&str]) -> (Api, TempDir) {
     (Api::of(listen), data_dir)
 }
 
-/// Sends a request and reads its answer.
+/// Sends a request and reads its answer, which must be one that the contract describes.
 pub(crate) async fn send(request: RequestBuilder) -> Answer {
-    let response = request.send().await.expect("an answer");
-    Answer {
+    let (client, request) = request.build_split();
+    let request = request.expect("a request");
+    let (method, path) = (request.method().clone(), request.url().path().to_owned());
+    let response = client.execute(request).await.expect("an answer");
+    let answer = Answer {
         status: response.status(),
         headers: response.headers().clone(),
         bytes: response.bytes().await.expect("a whole answer").to_vec(),
-    }
+    };
+    let faults = conformance::faults(&method, &path, &answer);
+    assert!(
+        faults.is_empty(),
+        "{method} {path}: {} is not what openapi.yaml says:\n{}\n{}",
+        answer.status,
+        faults.join("\n"),
+        answer.text()
+    );
+    answer
 }
 
 /// Asks again and again until the answer is `Ok`. A test that waits too long fails and shows the last `Err`; as long as
