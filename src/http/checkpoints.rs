@@ -1,21 +1,21 @@
 //! Checkpoints: predicted with, and published as versions.
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::http::App;
 use crate::http::answer::json;
 use crate::http::body::Body;
+use crate::http::idempotency::{IdempotencyKey, made};
 use crate::http::jobs::job_id;
 use crate::http::path::Path;
 use crate::http::predictions::Predict;
 use crate::http::problem::Problem;
-use crate::model::{Outputs, Prediction};
-use crate::store::Timestamp;
+use crate::model::{Outputs, Prediction, digest};
+use crate::store::{Answer, Once, Timestamp, VersionRow};
 
 /// What a checkpoint predicts.
 #[derive(Serialize)]
@@ -48,13 +48,17 @@ pub(crate) async fn predict(
 pub(crate) async fn publish(
     State(app): State<App>,
     Path((id, epoch)): Path<(String, String)>,
-) -> Result<impl IntoResponse, Problem> {
+    key: IdempotencyKey,
+) -> Result<Answer, Problem> {
     let (id, now) = (job_id(&id)?, Timestamp::now());
-    let version = app.store.publish_checkpoint(id, &epoch, &now).await?;
+    let once = Once {
+        idempotency: key.with(|| digest(b"")),
+        answer: published,
+    };
+    Ok(app.store.publish_checkpoint(id, &epoch, once, &now).await?)
+}
+
+fn published(version: &VersionRow) -> Answer {
     let location = format!("/v1/models/{}/versions/{}", version.model, version.version);
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Json(version),
-    ))
+    made(StatusCode::CREATED, location, version)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::http::App;
 use crate::http::answer::json;
@@ -19,8 +19,15 @@ use crate::serve::{Question, VersionName};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Predict {
+    #[serde(default, deserialize_with = "given")]
     inputs: Option<Rows>,
+    #[serde(default, deserialize_with = "given")]
     instances: Option<Vec<BTreeMap<String, f64>>>,
+}
+
+/// A field that may be left out, but is not null where it stands.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
 }
 
 /// What is predicted.

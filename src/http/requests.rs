@@ -46,7 +46,6 @@ pub(crate) fn around<S: Clone + Send + Sync + 'static>(
 ) -> Router<S> {
     let routes = routes
         .layer(middleware::from_fn(to_its_end))
-        .layer(middleware::from_fn(without_query))
         .layer(middleware::from_fn_with_state(longest, in_time))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(with_id))
@@ -144,30 +143,14 @@ fn request_id(request: &Request) -> String {
 }
 
 /// Refuses a query where there is nothing to ask.
-async fn without_query(request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<MatchedPath>();
-    let bare = path.is_some_and(|path| !takes_query(request.method(), path.as_str()));
+pub(crate) async fn without_query(request: Request, next: Next) -> Response {
     match request.uri().query() {
-        Some(query) if bare && !query.is_empty() => {
+        Some(query) if !query.is_empty() => {
             let (method, path) = (request.method(), request.uri().path());
             let detail = format!("{method} {path} takes no query parameters, got {query:?}");
             Problem::new(INVALID_QUERY, detail).into_response()
         }
         _ => next.run(request).await,
-    }
-}
-
-/// The operations whose handlers read their query, and refuse unknown parameters themselves.
-fn takes_query(method: &Method, path: &str) -> bool {
-    match path {
-        // Probes add what no cache has seen.
-        "/v1/datasets" | "/v1/jobs" | "/healthz" | "/readyz" => true,
-        "/v1/models"
-        | "/v1/models/{name}/versions"
-        | "/v1/jobs/{id}/loss"
-        | "/v1/jobs/{id}/events"
-        | "/v1/jobs/{id}/gradients" => matches!(*method, Method::GET | Method::HEAD),
-        _ => false,
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::model::digest;
-use crate::store::versions::Artifact;
+use crate::store::versions::{Artifact, find_version};
 use crate::store::{
-    Change, Error, JobMetrics, Lineage, Store, Timestamp, VersionRow, build, off_thread,
+    Answer, Change, Error, JobMetrics, Lineage, Once, Store, Timestamp, VersionRow, build,
+    off_thread,
 };
 use crate::train::Checkpoint;
 
@@ -49,18 +50,22 @@ impl Store {
 
     /// Makes the checkpoint of the end of an epoch the next version of the job's model.
     ///
-    /// Errors: as [`Store::checkpoint`]; the model that the job trained is gone.
+    /// Errors: as [`Store::checkpoint`]; the model that the job trained is gone; the key stands for another request.
     pub async fn publish_checkpoint(
         &self,
         id: Uuid,
         epoch: &str,
+        once: Once<VersionRow>,
         now: &Timestamp,
-    ) -> Result<VersionRow, Error> {
+    ) -> Result<Answer, Error> {
         let job = self.job(id).await?;
         let Checkpoint { epoch, model, .. } = self.checkpoint(id, epoch).await?;
         let model = Arc::new(model);
         let artifact = Artifact::of(&model).await?;
         let mut tx = self.begin().await?;
+        if let Some(answer) = once.answered(&mut tx).await? {
+            return Ok(answer);
+        }
         let row: Option<(String, Option<String>)> = sqlx::query_as(
             "SELECT train, validation FROM history WHERE job_id = $1 AND epoch = $2",
         )
@@ -107,12 +112,14 @@ impl Store {
                 now,
             )
             .await?;
+        let row = find_version(&mut tx, &name, version).await?;
+        let answer = once.keep(&mut tx, &row, now).await?;
         let change = Change::Published {
-            name: name.clone(),
+            name,
             version,
             model,
         };
         self.publish(tx, change).await?;
-        self.version(&name, version).await
+        Ok(answer)
     }
 }

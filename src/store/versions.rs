@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use crate::model::{Header, Model, digest};
 use crate::store::{
@@ -132,6 +132,21 @@ impl Artifact {
     }
 }
 
+/// A version of a model, as a connection or transaction sees it.
+pub(crate) async fn find_version(
+    connection: &mut SqliteConnection,
+    name: &str,
+    version: u64,
+) -> Result<VersionRow, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM versions WHERE model = $1 AND version = $2");
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .bind(name)
+        .bind(version as i64)
+        .fetch_optional(connection)
+        .await?;
+    version_row(&row.ok_or_else(|| Error::not_found("version", format!("{name}/{version}")))?)
+}
+
 const COLUMNS: &str = "model, version, job_id, header, lineage, parameter_digest, artifact_digest, artifact_bytes, created_at";
 
 impl Store {
@@ -140,13 +155,8 @@ impl Store {
     /// Errors: there is none.
     pub async fn version(&self, name: &str, version: u64) -> Result<VersionRow, Error> {
         let _guard = self.reading_catalogue().await;
-        let sql = format!("SELECT {COLUMNS} FROM versions WHERE model = $1 AND version = $2");
-        let row = sqlx::query(AssertSqlSafe(sql))
-            .bind(name)
-            .bind(version as i64)
-            .fetch_optional(self.reader())
-            .await?;
-        version_row(&row.ok_or_else(|| Error::not_found("version", format!("{name}/{version}")))?)
+        let mut connection = self.reader().acquire().await?;
+        find_version(&mut connection, name, version).await
     }
 
     /// A page of a model's versions.

@@ -30,7 +30,12 @@ fn predictions() -> Vec<Bad> {
         let broken = |body: Value, pointers, detail| rule(path, &body, pointers, detail);
         rows.extend([
             broken(json!({}), &[""], "either inputs or instances"),
-            broken(json!({"inputs": null}), &[""], "either inputs or instances"),
+            of(
+                r#"{"inputs":null}"#,
+                &["/inputs"],
+                "must be an array of rows of numbers, such as [[0,1],[1,1]], got null",
+            ),
+            of(r#"{"instances":null}"#, &["/instances"], "got null"),
             broken(
                 json!({"inputs": [[0, 1]], "instances": []}),
                 &[""],

@@ -47,13 +47,15 @@ async fn head_is_answered_as_get_is_but_without_a_body() {
 async fn a_path_says_which_methods_it_has() {
     let server = TestServer::start().await;
     for (path, allowed) in [
-        ("/v1/models", "GET,HEAD,POST"),
-        ("/v1/models/xor", "GET,HEAD,DELETE"),
-        ("/v1/models/xor/predict", "POST"),
-        ("/v1/models/xor/aliases/best", "PUT,DELETE"),
+        ("/v1/models", ["GET", "HEAD", "POST"].as_slice()),
+        ("/v1/models/xor", &["DELETE", "GET", "HEAD"]),
+        ("/v1/models/xor/predict", &["POST"]),
+        ("/v1/models/xor/aliases/best", &["DELETE", "PUT"]),
     ] {
         let answer = send(server.request(Method::PATCH, path)).await;
-        assert_eq!(answer.header("allow"), allowed, "{path}");
+        let mut methods: Vec<_> = answer.header("allow").split(',').collect();
+        methods.sort_unstable();
+        assert_eq!(methods, allowed, "{path}");
         answer.problem(405, "method-not-allowed");
     }
 }

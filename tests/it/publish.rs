@@ -1,8 +1,9 @@
 //! Checkpoints that predict and become versions.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::server::{TestServer, long_job, text, xor_model};
+use crate::server::{TestServer, long_job, send, text, xor_model};
 
 /// A server with a model `xor`, the id of a cancelled job of it, and the checkpoint that the job keeps.
 async fn cancelled() -> (TestServer, String, Value) {
@@ -119,5 +120,23 @@ async fn a_checkpoint_of_a_deleted_model_is_not_published_into_another_of_its_na
         .post(&format!("{path}/predict"), rows)
         .await
         .expect(200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_published_twice_with_one_key_is_one_version() {
+    let (server, id, kept) = cancelled().await;
+    let path = format!("/v1/jobs/{id}/checkpoints/{}/publish", kept["epoch"]);
+    let publish = || {
+        let request = server.request(Method::POST, &path);
+        send(request.header("Idempotency-Key", "once"))
+    };
+    let (first, again) = (publish().await, publish().await);
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(again.header("location"), first.header("location"));
+    assert_eq!(again.bytes, first.bytes);
+    assert_eq!(first.expect(201)["version"], 2);
+    let model = server.get("/v1/models/xor").await.expect(200);
+    assert_eq!(model["latest_version"], 2);
     server.stop().await;
 }
