@@ -50,10 +50,9 @@ pub(crate) async fn events(
     Query(EventsQuery { after, limit }): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let id = job_id(&id)?;
+    let (id, seen) = (job_id(&id)?, last_event_id(&headers)?);
     let answer = if accepts(&headers, "text/event-stream") {
-        let after = last_event_id(&headers)?.unwrap_or(after);
-        follow(&app, id, after).await?
+        follow(&app, id, seen.unwrap_or(after)).await?
     } else {
         Json(app.store.events(id, after, limit).await?.0).into_response()
     };

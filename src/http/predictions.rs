@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::response::Response;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::http::App;
 use crate::http::answer::json;
@@ -12,7 +12,7 @@ use crate::http::body::Body;
 use crate::http::path::Path;
 use crate::http::problem::{INVALID_SPEC, Problem};
 use crate::http::versions::version_name;
-use crate::model::{Outputs, Prediction, Rows};
+use crate::model::{Outputs, Prediction, Rows, given};
 use crate::serve::{Question, VersionName};
 
 /// What to predict: `inputs` or `instances`.
@@ -23,11 +23,6 @@ pub(crate) struct Predict {
     inputs: Option<Rows>,
     #[serde(default, deserialize_with = "given")]
     instances: Option<Vec<BTreeMap<String, f64>>>,
-}
-
-/// A field that may be left out, but is not null where it stands.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(field).map(Some)
 }
 
 /// What is predicted.

@@ -101,6 +101,11 @@ impl Parameters {
             let key = name.strip_prefix("metadata[");
             match key.and_then(|key| key.strip_suffix(']')) {
                 None => self.given.push((name, value)),
+                Some("") => {
+                    let pointer = format!("/{}", escaped(&name));
+                    self.violations
+                        .add(pointer, "must name a key, as in metadata[team]=a");
+                }
                 Some(key) => {
                     if labels.insert(key.to_owned(), value).is_some() {
                         let pointer = format!("/{}", escaped(&name));

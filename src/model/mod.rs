@@ -3,6 +3,7 @@
 mod answer;
 mod artifact;
 mod error;
+mod given;
 mod header;
 mod matrix;
 mod name;
@@ -19,6 +20,7 @@ use ndarray::{Array2, ArrayView2};
 pub use crate::model::answer::{Outputs, Prediction};
 pub use crate::model::artifact::{digest, hex};
 pub use crate::model::error::Error;
+pub use crate::model::given::given;
 pub use crate::model::header::{Header, LayerShape, Targets};
 pub use crate::model::matrix::Matrix;
 pub use crate::model::name::{check_name, is_alias, is_name, name_rule};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Column, ColumnDescription, Kind};
 use crate::model::{
-    AnyNetwork, Header, Model, Rows, TargetRows, Targets, Violation, Violations, shortened,
+    AnyNetwork, Header, Model, Rows, TargetRows, Targets, Violation, Violations, given, shortened,
 };
 use crate::nn::{self, Activation, Network, Scalar};
 use crate::train::inline::checked_rows;
@@ -20,14 +20,19 @@ use crate::train::{Error, Missing, RawSamples};
 #[serde(deny_unknown_fields)]
 pub struct EvaluationSpec {
     /// Input rows, in raw units.
+    #[serde(default, deserialize_with = "given")]
     pub inputs: Option<Rows>,
     /// Target rows beside `inputs`, or names of target columns beside `dataset`.
+    #[serde(default, deserialize_with = "given")]
     pub targets: Option<TargetRows>,
     /// The dataset.
+    #[serde(default, deserialize_with = "given")]
     pub dataset: Option<String>,
     /// Its target column; left out, as `targets`, the columns that the model was trained on.
+    #[serde(default, deserialize_with = "given")]
     pub target: Option<String>,
     /// What to do with rows that miss a value.
+    #[serde(default, deserialize_with = "given")]
     pub missing: Option<Missing>,
 }
 

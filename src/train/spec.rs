@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Rows, TargetRows, Targets};
+use crate::model::{Rows, TargetRows, Targets, given};
 use crate::nn::OptimizerSpec;
 use crate::train::Metric;
 use crate::train::optimizer::optimizer;
@@ -95,18 +95,25 @@ pub enum TargetKind {
 #[serde(deny_unknown_fields)]
 pub struct DataSpec {
     /// Input rows, in raw units.
+    #[serde(default, deserialize_with = "given")]
     pub inputs: Option<Rows>,
     /// Target rows beside `inputs`, or names of numeric target columns beside `dataset`.
+    #[serde(default, deserialize_with = "given")]
     pub targets: Option<TargetRows>,
     /// The dataset to train on.
+    #[serde(default, deserialize_with = "given")]
     pub dataset: Option<String>,
     /// Its feature columns; left out, every column but the targets.
+    #[serde(default, deserialize_with = "given")]
     pub features: Option<Vec<String>>,
     /// Its target column.
+    #[serde(default, deserialize_with = "given")]
     pub target: Option<String>,
     /// Whether the target is classes or numbers.
+    #[serde(default, deserialize_with = "given")]
     pub target_kind: Option<TargetKind>,
     /// What to do with rows that miss a value.
+    #[serde(default, deserialize_with = "given")]
     pub missing: Option<Missing>,
 }
 
@@ -115,14 +122,19 @@ pub struct DataSpec {
 #[serde(deny_unknown_fields)]
 pub struct ValidationSpec {
     /// The share of rows kept for validation, in (0, 1).
+    #[serde(default, deserialize_with = "given")]
     pub fraction: Option<f64>,
     /// Whether each class keeps the same share.
+    #[serde(default, deserialize_with = "given")]
     pub stratified: Option<bool>,
     /// Another dataset with the same columns.
+    #[serde(default, deserialize_with = "given")]
     pub dataset: Option<String>,
     /// Input rows.
+    #[serde(default, deserialize_with = "given")]
     pub inputs: Option<Rows>,
     /// Target rows.
+    #[serde(default, deserialize_with = "given")]
     pub targets: Option<TargetRows>,
 }
 
@@ -131,10 +143,18 @@ pub struct ValidationSpec {
 #[serde(deny_unknown_fields)]
 pub struct From {
     /// From this version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub version: Option<u64>,
     /// From version 1, the initial parameters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub initial: Option<bool>,
 }
 

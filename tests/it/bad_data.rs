@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::bad_requests::{Bad, rule, with};
+use crate::bad_requests::{Bad, rule, shape, with};
 use crate::server::xor_job;
 
 const PATH: &str = "/v1/jobs";
@@ -15,6 +15,7 @@ pub(crate) fn all() -> Vec<Bad> {
         columns(),
         targets(),
         validation_tables(),
+        nulls(),
     ]
     .into_iter()
     .flatten()
@@ -428,4 +429,29 @@ fn validation_tables() -> Vec<Bad> {
             "must have column \"sepal_length\", as data has",
         ),
     ]
+}
+
+/// What may be left out is not null where it stands.
+fn nulls() -> Vec<Bad> {
+    let places: [(&[&str], Value); 5] = [
+        (&["/data/inputs"], json!({"data": {"inputs": null}})),
+        (
+            &["/data/missing"],
+            json!({"data": {"dataset": "iris", "target": "y", "missing": null}}),
+        ),
+        (
+            &["/validation/fraction"],
+            json!({"validation": {"fraction": null}}),
+        ),
+        (
+            &["/validation/stratified"],
+            json!({"validation": {"fraction": 0.5, "stratified": null}}),
+        ),
+        (&["/from/version"], json!({"from": {"version": null}})),
+    ];
+    let refused = places.into_iter().map(|(pointers, more)| {
+        let body = xor_job("xor", more).to_string();
+        shape(PATH, body, pointers, "null")
+    });
+    refused.collect()
 }

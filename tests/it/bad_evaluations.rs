@@ -57,6 +57,12 @@ fn rows() -> Vec<Bad> {
         ),
         shape(
             path,
+            r#"{"dataset":"held","missing":null}"#,
+            &["/missing"],
+            "null",
+        ),
+        shape(
+            path,
             r#"{"missing":"bogus"}"#,
             &["/missing"],
             "unknown missing `bogus`: known: error, drop_rows",

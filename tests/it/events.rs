@@ -315,14 +315,16 @@ async fn a_stream_goes_on_after_the_last_event_that_was_seen() {
         );
     }
     for wrong in ["x", "-1", "", "9223372036854775808"] {
-        let request = server.request(Method::GET, &format!("/v1/jobs/{id}/events"));
-        let request = request.header("Accept", "text/event-stream");
-        let refused = send(request.header("Last-Event-ID", wrong)).await;
-        let problem = refused.problem(422, "invalid-query");
-        let detail = format!(
-            "Last-Event-ID must be a whole number in [0, 9223372036854775807], got {wrong:?}"
-        );
-        assert_eq!(problem["detail"], detail);
+        for accept in ["text/event-stream", "application/json"] {
+            let request = server.request(Method::GET, &format!("/v1/jobs/{id}/events"));
+            let request = request.header("Accept", accept);
+            let refused = send(request.header("Last-Event-ID", wrong)).await;
+            let problem = refused.problem(422, "invalid-query");
+            let detail = format!(
+                "Last-Event-ID must be a whole number in [0, 9223372036854775807], got {wrong:?}"
+            );
+            assert_eq!(problem["detail"], detail);
+        }
     }
     server.stop().await;
 }

@@ -81,5 +81,10 @@ async fn jobs_are_found_by_all_of_their_labels() {
         pointers(&twice.problem(422, "invalid-query")),
         ["/metadata[a~1b]"]
     );
+    let nameless = server.get("/v1/jobs?metadata[]=1").await;
+    assert_eq!(
+        pointers(&nameless.problem(422, "invalid-query")),
+        ["/metadata[]"]
+    );
     server.stop().await;
 }

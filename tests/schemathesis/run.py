@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -22,6 +23,7 @@ from daemon import Client, Server  # noqa: E402
 
 SIGMOID, SOFTMAX = {"units": 3, "activation": "sigmoid"}, {"units": 3, "activation": "softmax"}
 MODELS = [
+    {"name": "long", "inputs": 2, "layers": [SIGMOID]},
     {"name": "xor", "inputs": 2, "layers": [SIGMOID, {"units": 1, "activation": "sigmoid"}]},
     {"name": "line", "inputs": 1, "layers": [{"units": 1, "activation": "identity"}]},
     {"name": "iris", "inputs": 4, "layers": [SOFTMAX], "loss": "cross_entropy"},
@@ -29,13 +31,21 @@ MODELS = [
 
 
 def furnish(url):
-    """What the examples name."""
+    """Makes what the examples name, and returns what the configuration does: jobs, and an epoch with a checkpoint."""
     client = Client(url)
     for model in MODELS:
         client.post("/v1/models", model)
     with open(os.path.join(ROOT, "tests", "fixtures", "tables", "iris.csv"), "rb") as table:
         client.upload("iris", table.read())
+    data = {"inputs": [[0, 1], [1, 0]] * 2000, "targets": [[0, 1, 1], [1, 0, 1]] * 2000}
+    job = {"model": "long", "data": data, "epochs": 100_000}
+    ended, running = (client.post("/v1/jobs", job)["id"] for _ in range(2))
+    while client.get(f"/v1/jobs/{ended}")["progress"]["epoch"] == 0:
+        time.sleep(0.01)
+    client.post(f"/v1/jobs/{ended}/cancel", None)
+    [kept] = client.get(f"/v1/jobs/{ended}/checkpoints")["data"]
     client.close()
+    return {"ENDED_JOB": ended, "RUNNING_JOB": running, "KEPT_EPOCH": str(kept["epoch"])}
 
 
 def main():
@@ -47,11 +57,11 @@ def main():
         server = Server(arguments.binary, os.path.join(scratch, "data"))
         server.start()
         try:
-            furnish(server.url)
+            furniture = {f"GRADIENTD_{name}": value for name, value in furnish(server.url).items()}
             config = os.path.join(HERE, "schemathesis.toml")
             command = [os.path.abspath(arguments.schemathesis), "--config-file", config, "run"]
             command += [os.path.join(ROOT, "openapi.yaml"), "--url", server.url]
-            status = subprocess.run(command, cwd=scratch, check=False).returncode
+            status = subprocess.run(command, cwd=scratch, env={**os.environ, **furniture}, check=False).returncode
         finally:
             server.stop()
     sys.exit(status)
