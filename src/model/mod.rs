@@ -2,6 +2,7 @@
 
 mod answer;
 mod artifact;
+pub mod choice;
 mod error;
 mod given;
 mod header;

@@ -6,7 +6,6 @@ mod cost;
 mod error;
 mod evaluate;
 mod inline;
-mod optimizer;
 mod prepare;
 mod report;
 mod run;

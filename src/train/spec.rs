@@ -6,10 +6,9 @@ use std::fmt;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Rows, TargetRows, Targets, given};
+use crate::model::{Rows, TargetRows, Targets, choice, given};
 use crate::nn::OptimizerSpec;
 use crate::train::Metric;
-use crate::train::optimizer::optimizer;
 
 /// The largest jobs that are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +168,7 @@ pub struct JobSpec {
     /// What to validate on after each epoch.
     pub validation: Option<ValidationSpec>,
     /// The optimizer and its hyperparameters.
-    #[serde(default, deserialize_with = "optimizer")]
+    #[serde(default, deserialize_with = "choice::deserialize")]
     pub optimizer: OptimizerSpec,
     /// Passes over the training rows.
     #[serde(default = "default_epochs")]

@@ -144,15 +144,11 @@ fn optimizers() -> Vec<Bad> {
             &["/optimizer/learning_rate"],
             "must be a number, got the string \"0.1\"",
         ),
-        odd(
-            json!("gradient_descent"),
-            &["/optimizer"],
-            "must be an object with a type, got the string \"gradient_descent\"",
-        ),
+        odd(json!("adm"), &["/optimizer"], "unknown optimizer `adm`"),
         odd(
             json!(["gradient_descent", 0.1]),
             &["/optimizer"],
-            "must be an object with a type, got an array",
+            "must be a name or an object with a type, got an array",
         ),
     ]
 }

@@ -356,7 +356,7 @@ async fn the_server_accepts_just_the_words_of_the_contract() {
         );
     }
     let problem = with_unknown_word(&server, "optimizer").await.expect(422);
-    let known = contract.at("/components/schemas/Optimizer/properties/type/const");
+    let known = contract.at("/components/schemas/CheckedOptimizer/properties/type/const");
     let accepted = accepted(&crate::server::text(&problem["detail"]));
     assert_eq!(Vec::from_iter(accepted), [crate::server::text(known)]);
 }

@@ -1,0 +1,256 @@
+//! A choice by name with named parameters: `"adam"`, or `{"type":"adam","beta1":0.9}`. Each parameter is read by itself,
+//! so that its error has its name.
+
+use std::fmt;
+
+use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::{Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
+use serde::{Deserialize, forward_to_deserialize_any};
+use serde_json::Value;
+
+use crate::model::escaped;
+
+/// The field that says which it is.
+const TYPE: &str = "type";
+/// A parameter that nothing has.
+const NO_PARAMETER: &str = "\0";
+
+/// Reads one, for `#[serde(deserialize_with)]` and an enum whose tag is `type` and that denies unknown fields.
+///
+/// Errors: it is neither a name nor an object; the type or a parameter is unknown, or is not what it must be.
+pub fn deserialize<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: for<'any> Deserialize<'any>,
+{
+    deserializer.deserialize_any(ChoiceVisitor(std::marker::PhantomData))
+}
+
+/// Writes one, for `#[serde(serialize_with)]`: its name alone where it has no parameters.
+///
+/// Errors: those of the serializer.
+pub fn serialize<T: Serialize, S: Serializer>(
+    chosen: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match serde_json::to_value(chosen) {
+        Ok(Value::Object(fields)) if fields.len() == 1 => fields[TYPE].serialize(serializer),
+        _ => chosen.serialize(serializer),
+    }
+}
+
+/// The value of a parameter, of whatever kind the choice wants.
+#[derive(Clone)]
+enum Given {
+    Whole(u64),
+    Number(f64),
+    Flag(bool),
+    Word(String),
+    List(Vec<Given>),
+}
+
+struct ChoiceVisitor<T>(std::marker::PhantomData<T>);
+
+/// The choice of these parameters.
+fn of<T: for<'any> Deserialize<'any>, E: Error>(
+    kind: &Given,
+    given: &[(String, Given)],
+) -> Result<T, E> {
+    let kind = std::iter::once((TYPE, kind.clone()));
+    let given = given.iter().map(|(name, value)| (&**name, value.clone()));
+    T::deserialize(MapDeserializer::new(kind.chain(given)))
+}
+
+impl<'de, T: for<'any> Deserialize<'any>> Visitor<'de> for ChoiceVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a name or an object with a type")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<T, E> {
+        of(&Given::Word(name.to_owned()), &[])
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
+        let mut kind = None;
+        let mut given = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if name == TYPE {
+                kind = Some(Given::Word(map.next_value()?));
+            } else {
+                given.push((name, map.next_value::<Given>()?));
+            }
+        }
+        let kind = kind.ok_or_else(|| A::Error::missing_field(TYPE))?;
+        let at = |name: &str, error: A::Error| {
+            A::Error::custom(format_args!("/{}: {error}", escaped(name)))
+        };
+        of::<T, A::Error>(&kind, &[]).map_err(|error| at(TYPE, error))?;
+        // A variant without fields takes any: serde does not deny it unknown ones.
+        let nothing = (NO_PARAMETER.to_owned(), Given::Flag(true));
+        let takes_any = of::<T, A::Error>(&kind, &[nothing]).is_ok();
+        for one in &given {
+            if takes_any {
+                return Err(at(&one.0, A::Error::unknown_field(&one.0, &[])));
+            }
+            of::<T, A::Error>(&kind, std::slice::from_ref(one))
+                .map_err(|error| at(&one.0, error))?;
+        }
+        of(&kind, &given)
+    }
+}
+
+impl<'de> Deserialize<'de> for Given {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(GivenVisitor)
+    }
+}
+
+struct GivenVisitor;
+
+impl<'de> Visitor<'de> for GivenVisitor {
+    type Value = Given;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a number")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Given, E> {
+        Ok(Given::Flag(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Given, E> {
+        Ok(Given::Number(value as f64))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Given, E> {
+        Ok(Given::Whole(value))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Given, E> {
+        Ok(Given::Number(value))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Given, E> {
+        Ok(Given::Word(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Given, A::Error> {
+        let mut list = Vec::new();
+        while let Some(value) = values.next_element()? {
+            list.push(value);
+        }
+        Ok(Given::List(list))
+    }
+}
+
+/// A value on its way into the type of the choice.
+struct Handed<E> {
+    value: Given,
+    error: std::marker::PhantomData<E>,
+}
+
+impl<E: Error> IntoDeserializer<'_, E> for Given {
+    type Deserializer = Handed<E>;
+
+    fn into_deserializer(self) -> Handed<E> {
+        Handed {
+            value: self,
+            error: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<'de, E: Error> Deserializer<'de> for Handed<E> {
+    type Error = E;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        match self.value {
+            Given::Whole(value) => visitor.visit_u64(value),
+            Given::Number(value) => visitor.visit_f64(value),
+            Given::Flag(value) => visitor.visit_bool(value),
+            Given::Word(value) => visitor.visit_string(value),
+            Given::List(values) => visitor.visit_seq(SeqDeserializer::new(values.into_iter())),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize, serde::Serialize)]
+    #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+    enum Shape {
+        Plain,
+        Curve {
+            #[serde(default)]
+            slope: f64,
+            #[serde(default)]
+            knots: Vec<u64>,
+        },
+    }
+
+    #[derive(Debug, PartialEq, Deserialize, serde::Serialize)]
+    struct Holder {
+        #[serde(with = "crate::model::choice")]
+        shape: Shape,
+    }
+
+    fn read(shape: &str) -> Result<Shape, String> {
+        let holder = serde_json::from_str::<Holder>(&format!(r#"{{"shape":{shape}}}"#));
+        holder
+            .map(|holder| holder.shape)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_choice_is_a_name_or_an_object() {
+        assert_eq!(read(r#""plain""#), Ok(Shape::Plain));
+        assert_eq!(read(r#"{"type":"plain"}"#), Ok(Shape::Plain));
+        let (slope, knots) = (0.5, vec![1, 2]);
+        let curve = read(r#"{"knots":[1,2],"type":"curve","slope":0.5}"#);
+        assert_eq!(curve, Ok(Shape::Curve { slope, knots }));
+    }
+
+    #[test]
+    fn a_choice_without_parameters_is_written_as_its_name() {
+        let written = |shape| serde_json::to_string(&Holder { shape }).expect("a shape");
+        assert_eq!(written(Shape::Plain), r#"{"shape":"plain"}"#);
+        let (slope, knots) = (0.5, vec![]);
+        assert_eq!(
+            written(Shape::Curve { slope, knots }),
+            r#"{"shape":{"type":"curve","slope":0.5,"knots":[]}}"#
+        );
+    }
+
+    #[test]
+    fn a_fault_of_a_parameter_has_its_name() {
+        for (given, expected) in [
+            (
+                r#"{"type":"plain","slope":1}"#,
+                "/slope: unknown field `slope`",
+            ),
+            (
+                r#"{"type":"curve","slop":1}"#,
+                "/slop: unknown field `slop`",
+            ),
+            (r#"{"type":"curve","slope":"a"}"#, "/slope: invalid type"),
+            (r#"{"type":"curve","knots":[1,-1]}"#, "/knots: invalid type"),
+            (r#"{"type":"curv"}"#, "/type: unknown variant `curv`"),
+            (r#""curv""#, "unknown variant `curv`"),
+            (r#"{"slope":1}"#, "missing field `type`"),
+            ("1", "a name or an object with a type"),
+        ] {
+            let error = read(given).expect_err("it is wrong");
+            assert!(error.contains(expected), "{given}: {error}");
+        }
+    }
+}
