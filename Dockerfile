@@ -5,12 +5,14 @@ ARG BASE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
-COPY Cargo.toml Cargo.lock openapi.yaml ./
+COPY Cargo.toml Cargo.lock build.rs openapi.yaml ./
 COPY migrations migrations
 COPY src src
-# The caches outlive the build: a change of src compiles src alone. Debug information stays out of the image.
+# The caches outlive the build, which one at a time may use: a change of src compiles src alone, and is always seen, whatever
+# its date. Debug information stays out of the image.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/build/target \
+    --mount=type=cache,target=/build/target,sharing=locked \
+    touch build.rs src/lib.rs src/main.rs && \
     cargo build --release --locked --bin gradientd && \
     install -D -m 755 target/release/gradientd /out/gradientd && \
     strip --strip-debug /out/gradientd && \
@@ -22,10 +24,13 @@ LABEL org.opencontainers.image.title="gradientd" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 COPY --from=build /out/gradientd /usr/local/bin/gradientd
 COPY --from=build --chown=10001:10001 /out/data /data
+COPY LICENSE* /usr/share/doc/gradientd/
+# Another port is set here too, or the health check asks the wrong one: docker run -e GRADIENTD_LISTEN=0.0.0.0:9000 …
 ENV GRADIENTD_LISTEN=0.0.0.0:8080 \
     GRADIENTD_DATA_DIR=/data
 # A number, so that Kubernetes can see that it is not root.
 USER 10001:10001
+WORKDIR /data
 VOLUME /data
 EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \

@@ -194,6 +194,8 @@ fn options(directory: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("trusted_schema", "OFF")
         .pragma("journal_size_limit", "67108864")
+        // Nothing is written outside of the directory: a container's root may be read-only, /tmp and all.
+        .pragma("temp_store", "MEMORY")
 }
 
 /// The writer and the readers of a directory's database, its schema brought up to date.
@@ -297,6 +299,24 @@ mod tests {
             store.dataset("large").await.expect("is there").rows,
             200_000
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_temporary_has_no_file_anywhere() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(directory.path()).await.expect("opens");
+        let mut writer = store.inner.writer.acquire().await.expect("a connection");
+        // 20 MB, ten times what SQLite keeps of a temporary table before it opens a file for it.
+        sqlx::query("CREATE TEMP TABLE t AS SELECT randomblob(20000000) AS bytes")
+            .execute(&mut *writer)
+            .await
+            .expect("a temporary table");
+        let files = std::fs::read_dir("/proc/self/fd").expect("the open files");
+        let files = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        let temporary: Vec<_> = files
+            .filter(|file| file.to_string_lossy().contains("etilqs_"))
+            .collect();
+        assert!(temporary.is_empty(), "{temporary:?}");
     }
 
     #[tokio::test]
