@@ -8,6 +8,9 @@ use crate::data::cells::{After, Cells, Fault};
 use crate::data::numbers::Numbers;
 use crate::data::{Column, Error, FirstWord, MISSING, Place, Table};
 
+/// What separates cells in tables that are no CSV of ours.
+const OTHER_DELIMITERS: [char; 3] = [';', '\t', '|'];
+/// Bytes of a column name, at most.
 const NAME_BYTES: usize = 128;
 
 /// How large a table may be.
@@ -132,6 +135,13 @@ fn read_header<R: Read>(
                 place: place(line, None),
                 bytes: name.len(),
                 allowed: NAME_BYTES,
+            });
+        }
+        let delimiter = name.chars().find(|found| OTHER_DELIMITERS.contains(found));
+        if let (1, false, Some(found)) = (number, after == After::Comma, delimiter) {
+            return Err(Error::OtherDelimiter {
+                place: place(line, None),
+                found,
             });
         }
         if name.chars().any(char::is_control) {

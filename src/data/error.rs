@@ -43,8 +43,20 @@ pub enum Error {
         /// The header's line.
         line: u64,
     },
+    /// The header is one cell, and has what separates cells elsewhere.
+    #[error(
+        "{place}: cells must be separated by commas, and in this header only {found:?} could separate them"
+    )]
+    OtherDelimiter {
+        /// The cell's place.
+        place: Place,
+        /// What stands in the place of commas.
+        found: char,
+    },
     /// A header name is empty.
-    #[error("{place}: a column name must not be empty")]
+    #[error(
+        "{place}: a column name must not be empty: does the line end with a comma, or has it one too many?"
+    )]
     EmptyName {
         /// The name's place.
         place: Place,
@@ -94,7 +106,7 @@ pub enum Error {
         columns: usize,
     },
     /// A cell is not text.
-    #[error("{place}: a cell must be valid UTF-8")]
+    #[error("{place}: a cell must be valid UTF-8: save the file as UTF-8")]
     InvalidUtf8 {
         /// The cell's place.
         place: Place,
@@ -106,7 +118,9 @@ pub enum Error {
         place: Place,
     },
     /// A number is NaN, infinite or too large for a float64.
-    #[error("{place}: a number must be finite, got {cell:?}")]
+    #[error(
+        "{place}: a number must be finite, got {cell:?}: leave the cell empty, or write NA, where a value is missing"
+    )]
     NotFinite {
         /// The cell's place.
         place: Place,
@@ -197,7 +211,8 @@ impl Error {
     /// The place in the text where the mistake stands, where that is known.
     pub fn place(&self) -> Option<&Place> {
         match self {
-            Self::EmptyName { place }
+            Self::OtherDelimiter { place, .. }
+            | Self::EmptyName { place }
             | Self::LongName { place, .. }
             | Self::ControlInName { place, .. }
             | Self::DuplicateName { place, .. }

@@ -52,7 +52,7 @@ fn a_mistake_is_told_with_its_line_and_column() {
         (b"a,b\r\n", "line 1: the table has a header and no rows"),
         (
             b"a,,b\n1,2,3\n",
-            "line 1, column 2: a column name must not be empty",
+            "line 1, column 2: a column name must not be empty: does the line end with a comma, or has it one too many?",
         ),
         (
             long_name.as_bytes(),
@@ -61,6 +61,14 @@ fn a_mistake_is_told_with_its_line_and_column() {
         (
             b"a,\"b\tc\"\n1,2\n",
             "line 1, column 2: a column name must not contain control characters, got \"b\\tc\"",
+        ),
+        (
+            b"a;b\n1;2\n",
+            "line 1, column 1: cells must be separated by commas, and in this header only ';' could separate them",
+        ),
+        (
+            b"a\tb\n1\t2\n",
+            "line 1, column 1: cells must be separated by commas, and in this header only '\\t' could separate them",
         ),
         (
             b"a,b, a\n1,2,3\n",
@@ -76,7 +84,7 @@ fn a_mistake_is_told_with_its_line_and_column() {
         ),
         (
             b"a,b\n1,\xFF\n",
-            "line 2, column 2 (\"b\"): a cell must be valid UTF-8",
+            "line 2, column 2 (\"b\"): a cell must be valid UTF-8: save the file as UTF-8",
         ),
         (
             b"a,b\n\"x\n\",2\n3,\"4",
@@ -96,11 +104,11 @@ fn a_mistake_is_told_with_its_line_and_column() {
         ),
         (
             b"a,b\n1,2\n1,-Infinity\n",
-            "line 3, column 2 (\"b\"): a number must be finite, got \"-Infinity\"",
+            "line 3, column 2 (\"b\"): a number must be finite, got \"-Infinity\": leave the cell empty, or write NA, where a value is missing",
         ),
         (
             b"a,b\n1,nan\n1e999,2\n",
-            "line 2, column 2 (\"b\"): a number must be finite, got \"nan\"",
+            "line 2, column 2 (\"b\"): a number must be finite, got \"nan\": leave the cell empty, or write NA, where a value is missing",
         ),
         (
             b"a,b,c,d,e\n",

@@ -1,5 +1,6 @@
 //! Checkpoints: predicted with, and published as versions.
 
+use axum::body::to_bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -13,9 +14,12 @@ use crate::http::idempotency::{IdempotencyKey, made};
 use crate::http::jobs::job_id;
 use crate::http::path::Path;
 use crate::http::predictions::Predict;
-use crate::http::problem::Problem;
+use crate::http::problem::{INVALID_BODY, Problem};
 use crate::model::{Outputs, Prediction, digest};
 use crate::store::{Answer, Once, Timestamp, VersionRow};
+
+/// Bytes that are read of a body where there must be none.
+const LONGEST_IGNORED: usize = 1024;
 
 /// What a checkpoint predicts.
 #[derive(Serialize)]
@@ -49,10 +53,25 @@ pub(crate) async fn publish(
     State(app): State<App>,
     Path((id, epoch)): Path<(String, String)>,
     key: IdempotencyKey,
+    body: axum::body::Body,
 ) -> Result<Answer, Problem> {
     let (id, now) = (job_id(&id)?, Timestamp::now());
+    let refused = || {
+        let detail = "must be left out: the path says what is published";
+        Problem::violation(INVALID_BODY, "", detail)
+    };
+    let body = to_bytes(body, LONGEST_IGNORED)
+        .await
+        .map_err(|_| refused())?;
+    // First of all: what the key stands for is there even where the checkpoint no longer is.
+    if let Some(known) = key.known(&app).await? {
+        return Ok(known.answer(&digest(&body))?);
+    }
+    if !body.is_empty() {
+        return Err(refused());
+    }
     let once = Once {
-        idempotency: key.with(|| digest(b"")),
+        idempotency: key.with(|| digest(&body)),
         answer: published,
     };
     Ok(app.store.publish_checkpoint(id, &epoch, once, &now).await?)

@@ -8,7 +8,7 @@ use crate::http::path::Path;
 use crate::http::problem::{NOT_FOUND, Problem};
 
 /// The contract, compiled in: what is served is what this program was tested against.
-const CONTRACT: &str = include_str!("../../openapi.yaml");
+pub(crate) const CONTRACT: &str = include_str!("../../openapi.yaml");
 const PAGE: &str = include_str!("docs/page.html");
 /// What the page loads: name, media type, text.
 const FILES: [(&str, &str, &str); 4] = [

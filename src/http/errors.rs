@@ -61,6 +61,7 @@ impl From<store::Error> for Problem {
                 };
             }
             store::Error::Busy => {
+                tracing::warn!(%error, "a request was refused");
                 return Self {
                     retry_after_seconds: Some(1),
                     ..Self::new(NOT_READY, error.to_string())

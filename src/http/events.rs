@@ -65,7 +65,8 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
         return Ok(None);
     };
     let text = String::from_utf8_lossy(given.as_bytes());
-    let id = text.parse().ok().filter(|id| *id <= LAST);
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let id = text.parse().ok().filter(|id| digits && *id <= LAST);
     id.map(Some).ok_or_else(|| {
         let detail = format!("Last-Event-ID must be a whole number in [0, {LAST}], got {text:?}");
         Problem::new(INVALID_QUERY, detail)

@@ -14,7 +14,7 @@ use crate::http::errors::internal;
 use crate::http::path::Path;
 use crate::http::problem::{Problem, TOO_LARGE};
 use crate::http::versions::version_name;
-use crate::model::{Matrix, Model, Rows, TargetRows};
+use crate::model::{Matrix, Model, Rows, TargetRows, given};
 use crate::nn::{Activation, CheckOptions, Dtype, GradientCheck, LayerInspection, Statistics};
 use crate::serve::{Inspected, VersionName};
 
@@ -24,6 +24,7 @@ use crate::serve::{Inspected, VersionName};
 pub(crate) struct Inspect {
     inputs: Rows,
     targets: TargetRows,
+    #[serde(default, deserialize_with = "given")]
     include: Option<Vec<Include>>,
 }
 

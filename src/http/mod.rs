@@ -19,6 +19,7 @@ mod metrics;
 mod models;
 mod origin;
 mod path;
+mod paths;
 mod predictions;
 mod problem;
 mod query;

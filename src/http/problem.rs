@@ -1,7 +1,7 @@
 //! Problems (RFC 9457): the one shape of every error body, and the one table of their types.
 
 use axum::Json;
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -65,22 +65,22 @@ kinds! {
         Said("there is no model \"xor\""),
         "Look at the name or id; GET the list to see what there is.";
     NO_SUCH_PATH = "no-such-path", 404, "There is no such path",
-        Said("there is no path /v1/model"),
+        Said("there is no path /v1/model: did you mean /v1/models? /docs shows all there are"),
         "Look at the path; the README has the table of all operations.";
     METHOD_NOT_ALLOWED = "method-not-allowed", 405, "The path has no such method",
-        Said("/v1/models has no method PATCH"),
+        Said("/v1/models has no method PATCH: it has GET, POST"),
         "Use one of the methods that the Allow header lists.";
     ALREADY_EXISTS = "already-exists", 409, "The name is taken",
         Said("there is a model \"xor\" already"),
         "Choose another name, or delete what has it.";
-    IN_USE = "in-use", 409, "Something unfinished needs it",
+    IN_USE = "in-use", 409, "Something needs it",
         Said("model \"xor\" is in use: job 01a20adb-7748-7577-ba20-38b559553eb2 trains it"),
-        "Cancel or wait for what the detail names.";
+        "The detail names what needs it: cancel the job or wait for it, move the alias, or publish a later version first.";
     ILLEGAL_MOVE = "illegal-move", 409, "The job's status does not allow this",
-        Said("a job that is succeeded cannot become paused"),
+        Said("a job that is succeeded cannot be paused: only a queued or running one can"),
         "GET the job to see its status: ended jobs stay as they are, and only paused ones are resumed.";
     NOT_FITTED = "not-fitted", 409, "The model's preprocessing is not fitted yet",
-        Said("preprocess standardize is fitted by the model's first job, and no job has succeeded yet: train it first"),
+        Said("this version is not trained, and preprocess standardize is fitted by training: train the model, or ask a version that a job published"),
         "Train the model once; its first job fits the preprocessing on the training rows.";
     PRECONDITION_FAILED = "precondition-failed", 412, "It has changed meanwhile",
         Said("model \"xor\" has changed: it is now at revision 7-4"),
@@ -297,19 +297,6 @@ pub(crate) async fn explain(Path(slug): Path<String>) -> Result<Json<Explained>,
             ),
         )
     })
-}
-
-/// Any path that is not in the table.
-pub(crate) async fn no_such_path(uri: Uri) -> Problem {
-    Problem::new(NO_SUCH_PATH, format!("there is no path {}", uri.path()))
-}
-
-/// Any method that a path does not have.
-pub(crate) async fn no_such_method(method: axum::http::Method, uri: Uri) -> Problem {
-    Problem::new(
-        METHOD_NOT_ALLOWED,
-        format!("{} has no method {method}", uri.path()),
-    )
 }
 
 #[cfg(test)]

@@ -27,7 +27,8 @@ const READ_HEADERS: [HeaderName; 7] = [
     REQUEST_ID,
 ];
 /// Headers that a page of another origin may read.
-const TOLD_HEADERS: [HeaderName; 4] = [
+const TOLD_HEADERS: [HeaderName; 5] = [
+    HeaderName::from_static("idempotent-replayed"),
     header::LOCATION,
     header::ETAG,
     header::RETRY_AFTER,
@@ -102,7 +103,11 @@ async fn in_time(State(longest): State<Duration>, request: Request, next: Next) 
     let answered = tokio::time::timeout(longest, next.run(request)).await;
     answered.unwrap_or_else(|_| {
         let detail = format!("the request took more than {} s", longest.as_secs());
-        Problem::new(TOOK_TOO_LONG, detail).into_response()
+        let problem = Problem {
+            retry_after_seconds: Some(1),
+            ..Problem::new(TOOK_TOO_LONG, detail)
+        };
+        problem.into_response()
     })
 }
 
@@ -155,14 +160,15 @@ pub(crate) async fn without_query(request: Request, next: Next) -> Response {
 }
 
 /// Lets a request that changes something run to its end even if its client hangs up, so that what is committed and
-/// what is in memory stay one. Reading requests, predictions and evaluations end with
-/// their client.
+/// what is in memory stay one. Reading requests, predictions and evaluations end with their client: what they are is told
+/// by the route, for a model or an alias may be called `predict`.
 async fn to_its_end(request: Request, next: Next) -> Response {
     let changes = !matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
     );
-    let path = request.uri().path();
+    let path = request.extensions().get::<MatchedPath>();
+    let path = path.map_or("", MatchedPath::as_str);
     let computes = path.ends_with("/predict") || path.ends_with("/evaluate");
     if !changes || computes {
         return next.run(request).await;

@@ -9,7 +9,7 @@ use axum::{Extension, Router, middleware};
 use crate::http::body::BodyLimit;
 use crate::http::{
     App, aliases, checkpoints, datasets, docs, evaluations, events, gradients, health, history,
-    jobs, metrics, models, predictions, problem, requests, upload, versions,
+    jobs, metrics, models, paths, predictions, problem, requests, upload, versions,
 };
 
 /// Every operation there is. `openapi.yaml` describes the same ones; a test says so otherwise. A `bare` one takes no
@@ -59,8 +59,8 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/v1/datasets", get(datasets::list).post(upload::create))
         .route("/v1/datasets/{name}", bare(get(datasets::show).delete(datasets::delete)))
         .route("/v1/datasets/{name}/summary", bare(get(datasets::summary)))
-        .fallback(problem::no_such_path)
-        .method_not_allowed_fallback(problem::no_such_method)
+        .fallback(paths::no_such_path)
+        .method_not_allowed_fallback(paths::no_such_method)
 }
 
 fn limited(route: MethodRouter<App>, bytes: usize) -> MethodRouter<App> {

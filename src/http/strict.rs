@@ -248,7 +248,7 @@ mod tests {
         ];
         for json in bad {
             let error = read::<JobSpec>(&json).expect_err(&json);
-            assert!(error.contains("must be an object"), "{json}: {error}");
+            assert!(error.contains("got an array"), "{json}: {error}");
         }
     }
 

@@ -66,8 +66,8 @@ pub(crate) async fn create(
     // In this order: a name that this same request took, it took together with its key.
     let free = check_free(&app, &name).await;
     if let Some(known) = key.known(&app).await? {
-        let digest = feed(body, None, &app.limits).await?;
-        return Ok(known.answer(&digest)?);
+        let fed = feed(body, None, &app.limits).await?;
+        return Ok(known.answer(&fed.digest)?);
     }
     free?;
     let _slot = slot(&app)?;
@@ -146,8 +146,29 @@ async fn parse(app: &App, name: String, body: Body) -> Result<(NewDataset, Strin
         tracing::error!(%error, "an upload could not be parsed");
         Problem::new(INTERNAL, "the upload failed by a fault of this program")
     })?;
-    let digest = fed?;
-    Ok((parsed?, digest))
+    let fed = fed?;
+    let parsed = parsed.map_err(|problem| {
+        if fed.is_one_line {
+            one_line(problem)
+        } else {
+            problem
+        }
+    });
+    Ok((parsed?, fed.digest))
+}
+
+/// What a body was, as far as it came.
+struct Fed {
+    digest: String,
+    /// Whether no line ended in it.
+    is_one_line: bool,
+}
+
+/// The problem of a table that came as one line.
+fn one_line(mut problem: Problem) -> Problem {
+    let hint = "the table came as one line: curl -d strips the line ends, --data-binary keeps them";
+    problem.detail = format!("{}; {hint}", problem.detail);
+    problem
 }
 
 /// Digests the body and hands its pieces over, where there is a parser for them. One that has given up is left alone:
@@ -156,9 +177,9 @@ async fn feed(
     mut body: Body,
     pieces: Option<mpsc::Sender<Bytes>>,
     limits: &HttpLimits,
-) -> Result<String, Problem> {
+) -> Result<Fed, Problem> {
     let (most, idle) = (limits.body_dataset, limits.body_idle);
-    let (mut received, mut digest) = (0u64, Sha256::new());
+    let (mut received, mut digest, mut is_one_line) = (0u64, Sha256::new(), false);
     loop {
         let next = tokio::time::timeout(idle, body.frame()).await;
         let next = next.map_err(|_| {
@@ -166,7 +187,10 @@ async fn feed(
             Problem::new(TIMEOUT, detail)
         })?;
         let Some(piece) = next else {
-            return Ok(hex(&digest.finalize()));
+            return Ok(Fed {
+                digest: hex(&digest.finalize()),
+                is_one_line,
+            });
         };
         let piece = piece.map_err(|_| {
             Problem::new(
@@ -182,10 +206,14 @@ async fn feed(
             return Err(too_large(most));
         }
         digest.update(&piece);
+        is_one_line = (received == piece.len() as u64 || is_one_line) && !piece.contains(&b'\n');
         if let Some(pieces) = &pieces
             && pieces.send(piece).await.is_err()
         {
-            return Ok(String::new());
+            return Ok(Fed {
+                digest: String::new(),
+                is_one_line,
+            });
         }
     }
 }

@@ -71,11 +71,10 @@ fn wanted(got: Unexpected<'_>, expected: &str) -> String {
         other => return other.to_owned(),
     };
     match got {
-        Unexpected::Signed(_) | Unexpected::Unsigned(_) => {
-            format!("a whole number in [0, {most}]")
-        }
+        Unexpected::Signed(_) => "a whole number, 0 or more".to_owned(),
+        Unexpected::Unsigned(_) => format!("a whole number of at most {most}"),
         Unexpected::Float(value) if value.fract() == 0.0 && value.abs() >= most as f64 => {
-            format!("a whole number in [0, {most}]")
+            format!("a whole number of at most {most}")
         }
         Unexpected::Float(value) if value.fract() == 0.0 => {
             "a whole number without point or exponent".to_owned()

@@ -135,23 +135,20 @@ impl Jobs {
     }
 
     /// Asks until the job is where it was asked to be: a runner that is told leaves it there, or somewhere from where
-    /// it can be moved at once, or ends it otherwise, which is the error.
+    /// it can be moved at once, or ends it otherwise, which is the error. Only for the runner there is a time to wait: what
+    /// is asked is stored, or refused, before this answers.
     async fn request(&self, id: Uuid, request: Request) -> Result<Job, Error> {
         let store = &self.inner.store;
         let mut left = self.inner.left.subscribe();
-        let settled = async {
-            while store.request(id, request, &Timestamp::now()).await? {
-                if let Some(control) = lock(&self.inner.running).get(&id) {
-                    control.stop(Stop::Requested(request));
-                }
-                if left.changed().await.is_err() {
-                    break;
-                }
+        let patience = tokio::time::Instant::now() + SETTLE;
+        while store.request(id, request, &Timestamp::now()).await? {
+            if let Some(control) = lock(&self.inner.running).get(&id) {
+                control.stop(Stop::Requested(request));
             }
-            Ok::<_, Error>(())
-        };
-        if let Ok(settled) = tokio::time::timeout(SETTLE, settled).await {
-            settled?;
+            let settled = tokio::time::timeout_at(patience, left.changed()).await;
+            if !matches!(settled, Ok(Ok(()))) {
+                break;
+            }
         }
         Ok(store.job(id).await?)
     }
@@ -159,9 +156,12 @@ impl Jobs {
     /// Runs a claimed job on a task of its own, so that a fault in it costs no slot.
     async fn run_guarded(self, claim: Claim) {
         let id = claim.job.id;
+        let jobs = self.clone();
         let run = tokio::spawn(async move { self.run(claim).await });
         if let Err(error) = run.await {
             tracing::error!(job = %id, %error, "a runner broke off; the job is left to the next start of the server");
+            lock(&jobs.inner.running).remove(&id);
+            jobs.inner.left.send_modify(|left| *left += 1);
         }
     }
 

@@ -71,6 +71,9 @@ impl Jobs {
             Err(Error::Fenced) => {
                 tracing::warn!(job = %id, attempt, "another attempt owns the job");
             }
+            Err(error) if self.is_stopping() => {
+                tracing::error!(job = %id, attempt, %error, "the end of a job could not be stored; the next start takes it up");
+            }
             Err(error) => run.give_up(&error).await,
         }
         let mut running = lock(&self.inner.running);

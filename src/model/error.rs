@@ -15,7 +15,7 @@ pub enum Error {
     },
     /// The model has a preprocessing whose numbers no job has fitted yet.
     #[error(
-        "preprocess {} is fitted by the model's first job, and no job has succeeded yet: train it first", .preprocess.name()
+        "this version is not trained, and preprocess {} is fitted by training: train the model, or ask a version that a job published", .preprocess.name()
     )]
     NotFitted {
         /// The preprocessing that is not fitted.

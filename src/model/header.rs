@@ -60,6 +60,12 @@ pub struct Header {
 const MOST_ONE_HOT: usize = 1 << 26;
 
 impl Targets {
+    /// Whether outputs of this last activation can be right or wrong: they are classes, or shares of 1. A half is then the
+    /// bound where there is one output, and the largest wins where there are several.
+    pub fn can_be_right(&self, last: Activation) -> bool {
+        self.classes().is_some() || matches!(last, Activation::Softmax | Activation::Sigmoid)
+    }
+
     /// The classes, where the outputs are classes.
     pub fn classes(&self) -> Option<&[String]> {
         match self {

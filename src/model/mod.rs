@@ -32,7 +32,7 @@ pub use crate::model::spec::{
 };
 pub use crate::model::tensors::{ReadTensors, Tensors};
 pub use crate::model::violation::{
-    MOST_VIOLATIONS, Violation, Violations, escaped, known, shortened,
+    MOST_VIOLATIONS, Violation, Violations, escaped, known, near_miss, shortened,
 };
 use crate::nn::{Dtype, Inspection, Loss, Network, Scalar, inspect};
 
@@ -290,7 +290,7 @@ impl Model {
     /// Errors: the model has no named features; a feature is missing or unknown.
     fn rows_of(&self, instances: &[BTreeMap<String, f64>]) -> Result<Rows, Error> {
         let Some(features) = &self.features else {
-            let detail = "must be left out: this model was not trained on a dataset with named columns, send inputs";
+            let detail = "must be left out: this version was not trained on a dataset with named columns; train the model on one, or send inputs";
             return Err(Error::invalid("/instances", detail));
         };
         if instances.is_empty() {

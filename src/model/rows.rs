@@ -169,7 +169,9 @@ impl<'de> Visitor<'de> for TargetRowsVisitor {
     type Value = TargetRows;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an array of rows of numbers, such as [[0],[1]], or of words")
+        formatter.write_str(
+            "an array of rows of numbers, such as [[0],[1]], or of words, such as [\"y\"]",
+        )
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<TargetRows, A::Error> {

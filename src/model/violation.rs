@@ -37,12 +37,37 @@ pub fn known<S: AsRef<str>>(given: &str, names: &[S]) -> String {
     format!("{}known: {names}", near.unwrap_or_default())
 }
 
+/// What other programs call it, and our name for it.
+const OTHER_NAMES: [(&str, &str); 16] = [
+    ("sgd", "gradient_descent"),
+    ("lr", "learning_rate"),
+    ("eta", "learning_rate"),
+    ("learning_rate_init", "learning_rate"),
+    ("alpha", "rho"),
+    ("eps", "epsilon"),
+    ("linear", "identity"),
+    ("logistic", "sigmoid"),
+    ("mse", "mean_squared_error"),
+    ("mae", "mean_absolute_error"),
+    ("bce", "cross_entropy"),
+    ("categorical_crossentropy", "cross_entropy"),
+    ("binary_crossentropy", "cross_entropy"),
+    ("normalize", "standardize"),
+    ("xavier_uniform", "glorot_uniform"),
+    ("kaiming_uniform", "he_uniform"),
+];
+
 /// The name that is nearest, where it is so near that it may be a slip: a third of the letters, capitals aside.
-fn near_miss<'a, S: AsRef<str>>(given: &str, names: &'a [S]) -> Option<&'a str> {
+pub fn near_miss<'a, S: AsRef<str>>(given: &str, names: &'a [S]) -> Option<&'a str> {
     if given.len() > LONGEST_SLIP {
         return None;
     }
     let given = given.to_lowercase();
+    let other = OTHER_NAMES.iter().find(|(other, _)| *other == given);
+    let ours = names.iter().map(AsRef::as_ref);
+    if let Some(name) = other.and_then(|(_, meant)| ours.clone().find(|name| name == meant)) {
+        return Some(name);
+    }
     let distances = names.iter().take(MOST_COMPARED).map(|name| {
         let name = name.as_ref();
         (

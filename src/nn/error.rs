@@ -46,10 +46,4 @@ pub enum Error {
         /// The layer's number.
         layer: usize,
     },
-    /// The learning rate is not a positive number.
-    #[error("learning_rate must be finite and greater than 0, got {got}")]
-    LearningRate {
-        /// What was given.
-        got: f64,
-    },
 }

@@ -34,7 +34,17 @@ impl<T: Scalar> Gradient<T> {
 }
 
 impl<T: Scalar> LayerGradient<T> {
-    fn slices_mut(&mut self) -> (&mut [T], &mut [T]) {
+    /// The weights row by row, and the biases.
+    pub(crate) fn slices(&self) -> (&[T], &[T]) {
+        let contiguous = "a gradient is made row-major";
+        (
+            self.weights.as_slice().expect(contiguous),
+            self.biases.as_slice().expect(contiguous),
+        )
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn slices_mut(&mut self) -> (&mut [T], &mut [T]) {
         let contiguous = "a gradient is made row-major";
         (
             self.weights.as_slice_mut().expect(contiguous),

@@ -42,6 +42,15 @@ impl<T: Scalar> Layer<T> {
             .expect("a network keeps its biases in one piece")
     }
 
+    /// The weights row by row and the biases, to be changed.
+    pub(crate) fn slices_mut(&mut self) -> (&mut [T], &mut [T]) {
+        let contiguous = "a network keeps its parameters in one piece";
+        (
+            self.weights.as_slice_mut().expect(contiguous),
+            self.biases.as_slice_mut().expect(contiguous),
+        )
+    }
+
     fn is_finite(&self) -> bool {
         self.weights
             .iter()

@@ -1,5 +1,6 @@
 //! Norm, mean, spread and range of many numbers; per layer, whether its units still learn.
 
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::nn::{Accumulator, BatchSums, Histogram, Network, Scalar};
@@ -142,13 +143,14 @@ pub struct LayerHistograms {
 
 /// The statistics of every layer for one batch.
 ///
-/// Where the pass did not record, what needs its moments (deltas, activations, saturated, dead) is 0.
+/// `network` is the one that the pass was over, `updated` the same after the step. Where the pass did not record, what
+/// needs its moments (deltas, activations, saturated, dead) is 0.
 ///
 /// Panics: where `sums` is of a network of another depth, the caller's bug.
 pub fn layer_statistics<T: Scalar>(
     network: &Network<T>,
     sums: &BatchSums<T>,
-    learning_rate: f64,
+    updated: &Network<T>,
 ) -> Vec<LayerStatistics> {
     assert_eq!(
         network.layers().len(),
@@ -190,7 +192,7 @@ pub fn layer_statistics<T: Scalar>(
             update_to_weight_ratio: if weights.norm == 0.0 {
                 0.0
             } else {
-                learning_rate * weight_gradient.norm / weights.norm
+                distance(&layer.weights, &updated.layers()[index].weights) / weights.norm
             },
             saturated: moments.map_or(0.0, |moments| {
                 share(moments.saturated as usize, moments.entries as usize)
@@ -214,6 +216,12 @@ pub fn layer_statistics<T: Scalar>(
         .enumerate()
         .map(statistics)
         .collect()
+}
+
+/// ‖a − b‖.
+fn distance<T: Scalar>(a: &Array2<T>, b: &Array2<T>) -> f64 {
+    let differences = a.iter().zip(b).map(|(&a, &b)| a.to_f64() - b.to_f64());
+    Statistics::of(differences).norm
 }
 
 #[cfg(test)]

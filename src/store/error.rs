@@ -66,7 +66,7 @@ pub enum Error {
         job: Uuid,
     },
     /// The job's status does not allow the move.
-    #[error("a job that is {from} cannot become {to}")]
+    #[error("a job that is {from} cannot be {}", asked(*.to))]
     IllegalMove {
         /// The job's status.
         from: JobStatus,
@@ -230,5 +230,15 @@ impl From<crate::data::Error> for Error {
         Self::Damaged {
             what: format!("a column ({error})"),
         }
+    }
+}
+/// What was asked of a job, and when it can be done.
+fn asked(to: JobStatus) -> &'static str {
+    match to {
+        JobStatus::Queued => "resumed: only a paused one can",
+        JobStatus::Paused => "paused: only a queued or running one can",
+        JobStatus::Cancelled => "cancelled: it has ended",
+        JobStatus::Running => "run",
+        JobStatus::Succeeded | JobStatus::Failed => "ended",
     }
 }

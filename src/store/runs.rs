@@ -371,7 +371,7 @@ async fn write_progress(
         .transpose()?;
     let updated = sqlx::query(
         "UPDATE jobs SET epoch = COALESCE($3, epoch), metrics = COALESCE($4, metrics),
-         samples_per_second = COALESCE($5, samples_per_second), estimated_finish_at = $6, updated_at = $7
+         samples_per_second = COALESCE($5, samples_per_second), estimated_finish_at = COALESCE($6, estimated_finish_at), updated_at = $7
          WHERE id = $1 AND attempt = $2 AND status = 'running'",
     )
     .bind(owner.id.to_string())

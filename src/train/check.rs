@@ -1,7 +1,7 @@
 //! The check of a job: every range and every rule between fields, all violations at once.
 
 use crate::model::{Header, Targets, Violation, Violations, check_labels};
-use crate::nn::OptimizerSpec;
+use crate::nn::LayerRule;
 use crate::train::inline::check_inline;
 use crate::train::selection::{Selection, select};
 use crate::train::spec::DEFAULT_BATCH_SIZE;
@@ -68,6 +68,7 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
     };
     let validation = check_validation(spec.validation.as_ref(), &against, &mut violations);
     let metrics = check_metrics(&spec, &header, &mut violations);
+    check_layers(&spec.layers, base, &mut violations);
     let Some(data) = data else {
         return Err(violations.into_vec());
     };
@@ -89,6 +90,8 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         data: data.checked,
         validation,
         optimizer: spec.optimizer,
+        regularization: spec.regularization,
+        layers: spec.layers,
         epochs: spec.epochs,
         batch_size,
         shuffle: spec.shuffle,
@@ -136,12 +139,31 @@ fn check_ranges(spec: &JobSpec, limits: &JobLimits, violations: &mut Violations)
             format!("must be in [1, {most}] or \"full\", got {samples}"),
         );
     }
-    let OptimizerSpec::GradientDescent { learning_rate } = spec.optimizer;
-    if !(learning_rate > 0.0 && learning_rate <= 1e6) {
+    for (name, detail) in spec.optimizer.violations() {
+        violations.add(format!("/optimizer/{name}"), detail);
+    }
+    for (name, detail) in spec.regularization.violations() {
+        violations.add(format!("/regularization/{name}"), detail);
+    }
+}
+
+/// The rules of single layers: one for each, or none.
+fn check_layers(rules: &[LayerRule], base: &Header, violations: &mut Violations) {
+    let (layers, got) = (base.layers.len(), rules.len());
+    if got != 0 && got != layers {
         violations.add(
-            "/optimizer/learning_rate",
-            format!("must be in (0, 1000000], got {learning_rate}"),
+            "/layers",
+            format!("must have one entry for each of the {layers} layers, got {got}"),
         );
+        return;
+    }
+    for (index, rule) in rules.iter().enumerate() {
+        for (name, detail) in rule.violations() {
+            violations.add(format!("/layers/{index}/{name}"), detail);
+        }
+    }
+    if got > 0 && rules.iter().all(|rule| rule.frozen) {
+        violations.add("/layers", "must leave a layer to train: all are frozen");
     }
 }
 
@@ -163,6 +185,21 @@ fn check_steps(spec: &CheckedSpec, limits: &JobLimits, violations: &mut Violatio
 fn check_metrics(spec: &JobSpec, header: &Header, violations: &mut Violations) -> Vec<Metric> {
     let classes = header.targets.classes().is_some();
     let mut metrics = vec![Metric::Loss];
+    let last = header.layers.last().map(|layer| layer.activation);
+    let asked = spec.metrics.iter().flatten();
+    if let Some(last) = last
+        && !header.targets.can_be_right(last)
+        && asked.clone().any(|metric| *metric == Metric::Accuracy)
+    {
+        let place = asked
+            .take_while(|metric| **metric != Metric::Accuracy)
+            .count();
+        let detail = format!(
+            "accuracy needs a target of classes, or a last layer of softmax or sigmoid, got {}",
+            last.name()
+        );
+        violations.add(format!("/metrics/{place}"), detail);
+    }
     if spec
         .metrics
         .as_ref()

@@ -4,9 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Error, Header, Model, ReadTensors};
 use crate::nn::LayerStatistics;
+use crate::train::AnyOptimizerState;
+use crate::train::optimizer_state::StateHeader;
 
 /// The format of a checkpoint's bytes. A later format is refused by an earlier program.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The first format, of gradient descent without momentum: it had no optimizer state.
+const FIRST_FORMAT: u32 = 1;
 
 /// What the batches of an unfinished epoch have come to so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,7 +25,7 @@ pub struct EpochSums {
 
 /// Everything that is needed to continue a run to the same bits.
 ///
-/// Randomness is keyed by (seed, epoch), so there is no generator state; gradient descent has no optimizer state.
+/// Randomness is keyed by (seed, epoch, step), so there is no generator state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// Epochs finished: the history reaches to here.
@@ -32,6 +36,8 @@ pub struct Checkpoint {
     pub sums: EpochSums,
     /// The gradient statistics of the epoch's last step, where it is done and recorded but not reported yet.
     pub statistics: Option<Vec<LayerStatistics>>,
+    /// What the optimizer remembers; none at the end of an epoch that is kept beside a later checkpoint, which has it.
+    pub optimizer: Option<AnyOptimizerState>,
     /// The parameters, with the preprocessing fitted for them.
     pub model: Model,
 }
@@ -43,6 +49,8 @@ struct CheckpointHeader {
     step: u64,
     sums: EpochSums,
     statistics: Option<Vec<LayerStatistics>>,
+    #[serde(default)]
+    optimizer: Option<StateHeader>,
     model: Header,
 }
 
@@ -54,15 +62,19 @@ impl Checkpoint {
             step,
             sums,
             ref statistics,
+            ref optimizer,
             ref model,
         } = *self;
         let (statistics, header) = (statistics.clone(), model.header());
-        model.tensors().encode(&CheckpointHeader {
+        let mut tensors = model.tensors();
+        let optimizer = optimizer.as_ref().map(|state| state.push(&mut tensors));
+        tensors.encode(&CheckpointHeader {
             format: FORMAT,
             epoch,
             step,
             sums,
             statistics,
+            optimizer,
             model: header,
         })
     }
@@ -72,11 +84,14 @@ impl Checkpoint {
     /// Errors: the bytes are no checkpoint, are of a later format, or do not fit together.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let (header, tensors) = ReadTensors::decode::<CheckpointHeader>(bytes)?;
-        if header.format != FORMAT {
-            let detail = format!("checkpoint format must be {FORMAT}, got {}", header.format);
+        if !(FIRST_FORMAT..=FORMAT).contains(&header.format) {
+            let got = header.format;
+            let detail = format!("checkpoint format must be at most {FORMAT}, got {got}");
             return Err(Error::Artifact { detail });
         }
         let model = Model::from_tensors(&header.model, &tensors)?;
+        let optimizer = header.optimizer.as_ref();
+        let optimizer = optimizer.map(|header| AnyOptimizerState::read(header, &tensors));
         let CheckpointHeader {
             epoch,
             step,
@@ -89,6 +104,7 @@ impl Checkpoint {
             step,
             sums,
             statistics,
+            optimizer: optimizer.transpose()?,
             model,
         })
     }

@@ -14,7 +14,7 @@ const TRIAL_NUMBERS: usize = 1 << 22;
 /// An estimate of the bytes that a run holds where it holds most, from its shapes alone.
 ///
 /// While it is prepared, the raw samples in f64 beside the prepared ones; while it trains, those beside the networks
-/// (the base, the one trained, the last epoch's), the sums of gradients, the chunk's z, a and δ, and a checkpoint of
+/// (the base, the one trained, the last epoch's), the optimizer's memory, the sums of gradients, the chunk's z, a and δ, and a checkpoint of
 /// both networks, as tensors and as bytes.
 pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -> u64 {
     let width = match base.dtype {
@@ -28,7 +28,9 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
     let batch_chunks = spec.batch_rows().div_ceil(CHUNK).max(1);
     // The levels of `nn::FixedTree`, and its second leaf.
     let gradients = u64::from(batch_chunks.ilog2()) + 1 + u64::from(batch_chunks > 1);
-    let (networks, checkpoints) = (3, 2 * 2);
+    // The optimizer's memory, and in a checkpoint that of the state it is at, as tensors and as bytes.
+    let slots = spec.optimizer.slots() as u64;
+    let (networks, checkpoints) = (3 + slots, 2 * (2 + slots));
     let workspace = CHUNK.min(spec.batch_rows()) as u64 * (sample + 3 * units.sum::<u64>());
     let prepared = rows * sample * width;
     let preparing = rows * sample * 8 + parameters * 2 * width;

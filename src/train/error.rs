@@ -7,7 +7,7 @@ use thiserror::Error;
 pub enum Error {
     /// A loss or a parameter became NaN or infinite.
     #[error(
-        "the {quantity} became NaN or infinite in epoch {epoch}, step {step}: lower the learning rate or scale the inputs"
+        "the {quantity} became NaN or infinite in epoch {epoch}, step {step}: lower the learning rate, or scale the inputs (preprocess) or the targets"
     )]
     Diverged {
         /// `loss` or `parameters`.

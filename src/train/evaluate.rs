@@ -9,7 +9,7 @@ use crate::data::{Column, ColumnDescription, Kind};
 use crate::model::{
     AnyNetwork, Header, Model, Rows, TargetRows, Targets, Violation, Violations, given, shortened,
 };
-use crate::nn::{self, Activation, Network, Scalar};
+use crate::nn::{self, Network, Scalar};
 use crate::train::inline::checked_rows;
 use crate::train::prepare::{Samples, whole_samples};
 use crate::train::targets::{check_target_range, unknown_classes};
@@ -50,7 +50,7 @@ pub struct EvaluationColumns {
 pub struct Figures {
     /// The model's loss.
     pub loss: f64,
-    /// Share of right answers, where the outputs are classes or there is one output.
+    /// Share of right answers, where the outputs are classes, or those of softmax or sigmoid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
     /// (1/(N·J)) Σ (y − a)².
@@ -266,9 +266,7 @@ fn evaluate_network<T: Scalar>(
     Ok(evaluated.map_continue(|evaluation| {
         let rows = evaluation.samples as f64;
         let numbers = targets.len() as f64;
-        let has_classes = model.targets.classes().is_some()
-            || network.outputs() == 1
-            || network.last().activation == Activation::Softmax;
+        let has_classes = model.targets.can_be_right(network.last().activation);
         let figures = Figures {
             loss: evaluation.loss_sum / rows,
             accuracy: has_classes.then(|| evaluation.correct as f64 / rows),

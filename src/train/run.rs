@@ -7,12 +7,13 @@ use ndarray::{Array2, ArrayViewMut2, Axis};
 use crate::data::{SHUFFLE, permutation};
 use crate::model::{AnyNetwork, Model, Scaling, Targets};
 use crate::nn::{
-    Backpropagation, LayerStatistics, Loss, Network, Optimizer, Scalar, evaluate, layer_statistics,
+    Backpropagation, LayerStatistics, Loss, Network, Optimizer, OptimizerState, Scalar, evaluate,
+    layer_statistics,
 };
 use crate::train::prepare::{Prepared, Samples, prepare};
 use crate::train::{
-    CheckedSpec, Checkpoint, EpochReport, EpochSums, Error, Metric, Metrics, Observer, Source,
-    is_recorded,
+    AnyOptimizerState, CheckedSpec, Checkpoint, EpochReport, EpochSums, Error, Metric, Metrics,
+    Observer, Source, is_recorded,
 };
 
 /// How a run ended.
@@ -46,13 +47,19 @@ pub fn train(
     resume: Option<Checkpoint>,
     observer: &mut impl Observer,
 ) -> Result<Outcome, Error> {
-    let (start, place) = match resume {
+    let (start, state, place) = match resume {
         Some(checkpoint) => Place::of(checkpoint),
-        None => (base.network.clone(), Place::default()),
+        None => (base.network.clone(), None, Place::default()),
     };
     match start {
-        AnyNetwork::Float32(network) => train_from(spec, base, source, (network, place), observer),
-        AnyNetwork::Float64(network) => train_from(spec, base, source, (network, place), observer),
+        AnyNetwork::Float32(network) => {
+            let state = state.and_then(AnyOptimizerState::float32);
+            train_from(spec, base, source, (network, state, place), observer)
+        }
+        AnyNetwork::Float64(network) => {
+            let state = state.and_then(AnyOptimizerState::float64);
+            train_from(spec, base, source, (network, state, place), observer)
+        }
     }
 }
 
@@ -60,19 +67,23 @@ fn train_from<T: Scalar>(
     spec: &CheckedSpec,
     base: &Model,
     source: Source,
-    start: (Network<T>, Place),
+    start: Start<T>,
     observer: &mut impl Observer,
 ) -> Result<Outcome, Error>
 where
     AnyNetwork: From<Network<T>>,
+    AnyOptimizerState: From<OptimizerState<T>>,
 {
     let prepared = prepare::<T>(spec, base, &source, &mut || observer.poll_preparing())?;
     drop(source);
     match prepared {
-        ControlFlow::Continue(prepared) => Run::new(spec, base, prepared, start).run(observer),
+        ControlFlow::Continue(prepared) => Run::new(spec, base, prepared, start)?.run(observer),
         ControlFlow::Break(()) => Ok(Outcome::Unprepared),
     }
 }
+
+/// The parameters that a run starts from, what its optimizer remembers, and where it stands.
+type Start<T> = (Network<T>, Option<OptimizerState<T>>, Place);
 
 /// Where a run stands: so many epochs, so many steps of the next, and what those came to.
 #[derive(Clone, Default)]
@@ -84,13 +95,14 @@ struct Place {
 }
 
 impl Place {
-    /// The parameters and the place of a checkpoint.
-    fn of(checkpoint: Checkpoint) -> (AnyNetwork, Self) {
+    /// The parameters, the optimizer's state and the place of a checkpoint.
+    fn of(checkpoint: Checkpoint) -> (AnyNetwork, Option<AnyOptimizerState>, Self) {
         let Checkpoint {
             epoch,
             step,
             sums,
             statistics,
+            optimizer,
             model,
         } = checkpoint;
         let place = Self {
@@ -99,7 +111,7 @@ impl Place {
             sums,
             statistics,
         };
-        (model.network, place)
+        (model.network, optimizer, place)
     }
 }
 
@@ -139,13 +151,14 @@ struct Stopped;
 impl<'a, T: Scalar> Run<'a, T>
 where
     AnyNetwork: From<Network<T>>,
+    AnyOptimizerState: From<OptimizerState<T>>,
 {
     fn new(
         spec: &'a CheckedSpec,
         base: &Model,
         prepared: Prepared<T>,
-        (network, place): (Network<T>, Place),
-    ) -> Self {
+        (network, state, place): Start<T>,
+    ) -> Result<Self, Error> {
         let Prepared {
             scaling,
             train,
@@ -161,7 +174,15 @@ where
             features,
             targets: spec.targets.clone(),
         };
-        Self {
+        let mut optimizer =
+            Optimizer::new(spec.optimizer, &network).with(spec.regularization, &spec.layers);
+        if let Some(state) = state
+            && !optimizer.restore(state)
+        {
+            let detail = "the checkpoint is of another optimizer or network".to_owned();
+            return Err(Error::Data { detail });
+        }
+        Ok(Self {
             spec,
             frame,
             epoch_end: EpochEnd {
@@ -170,20 +191,20 @@ where
                 told: true,
             },
             backpropagation: Backpropagation::new(&network, spec.batch_rows()),
-            optimizer: Optimizer::new(spec.optimizer, &network),
+            optimizer,
             network,
             train,
             validation,
             order: Vec::with_capacity(spec.train_rows),
             place,
-        }
+        })
     }
 
     fn run(mut self, observer: &mut impl Observer) -> Result<Outcome, Error> {
         while self.place.epoch < self.spec.epochs {
             if let Err(Stopped) = self.epoch(observer)? {
                 let epoch_end = self.untold_epoch_end();
-                let at = self.checkpoint(&self.network, &self.place);
+                let at = self.checkpoint_here();
                 return Ok(Outcome::Stopped { at, epoch_end });
             }
         }
@@ -209,7 +230,7 @@ where
                 if let Some(epoch_end) = self.untold_epoch_end() {
                     observer.checkpoint(epoch_end);
                 }
-                observer.checkpoint(self.checkpoint(&self.network, &self.place));
+                observer.checkpoint(self.checkpoint_here());
             }
         }
         let ControlFlow::Continue(validation) = self.validate(observer)? else {
@@ -225,7 +246,7 @@ where
         self.epoch_end.epoch = Some(epoch);
         self.epoch_end.told = observer.wants_checkpoint(true);
         if self.epoch_end.told {
-            observer.checkpoint(self.checkpoint(&self.network, &self.place));
+            observer.checkpoint(self.checkpoint_here());
         }
         Ok(Ok(()))
     }
@@ -238,7 +259,7 @@ where
             epoch,
             ..Place::default()
         };
-        (!told).then(|| self.checkpoint(&self.epoch_end.network, &place))
+        (!told).then(|| self.checkpoint(&self.epoch_end.network, &place, None))
     }
 
     /// The order of the rows in an epoch.
@@ -291,11 +312,11 @@ where
         if !sums.loss.is_finite() {
             return Err(diverged("loss"));
         }
-        place.statistics =
-            record.then(|| layer_statistics(network, sums, self.spec.optimizer.learning_rate()));
-        if !optimizer.update(network, sums) {
+        let before = record.then(|| network.clone());
+        if !optimizer.update(network, sums, 1.0) {
             return Err(diverged("parameters"));
         }
+        place.statistics = before.map(|before| layer_statistics(&before, sums, network));
         place.sums.loss += sums.loss;
         place.sums.correct += sums.correct;
         place.sums.samples += sums.samples as u64;
@@ -369,7 +390,18 @@ where
         }
     }
 
-    fn checkpoint(&self, network: &Network<T>, place: &Place) -> Checkpoint {
+    /// The checkpoint of where it stands.
+    fn checkpoint_here(&self) -> Checkpoint {
+        let state = self.optimizer.state().clone();
+        self.checkpoint(&self.network, &self.place, Some(state.into()))
+    }
+
+    fn checkpoint(
+        &self,
+        network: &Network<T>,
+        place: &Place,
+        optimizer: Option<AnyOptimizerState>,
+    ) -> Checkpoint {
         let model = self.frame.model(AnyNetwork::from(network.clone()));
         let Place {
             epoch, step, sums, ..
@@ -379,6 +411,7 @@ where
             step,
             sums,
             statistics: place.statistics.clone(),
+            optimizer,
             model,
         }
     }

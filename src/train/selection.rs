@@ -306,7 +306,7 @@ fn check_feature(
         };
         violations.add(
             pointer(),
-            format!("must be numeric columns, got {name:?}, which is categorical{found}"),
+            format!("must be numeric columns, got {name:?}, which is categorical{found}: name the features to use, without it, or encode it as numbers"),
         );
     }
 }

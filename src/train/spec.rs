@@ -7,7 +7,7 @@ use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Rows, TargetRows, Targets, choice, given};
-use crate::nn::OptimizerSpec;
+use crate::nn::{LayerRule, OptimizerSpec, Regularization};
 use crate::train::Metric;
 
 /// The largest jobs that are accepted.
@@ -170,6 +170,12 @@ pub struct JobSpec {
     /// The optimizer and its hyperparameters.
     #[serde(default, deserialize_with = "choice::deserialize")]
     pub optimizer: OptimizerSpec,
+    /// What keeps the run from learning its rows by heart, or from running away.
+    #[serde(default)]
+    pub regularization: Regularization,
+    /// A rule for each layer; left out, none has one of its own.
+    #[serde(default)]
+    pub layers: Vec<LayerRule>,
     /// Passes over the training rows.
     #[serde(default = "default_epochs")]
     pub epochs: u64,
@@ -277,6 +283,12 @@ pub struct CheckedSpec {
     pub validation: Option<CheckedValidation>,
     /// The optimizer and its hyperparameters.
     pub optimizer: OptimizerSpec,
+    /// Regularization.
+    #[serde(default)]
+    pub regularization: Regularization,
+    /// A rule for each layer, or none.
+    #[serde(default)]
+    pub layers: Vec<LayerRule>,
     /// Passes over the training rows.
     pub epochs: u64,
     /// Samples of a batch.

@@ -178,8 +178,16 @@ pub(crate) fn check_target_range(
     };
     if (least < low || most > high) && !violations.is_full() {
         let (name, loss) = (&column.name, header.loss.name());
+        let shown = |bound: f64| {
+            if bound.abs() < 1e6 {
+                bound.to_string()
+            } else {
+                format!("{bound:e}")
+            }
+        };
+        let (low, high) = (shown(low), shown(high));
         let detail = format!(
-            "must be in [{low:e}, {high:e}] for loss {loss}, got column {name:?} in [{least}, {most}]"
+            "must be in [{low}, {high}] for loss {loss}, got column {name:?} in [{least}, {most}]"
         );
         violations.add(pointer, detail);
     }

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use ndarray::Array2;
 
-use crate::model::{Model, ModelLimits, ModelSpec};
+use crate::model::{AnyNetwork, Model, ModelLimits, ModelSpec};
+use crate::nn::{Optimizer, OptimizerSpec, OptimizerState};
 use crate::train::{
     Checkpoint, Context, EpochReport, Error, JobLimits, JobSpec, Observer, Outcome, RawSamples,
     Source, check, memory_bytes, train,
@@ -95,6 +96,19 @@ fn job(rest: &str) -> JobSpec {
     serde_json::from_str(&format!(r#"{{"model":"m","data":{data},{rest}}}"#)).expect("a spec")
 }
 
+/// What gradient descent with momentum remembers of a model before its first step.
+fn momentum(model: &Model) -> OptimizerState<f32> {
+    let AnyNetwork::Float32(network) = &model.network else {
+        panic!("a float32 model")
+    };
+    let spec = OptimizerSpec::GradientDescent {
+        learning_rate: 0.1,
+        momentum: 0.9,
+        nesterov: false,
+    };
+    Optimizer::new(spec, network).state().clone()
+}
+
 fn finished(outcome: Outcome) -> Model {
     match outcome {
         Outcome::Finished(model) => model,
@@ -105,8 +119,17 @@ fn finished(outcome: Outcome) -> Model {
 
 #[test]
 fn a_run_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one() {
-    let rest = r#""epochs":4,"batch_size":70,"seed":9,"validation":{"fraction":0.2},"metrics":["accuracy"]"#;
-    for dtype in ["float32", "float64"] {
+    let optimizers = OptimizerSpec::all().map(|spec| spec.name().to_owned());
+    let momentum = r#"{"type":"gradient_descent","momentum":0.9,"nesterov":true}"#;
+    let centered = r#"{"type":"rmsprop","momentum":0.5,"centered":true}"#;
+    let named = optimizers.iter().map(|name| format!("\"{name}\""));
+    let optimizers = named.chain([momentum.to_owned(), centered.to_owned()]);
+    for (number, optimizer) in optimizers.enumerate() {
+        let dtype = ["float32", "float64"][number % 2];
+        let rest = format!(
+            r#""epochs":4,"batch_size":70,"seed":9,"validation":{{"fraction":0.2}},"metrics":["accuracy"],
+               "optimizer":{optimizer},"regularization":{{"l1":0.001,"clip_norm":0.5}}"#
+        );
         let base = model(dtype);
         let header = base.header();
         let context = Context {
@@ -116,7 +139,7 @@ fn a_run_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one() {
             validation: None,
             limits: JOB_LIMITS,
         };
-        let spec = check(job(rest), &context).expect("a good job").spec;
+        let spec = check(job(&rest), &context).expect("a good job").spec;
         let mut whole = Witness::default();
         let undisturbed =
             finished(train(&spec, &base, source(), None, &mut whole).expect("trains"));
@@ -251,6 +274,7 @@ fn bytes_that_are_no_checkpoint_are_refused_whatever_is_cut_or_flipped() {
         step: 2,
         sums: crate::train::EpochSums::default(),
         statistics: None,
+        optimizer: Some(momentum(&model).into()),
         model,
     }
     .encode();

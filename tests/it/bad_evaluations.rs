@@ -144,7 +144,7 @@ fn states() -> Vec<Bad> {
             many(1),
             409,
             "not-fitted",
-            "no job has succeeded yet",
+            "this version is not trained",
         ),
         of(
             "huge/versions/1",

@@ -185,7 +185,7 @@ fn checks() -> Vec<Bad> {
             path,
             r#"{"inputs":[[0,1]],"targets":[[1]],"seed":-1}"#,
             &["/seed"],
-            "must be a whole number in [0, 18446744073709551615], got -1",
+            "must be a whole number, 0 or more, got -1",
         ),
         shape(
             path,

@@ -12,6 +12,7 @@ pub(crate) fn all() -> Vec<Bad> {
     let groups = [
         ranges(),
         optimizers(),
+        hyperparameters(),
         starts(),
         shapes(),
         field_shapes(),
@@ -105,9 +106,9 @@ fn optimizers() -> Vec<Bad> {
         rate(json!(1e300), "must be in (0, 1000000]"),
         odd(json!({}), &["/optimizer/type"], "must be given"),
         odd(
-            json!({"type": "adam"}),
+            json!({"type": "adma"}),
             &["/optimizer/type"],
-            "unknown optimizer `adam`",
+            "unknown optimizer `adma`: did you mean `adam`?",
         ),
         odd(
             json!({"type": 1}),
@@ -115,19 +116,19 @@ fn optimizers() -> Vec<Bad> {
             "must be a string, got 1",
         ),
         odd(
-            json!({"type": "gradient_descent", "momentum": 0.9}),
-            &["/optimizer/momentum"],
-            "unknown field `momentum`: known: learning_rate",
+            json!({"type": "gradient_descent", "beta1": 0.9}),
+            &["/optimizer/beta1"],
+            "unknown field `beta1`: known: learning_rate, momentum, nesterov",
         ),
         odd(
             json!({"type": "gradient_decent"}),
             &["/optimizer/type"],
-            "unknown optimizer `gradient_decent`: did you mean `gradient_descent`? known: gradient_descent",
+            "unknown optimizer `gradient_decent`: did you mean `gradient_descent`? known: gradient_descent, adagrad, adadelta, rmsprop, adam",
         ),
         odd(
             json!({"type": "gradient_descent", "learning_rates": 1}),
             &["/optimizer/learning_rates"],
-            "unknown field `learning_rates`: did you mean `learning_rate`? known: learning_rate",
+            "unknown field `learning_rates`: did you mean `learning_rate`? known: learning_rate, momentum, nesterov",
         ),
         odd(
             json!({"type": "gradient_descent", "learning_rate": null}),
@@ -149,6 +150,59 @@ fn optimizers() -> Vec<Bad> {
             json!(["gradient_descent", 0.1]),
             &["/optimizer"],
             "must be a name or an object with a type, got an array",
+        ),
+    ]
+}
+
+/// Hyperparameters out of their ranges: each by its name, all at once.
+fn hyperparameters() -> Vec<Bad> {
+    let layer = |rules: Value, pointers, detail| of(json!({"layers": rules}), pointers, detail);
+    let frozen = json!({"frozen": true});
+    vec![
+        of(
+            json!({"optimizer": {"type": "adam", "learning_rate": 0, "beta1": 1, "epsilon": 0, "weight_decay": -1},
+                   "regularization": {"l1": -1, "l2": 1e300, "clip_norm": 0}}),
+            &[
+                "/optimizer/learning_rate",
+                "/optimizer/beta1",
+                "/optimizer/epsilon",
+                "/optimizer/weight_decay",
+                "/regularization/l1",
+                "/regularization/l2",
+                "/regularization/clip_norm",
+            ],
+            "7 violations",
+        ),
+        of(
+            json!({"optimizer": {"type": "rmsprop", "rho": 1.5}}),
+            &["/optimizer/rho"],
+            "must be in [0, 1), got 1.5",
+        ),
+        of(
+            json!({"optimizer": {"type": "gradient_descent", "nesterov": true}}),
+            &["/optimizer/nesterov"],
+            "must be false where momentum is 0",
+        ),
+        layer(
+            json!([{"learning_rate_multiplier": -1}, {}]),
+            &["/layers/0/learning_rate_multiplier"],
+            "must be in [0, 1000000], got -1",
+        ),
+        layer(
+            json!([{}]),
+            &["/layers"],
+            "must have one entry for each of the 2 layers, got 1",
+        ),
+        layer(
+            json!([frozen.clone(), frozen]),
+            &["/layers"],
+            "must leave a layer to train: all are frozen",
+        ),
+        shape(
+            PATH,
+            xor_job("xor", json!({"regularization": {"l3": 1}})).to_string(),
+            &["/regularization/l3"],
+            "unknown field `l3`",
         ),
     ]
 }
@@ -230,7 +284,7 @@ fn shapes() -> Vec<Bad> {
         of(
             json!({"epochs": -1}),
             &["/epochs"],
-            "must be a whole number in [0, 18446744073709551615], got -1",
+            "must be a whole number, 0 or more, got -1",
         ),
         of(
             json!({"epochs": 1.5}),
@@ -429,7 +483,7 @@ fn row_shapes() -> Vec<Bad> {
         of(
             json!({"dataset": "gaps", "targets": {"a": 1}}),
             &["/data/targets"],
-            "must be an array of rows of numbers, such as [[0],[1]], or of words, got an object",
+            "must be an array of rows of numbers, such as [[0],[1]], or of words, such as [\"y\"], got an object",
         ),
     ]
 }

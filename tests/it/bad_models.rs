@@ -419,7 +419,7 @@ fn numbers() -> Vec<Bad> {
         of(
             r#""inputs":-1"#,
             &["/inputs"],
-            "must be a whole number in [0, 18446744073709551615], got -1",
+            "must be a whole number, 0 or more, got -1",
         ),
         of(
             r#""inputs":2.5"#,
@@ -439,17 +439,17 @@ fn numbers() -> Vec<Bad> {
         of(
             r#""inputs":18446744073709551616"#,
             &["/inputs"],
-            "must be a whole number in [0, 18446744073709551615], got 1.8446744073709552e19",
+            "must be a whole number of at most 18446744073709551615, got 1.8446744073709552e19",
         ),
         of(
             r#""inputs":2,"seed":-1"#,
             &["/seed"],
-            "must be a whole number in [0, 18446744073709551615], got -1",
+            "must be a whole number, 0 or more, got -1",
         ),
         of(
             r#""inputs":2,"seed":18446744073709551616"#,
             &["/seed"],
-            "must be a whole number in [0, 18446744073709551615], got 1.8446744073709552e19",
+            "must be a whole number of at most 18446744073709551615, got 1.8446744073709552e19",
         ),
         no_number("1e999", "a number must be within ±1.7976931348623157e308"),
         no_number("-1e999", "a number must be within ±1.7976931348623157e308"),

@@ -352,7 +352,7 @@ fn states() -> Vec<Bad> {
             "not-fitted",
             (
                 &[],
-                "preprocess standardize is fitted by the model's first job",
+                "this version is not trained, and preprocess standardize is fitted by training",
             ),
         )
     };
@@ -361,19 +361,19 @@ fn states() -> Vec<Bad> {
             "POST",
             "/v1/jobs/{ended}/cancel",
             "illegal-move",
-            "a job that is succeeded cannot become cancelled",
+            "a job that is succeeded cannot be cancelled: it has ended",
         ),
         of(
             "POST",
             "/v1/jobs/{ended}/pause",
             "illegal-move",
-            "a job that is succeeded cannot become paused",
+            "a job that is succeeded cannot be paused: only a queued or running one can",
         ),
         of(
             "POST",
             "/v1/jobs/{ended}/resume",
             "illegal-move",
-            "a job that is succeeded cannot become queued",
+            "a job that is succeeded cannot be resumed: only a paused one can",
         ),
         of("DELETE", "/v1/jobs/{paused}", "in-use", "is in use"),
         of(

@@ -314,7 +314,7 @@ async fn a_stream_goes_on_after_the_last_event_that_was_seen() {
             "a browser asks no more"
         );
     }
-    for wrong in ["x", "-1", "", "9223372036854775808"] {
+    for wrong in ["x", "-1", "+5", "", "9223372036854775808"] {
         for accept in ["text/event-stream", "application/json"] {
             let request = server.request(Method::GET, &format!("/v1/jobs/{id}/events"));
             let request = request.header("Accept", accept);

@@ -136,7 +136,15 @@ async fn a_checkpoint_published_twice_with_one_key_is_one_version() {
     assert_eq!(again.header("location"), first.header("location"));
     assert_eq!(again.bytes, first.bytes);
     assert_eq!(first.expect(201)["version"], 2);
+    let other = server.request(Method::POST, &path).body("{}");
+    let other = send(other.header("Idempotency-Key", "once")).await;
+    other.problem(422, "idempotency-key-reused");
+    let refused = send(server.request(Method::POST, &path).body("{}")).await;
+    refused.problem(422, "invalid-body");
     let model = server.get("/v1/models/xor").await.expect(200);
     assert_eq!(model["latest_version"], 2);
+    // The key stands for its version even when the job, and its checkpoints, are gone.
+    server.delete(&format!("/v1/jobs/{id}")).await.expect(204);
+    assert_eq!(publish().await.bytes, again.bytes);
     server.stop().await;
 }

@@ -228,7 +228,7 @@ async fn a_fault_in_a_table_is_named_by_line_and_column_and_nothing_is_stored() 
         ),
         (
             b"a,,b\n1,2,3\n",
-            "line 1, column 2: a column name must not be empty",
+            "line 1, column 2: a column name must not be empty: does the line end with a comma, or has it one too many?",
         ),
         (
             b"a,b\n1,2\n3,\"4\n5,6\n",
@@ -236,15 +236,15 @@ async fn a_fault_in_a_table_is_named_by_line_and_column_and_nothing_is_stored() 
         ),
         (
             b"a,b\n1,2\n3,1e999\n",
-            "line 3, column 2 (\"b\"): a number must be finite, got \"1e999\"",
+            "line 3, column 2 (\"b\"): a number must be finite, got \"1e999\": leave the cell empty, or write NA, where a value is missing",
         ),
         (
             b"a,b\n1,nan\n",
-            "line 2, column 2 (\"b\"): a number must be finite, got \"nan\"",
+            "line 2, column 2 (\"b\"): a number must be finite, got \"nan\": leave the cell empty, or write NA, where a value is missing",
         ),
         (
             b"a,b\n\"two\nlines\",2\n\xff,4\n",
-            "line 4, column 1 (\"a\"): a cell must be valid UTF-8",
+            "line 4, column 1 (\"a\"): a cell must be valid UTF-8: save the file as UTF-8",
         ),
     ] {
         let problem = server

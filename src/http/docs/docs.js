@@ -1,6 +1,6 @@
 // The reference: every operation of the contract and every type of problem, searchable.
 
-import { element, json, resolved, schemaView } from "./schema.js";
+import { element, json, prose, resolved, schemaView } from "./schema.js";
 
 const METHODS = ["get", "post", "put", "delete", "patch"];
 
@@ -11,7 +11,7 @@ const main = document.getElementById("reference");
 document.getElementById("version").textContent = contract.info.version;
 main.replaceChildren(
   element("p", { class: "summary" }, contract.info.summary),
-  element("p", null, contract.info.description),
+  element("p", null, prose(contract.info.description)),
   ...groups().map(([tag, operations]) => section(tag.name, tag.description, operations.map(operationView))),
   section("problems", "What errors say, and what to do about them.", problems.data.map(problemView)),
 );
@@ -38,7 +38,7 @@ function groups() {
 }
 
 function section(name, description, entries) {
-  const said = description ? element("p", null, description) : null;
+  const said = description ? element("p", null, prose(description)) : null;
   return element("section", { id: name }, element("h2", null, name), said, entries);
 }
 
@@ -58,7 +58,7 @@ function operationView(operation) {
   ];
   const responses = Object.entries(operation.responses).map(([status, response]) => responseView(status, response));
   return entry(id, summary, head, [
-    operation.description ? element("p", null, operation.description) : null,
+    operation.description ? element("p", null, prose(operation.description)) : null,
     copyable("Try it", commandLine(operation)),
     parametersView(operation.parameters),
     operation.requestBody ? contentView("Body", resolved(contract, operation.requestBody).value) : null,
@@ -70,7 +70,7 @@ function operationView(operation) {
 function problemView(kind) {
   const slug = kind.type.split("/").at(-1);
   const head = [element("span", { class: "status" }, kind.status), element("code", null, slug), element("span", { class: "said" }, kind.title)];
-  return entry(`problem-${slug}`, slug, head, [element("p", null, kind.cure), element("pre", null, json(kind.example))]);
+  return entry(`problem-${slug}`, slug, head, [element("p", null, prose(kind.cure)), element("pre", null, json(kind.example))]);
 }
 
 function entry(id, title, head, body) {
@@ -86,7 +86,7 @@ function parametersView(parameters) {
       element("code", { class: "name" }, parameter.name),
       element("span", { class: "place" }, parameter.in),
       parameter.required ? element("span", { class: "required" }, "required") : null,
-      parameter.description ? element("span", { class: "meaning" }, parameter.description) : null,
+      parameter.description ? element("span", { class: "meaning" }, prose(parameter.description)) : null,
       schemaView(contract, parameter.schema),
     ),
   );
@@ -96,10 +96,10 @@ function parametersView(parameters) {
 function responseView(status, response) {
   const { value } = resolved(contract, response);
   const name = status === "default" ? "500" : status;
-  const head = [element("span", { class: `status s${name[0]}` }, name), value.description];
+  const head = [element("span", { class: `status s${name[0]}` }, name), prose(value.description)];
   const headers = Object.entries(value.headers ?? {}).map(([label, header]) => {
     const said = resolved(contract, header).value.description ?? "";
-    return element("li", null, element("code", { class: "name" }, label), element("span", { class: "meaning" }, said));
+    return element("li", null, element("code", { class: "name" }, label), element("span", { class: "meaning" }, prose(said)));
   });
   const listed = headers.length > 0 ? [element("h4", null, "Headers"), element("ul", null, headers)] : null;
   return element("details", { class: "response" }, element("summary", null, head), element("div", null, listed, contentView(null, value)));
@@ -115,7 +115,7 @@ function contentView(title, { content, description }) {
       element("pre", null, typeof value === "string" ? value : json(value)),
     ]).flat(),
   ].flat());
-  const said = title && description ? element("p", null, description) : null;
+  const said = title && description ? element("p", null, prose(description)) : null;
   return [title ? element("h3", null, title) : null, said, ...each.flat()];
 }
 
@@ -171,6 +171,13 @@ async function copied(code) {
   }
 }
 
+/** What a search looks through: head, description, parameters and bodies, but not the answers, which are much alike. */
+function searched(section, entry) {
+  const texts = [section.id, entry.id, entry.querySelector("summary").textContent];
+  for (const part of entry.querySelectorAll(".body > :not(.response)")) texts.push(part.textContent);
+  return texts.join(" ").toLowerCase();
+}
+
 /** Leaves the entries that have every word of the search. */
 function search(text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
@@ -178,7 +185,7 @@ function search(text) {
   for (const found of main.querySelectorAll("section")) {
     const entries = [...found.querySelectorAll("details.entry")];
     for (const one of entries) {
-      const said = `${found.id} ${one.id} ${one.textContent}`.toLowerCase();
+      const said = searched(found, one);
       one.hidden = !words.every((word) => said.includes(word));
       if (one.hidden) hidden.add(one.id);
     }
@@ -186,6 +193,7 @@ function search(text) {
     if (found.hidden) hidden.add(found.id);
   }
   for (const link of document.querySelectorAll("[data-of]")) link.hidden = hidden.has(link.dataset.of);
+  document.getElementById("nothing").hidden = [...main.querySelectorAll("section")].some((found) => !found.hidden);
 }
 
 function focusSearch(event) {
@@ -196,7 +204,7 @@ function focusSearch(event) {
 
 /** Opens the entry that the address names. */
 function showTarget() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = document.getElementById(location.hash.slice(1));
   if (target?.matches("details")) target.open = true;
   target?.scrollIntoView();
 }

@@ -4,8 +4,14 @@
 export function element(name, attributes, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes ?? {})) made.setAttribute(key, value);
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return made;
+}
+
+/** A text whose words between backticks are code. */
+export function prose(text) {
+  const pieces = (text ?? "").trim().split("`");
+  return pieces.map((piece, index) => (index % 2 === 1 ? element("code", null, piece) : piece));
 }
 
 /** A value as JSON in lines: what fits a line stays on one. */
@@ -139,5 +145,5 @@ function number(value) {
 }
 
 function meaning(value) {
-  return value.description ? element("span", { class: "meaning" }, value.description.trim()) : null;
+  return value.description ? element("span", { class: "meaning" }, prose(value.description)) : null;
 }

@@ -101,10 +101,10 @@ fn every_number_of_a_step_is_the_one_worked_by_hand() {
     );
 
     // p ← p − η ∇C with η = 2.
-    let spec = OptimizerSpec::GradientDescent { learning_rate: 2.0 };
+    let spec = OptimizerSpec::descent(2.0);
     let mut backpropagation = Backpropagation::new(&network, 1);
     let sums = pass(&mut backpropagation, &network, Loss::Quadratic, &x, &y);
-    let finite = Optimizer::new(spec, &network).update(&mut network, sums);
+    let finite = Optimizer::new(spec, &network).update(&mut network, sums, 1.0);
     assert!(finite);
     near(
         network.layers()[0].weights.clone(),
@@ -136,7 +136,9 @@ fn the_statistics_of_a_step_are_those_of_its_numbers() {
     let network = network();
     let mut backpropagation = Backpropagation::new(&network, 1);
     let sums = pass(&mut backpropagation, &network, Loss::Quadratic, &x, &y);
-    let statistics = layer_statistics(&network, sums, 2.0);
+    let mut updated = network.clone();
+    assert!(Optimizer::new(OptimizerSpec::descent(2.0), &network).update(&mut updated, sums, 1.0));
+    let statistics = layer_statistics(&network, sums, &updated);
     let last = &statistics[1];
     assert_eq!((last.layer, last.saturated, last.dead), (2, 0.0, 0.0));
     // ∂C/∂w² = −(0.06576707619, 0.05581345379, 0.06294968310): norm √0.01140307..., mean their sum / 3.
@@ -184,7 +186,7 @@ fn saturated_and_dead_units_are_counted_over_the_whole_batch() {
     let mut backpropagation = Backpropagation::new(&network, 100);
     let sums = pass(&mut backpropagation, &network, Loss::Quadratic, &x, &y);
     assert_eq!(sums.moments[0].active, [25, 0]);
-    let statistics = layer_statistics(&network, sums, 0.1);
+    let statistics = layer_statistics(&network, sums, &network);
     assert_eq!((statistics[0].dead, statistics[0].saturated), (0.5, 0.0));
     assert_eq!((statistics[1].dead, statistics[1].saturated), (0.0, 0.25));
     // σ(0) = ½ counts as above a half and the targets are 0: no answer is right.
@@ -199,6 +201,6 @@ fn a_step_of_infinite_gradient_is_reported() {
     let mut sums = pass(&mut backpropagation, &network, Loss::Quadratic, &x, &y).clone();
     sums.gradient.layers[1].biases = Array1::from_elem(1, f64::INFINITY);
     let mut optimizer = Optimizer::new(OptimizerSpec::default(), &network);
-    assert!(!optimizer.update(&mut network, &sums));
+    assert!(!optimizer.update(&mut network, &sums, 1.0));
     assert!(!network.is_finite());
 }

@@ -7,9 +7,11 @@ use allocation_counter::measure;
 use ndarray::{Array2, s};
 
 use super::{matrix, network};
-use crate::nn::{Activation, Backpropagation, Loss, Optimizer, OptimizerSpec, Scalar, Workspace};
+use crate::nn::{
+    Activation, Backpropagation, Loss, Optimizer, OptimizerSpec, Regularization, Scalar, Workspace,
+};
 
-fn allocations_of_steps<T: Scalar>() -> u64 {
+fn allocations_of_steps<T: Scalar>(spec: OptimizerSpec, regularization: Regularization) -> u64 {
     let activations = [Activation::Relu, Activation::Softmax, Activation::Sigmoid];
     let mut network = network::<T>(&[20, 30, 9, 4], &activations, 1);
     // Five chunks, so that every level of the tree is used.
@@ -17,7 +19,7 @@ fn allocations_of_steps<T: Scalar>() -> u64 {
     let mut outputs = Array2::zeros((300, 4));
     let mut workspace = Workspace::new(&network);
     let mut backpropagation = Backpropagation::new(&network, 300);
-    let mut optimizer = Optimizer::new(OptimizerSpec::default(), &network);
+    let mut optimizer = Optimizer::new(spec, &network).with(regularization, &[]);
     let mut step = |samples, record| {
         let sums = backpropagation.run(
             &network,
@@ -31,7 +33,7 @@ fn allocations_of_steps<T: Scalar>() -> u64 {
             || ControlFlow::<Infallible>::Continue(()),
         );
         let ControlFlow::Continue(sums) = sums;
-        assert!(optimizer.update(&mut network, sums));
+        assert!(optimizer.update(&mut network, sums, 1.0));
         network.predict_into(x.view(), &mut workspace, outputs.view_mut());
     };
     step(300, false);
@@ -47,8 +49,18 @@ fn allocations_of_steps<T: Scalar>() -> u64 {
 
 #[test]
 fn steps_and_predictions_allocate_nothing() {
-    assert_eq!(allocations_of_steps::<f32>(), 0);
-    assert_eq!(allocations_of_steps::<f64>(), 0);
+    let regularization = Regularization {
+        l2: 0.1,
+        max_norm: Some(1.0),
+        clip_norm: Some(0.1),
+        ..Regularization::default()
+    };
+    for spec in OptimizerSpec::all() {
+        for regularization in [Regularization::default(), regularization] {
+            assert_eq!(allocations_of_steps::<f32>(spec, regularization), 0);
+            assert_eq!(allocations_of_steps::<f64>(spec, regularization), 0);
+        }
+    }
 }
 
 #[test]

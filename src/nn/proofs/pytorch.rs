@@ -137,13 +137,11 @@ fn three_steps_of_gradient_descent_end_where_those_of_pytorch_do() {
     for (case, mut network) in cases() {
         let (x, y) = (rows(&case.inputs), rows(&case.targets));
         let mut backpropagation = Backpropagation::new(&network, x.nrows());
-        let spec = OptimizerSpec::GradientDescent {
-            learning_rate: case.learning_rate,
-        };
+        let spec = OptimizerSpec::descent(case.learning_rate);
         let mut optimizer = Optimizer::new(spec, &network);
         for _ in 0..case.steps {
             let sums = pass(&mut backpropagation, &network, case.loss_name, &x, &y);
-            assert!(optimizer.update(&mut network, sums));
+            assert!(optimizer.update(&mut network, sums, 1.0));
         }
         let trained: Vec<_> = network
             .layers()

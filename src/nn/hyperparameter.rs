@@ -1,0 +1,210 @@
+//! Hyperparameters as data: what each is called, what it may be, and what it means. One table checks requests and
+//! describes itself.
+
+use serde::Serialize;
+
+/// The numbers that a hyperparameter may have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range {
+    /// The lower end.
+    pub least: f64,
+    /// Whether it belongs to the range.
+    pub least_included: bool,
+    /// The upper end.
+    pub most: f64,
+    /// Whether it belongs to the range.
+    pub most_included: bool,
+}
+
+impl Range {
+    /// [least, most].
+    pub const fn closed(least: f64, most: f64) -> Self {
+        Self {
+            least,
+            least_included: true,
+            most,
+            most_included: true,
+        }
+    }
+
+    /// (least, most].
+    pub const fn above(least: f64, most: f64) -> Self {
+        Self {
+            least_included: false,
+            ..Self::closed(least, most)
+        }
+    }
+
+    /// [least, most).
+    pub const fn below(least: f64, most: f64) -> Self {
+        Self {
+            most_included: false,
+            ..Self::closed(least, most)
+        }
+    }
+
+    /// (least, most).
+    pub const fn open(least: f64, most: f64) -> Self {
+        Self {
+            least_included: false,
+            ..Self::below(least, most)
+        }
+    }
+
+    /// Whether a number belongs to the range; a NaN never does.
+    pub fn contains(&self, value: f64) -> bool {
+        let above = value > self.least || (self.least_included && value == self.least);
+        let below = value < self.most || (self.most_included && value == self.most);
+        above && below
+    }
+}
+
+impl std::fmt::Display for Range {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let open = if self.least_included { '[' } else { '(' };
+        let close = if self.most_included { ']' } else { ')' };
+        write!(formatter, "{open}{}, {}{close}", self.least, self.most)
+    }
+}
+
+/// What a hyperparameter is set to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Setting {
+    /// A number.
+    Number(f64),
+    /// A whole number.
+    Whole(u64),
+    /// Yes or no.
+    Flag(bool),
+    /// A number, or none: what it is for is then not done.
+    Optional(Option<f64>),
+    /// One of some words.
+    Word(&'static str),
+    /// Whole numbers.
+    List(Vec<u64>),
+}
+
+/// One hyperparameter: its name, what it is set to, what it may be and what it means.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hyperparameter {
+    /// Its name in JSON.
+    pub name: &'static str,
+    /// What it is set to.
+    pub setting: Setting,
+    /// What its numbers may be; of no account for a flag or a word.
+    pub range: Range,
+    /// What it is, in a few words and the symbol of its source.
+    pub meaning: &'static str,
+}
+
+impl Hyperparameter {
+    /// A number.
+    pub const fn number(
+        name: &'static str,
+        value: f64,
+        range: Range,
+        meaning: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            setting: Setting::Number(value),
+            range,
+            meaning,
+        }
+    }
+
+    /// A whole number.
+    pub const fn whole(
+        name: &'static str,
+        value: u64,
+        range: Range,
+        meaning: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            setting: Setting::Whole(value),
+            range,
+            meaning,
+        }
+    }
+
+    /// A number or none.
+    pub const fn optional(
+        name: &'static str,
+        value: Option<f64>,
+        range: Range,
+        meaning: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            setting: Setting::Optional(value),
+            range,
+            meaning,
+        }
+    }
+
+    /// Yes or no.
+    pub const fn flag(name: &'static str, value: bool, meaning: &'static str) -> Self {
+        Self {
+            name,
+            setting: Setting::Flag(value),
+            range: Range::closed(0.0, 1.0),
+            meaning,
+        }
+    }
+
+    /// What is wrong with the setting: "must be in [0, 1), got 1.5"; none where it is in range.
+    pub fn violation(&self) -> Option<String> {
+        let range = self.range;
+        match &self.setting {
+            Setting::Number(value) | Setting::Optional(Some(value)) => {
+                (!range.contains(*value)).then(|| format!("must be in {range}, got {value}"))
+            }
+            Setting::Whole(value) => {
+                (!range.contains(*value as f64)).then(|| format!("must be in {range}, got {value}"))
+            }
+            Setting::List(values) => {
+                let outside = values
+                    .iter()
+                    .find(|value| !range.contains(**value as f64))?;
+                Some(format!("must have numbers in {range}, got {outside}"))
+            }
+            Setting::Flag(_) | Setting::Word(_) | Setting::Optional(None) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_has_the_ends_that_it_says() {
+        let ranges = [
+            (Range::closed(0.0, 1.0), "[0, 1]", true, true),
+            (Range::above(0.0, 1.0), "(0, 1]", false, true),
+            (Range::below(0.0, 1.0), "[0, 1)", true, false),
+            (Range::open(0.0, 1.0), "(0, 1)", false, false),
+        ];
+        for (range, written, least, most) in ranges {
+            assert_eq!(range.to_string(), written);
+            assert_eq!((range.contains(0.0), range.contains(1.0)), (least, most));
+            assert!(range.contains(0.5) && !range.contains(f64::NAN));
+            assert!(!range.contains(-1e-9) && !range.contains(1.0 + 1e-9));
+        }
+    }
+
+    #[test]
+    fn a_setting_out_of_range_says_what_would_be_right() {
+        let of = |value| Hyperparameter::number("momentum", value, Range::below(0.0, 1.0), "");
+        assert_eq!(of(0.9).violation(), None);
+        let said = of(1.5).violation();
+        assert_eq!(said.as_deref(), Some("must be in [0, 1), got 1.5"));
+        assert_eq!(
+            Hyperparameter::optional("a", None, Range::open(0.0, 1.0), "").violation(),
+            None
+        );
+        assert!(of(f64::NAN).violation().is_some());
+    }
+}

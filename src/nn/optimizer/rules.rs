@@ -1,0 +1,418 @@
+//! The rules by which single parameters move, one after the other, in one pass over parameters, gradient and memory.
+
+use crate::nn::optimizer::OptimizerSpec;
+use crate::nn::{OptimizerState, Scalar};
+
+/// The most numbers that a rule remembers of each parameter.
+pub(in crate::nn) const MOST_SLOTS: usize = 3;
+
+/// A rule with its constants for one step.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nn) enum Rule<T> {
+    /// `rate_of_sum` is η/N, for a gradient that is a sum.
+    Descend {
+        rate: T,
+        rate_of_sum: T,
+    },
+    Momentum {
+        rate: T,
+        momentum: T,
+        nesterov: bool,
+    },
+    Adagrad {
+        rate: T,
+        epsilon: T,
+    },
+    Adadelta {
+        rate: T,
+        rho: T,
+        epsilon: T,
+    },
+    Rmsprop(Rmsprop<T>),
+    Adam {
+        adam: Adam<T>,
+        decay: T,
+        decoupled: bool,
+        largest: bool,
+    },
+    Nadam {
+        adam: Adam<T>,
+        ahead: T,
+    },
+    Lion {
+        rate: T,
+        beta1: T,
+        beta2: T,
+        kept: T,
+    },
+}
+
+/// RMSprop in its four forms. Slots: s, then c if centered, then b if there is momentum.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nn) struct Rmsprop<T> {
+    rate: T,
+    rho: T,
+    epsilon: T,
+    momentum: Option<T>,
+    centered: bool,
+}
+
+/// What Adam and its kin share.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::nn) struct Adam<T> {
+    /// What m is multiplied by; in Nadam, what g is.
+    rate: T,
+    /// 1 − β₁.
+    fresh1: T,
+    beta2: T,
+    epsilon: T,
+    /// √(1 − β₂ᵗ).
+    correction: T,
+}
+
+/// How many numbers the optimizer remembers of each parameter.
+pub(super) fn slots(spec: &OptimizerSpec) -> usize {
+    match *spec {
+        OptimizerSpec::GradientDescent { momentum, .. } => usize::from(momentum > 0.0),
+        OptimizerSpec::Adagrad { .. } | OptimizerSpec::Lion { .. } => 1,
+        OptimizerSpec::Rmsprop {
+            momentum, centered, ..
+        } => 1 + usize::from(centered) + usize::from(momentum > 0.0),
+        OptimizerSpec::Adadelta { .. }
+        | OptimizerSpec::Adam { .. }
+        | OptimizerSpec::Adamw { .. }
+        | OptimizerSpec::Nadam { .. } => 2,
+        OptimizerSpec::Amsgrad { .. } => 3,
+    }
+}
+
+/// μₜ of Nadam.
+pub(super) fn nadam_momentum(beta1: f64, momentum_decay: f64, step: u64) -> f64 {
+    beta1 * (1.0 - 0.5 * 0.96_f64.powf(step as f64 * momentum_decay))
+}
+
+impl<T: Scalar> Rule<T> {
+    /// The rule of step t = `state.steps`, with η = `rate`, for a batch of `samples`.
+    #[expect(clippy::too_many_lines, reason = "an arm for each optimizer")]
+    pub(super) fn of(
+        spec: &OptimizerSpec,
+        state: &OptimizerState<T>,
+        rate: f64,
+        samples: usize,
+    ) -> Self {
+        let number = T::from_f64;
+        let adam = |rate: f64, beta1: f64, beta2: f64, epsilon: f64| Adam {
+            rate: number(rate),
+            fresh1: number(1.0 - beta1),
+            beta2: number(beta2),
+            epsilon: number(epsilon),
+            correction: number((1.0 - power(beta2, state.steps)).sqrt()),
+        };
+        let corrected = |beta1: f64| rate / (1.0 - power(beta1, state.steps));
+        match *spec {
+            OptimizerSpec::GradientDescent {
+                momentum, nesterov, ..
+            } if momentum > 0.0 => Self::Momentum {
+                rate: number(rate),
+                momentum: number(momentum),
+                nesterov,
+            },
+            OptimizerSpec::GradientDescent { .. } => Self::Descend {
+                rate: number(rate),
+                rate_of_sum: number(rate / samples as f64),
+            },
+            OptimizerSpec::Adagrad { epsilon, .. } => Self::Adagrad {
+                rate: number(rate),
+                epsilon: number(epsilon),
+            },
+            OptimizerSpec::Adadelta { rho, epsilon, .. } => Self::Adadelta {
+                rate: number(rate),
+                rho: number(rho),
+                epsilon: number(epsilon),
+            },
+            OptimizerSpec::Rmsprop {
+                rho,
+                epsilon,
+                momentum,
+                centered,
+                ..
+            } => Self::Rmsprop(Rmsprop {
+                rate: number(rate),
+                rho: number(rho),
+                epsilon: number(epsilon),
+                momentum: (momentum > 0.0).then(|| number(momentum)),
+                centered,
+            }),
+            OptimizerSpec::Adam {
+                beta1,
+                beta2,
+                epsilon,
+                weight_decay,
+                ..
+            }
+            | OptimizerSpec::Amsgrad {
+                beta1,
+                beta2,
+                epsilon,
+                weight_decay,
+                ..
+            } => Self::Adam {
+                adam: adam(corrected(beta1), beta1, beta2, epsilon),
+                decay: number(weight_decay),
+                decoupled: false,
+                largest: matches!(spec, OptimizerSpec::Amsgrad { .. }),
+            },
+            OptimizerSpec::Adamw {
+                beta1,
+                beta2,
+                epsilon,
+                weight_decay,
+                ..
+            } => Self::Adam {
+                adam: adam(corrected(beta1), beta1, beta2, epsilon),
+                decay: number(1.0 - rate * weight_decay),
+                decoupled: true,
+                largest: false,
+            },
+            OptimizerSpec::Nadam {
+                beta1,
+                beta2,
+                epsilon,
+                momentum_decay,
+                ..
+            } => {
+                let now = nadam_momentum(beta1, momentum_decay, state.steps);
+                let next = nadam_momentum(beta1, momentum_decay, state.steps + 1);
+                let product = state.momentum_product;
+                Self::Nadam {
+                    adam: adam(rate * (1.0 - now) / (1.0 - product), beta1, beta2, epsilon),
+                    ahead: number(rate * next / (1.0 - product * next)),
+                }
+            }
+            OptimizerSpec::Lion {
+                beta1,
+                beta2,
+                weight_decay,
+                ..
+            } => Self::Lion {
+                rate: number(rate),
+                beta1: number(beta1),
+                beta2: number(beta2),
+                kept: number(1.0 - rate * weight_decay),
+            },
+        }
+    }
+
+    /// Moves the parameters, whose gradient is `gradient(sum, parameter)`; whether every one is finite after it.
+    ///
+    /// Shapes: all slices are as long as `parameters`, but for slots that the rule has no use for.
+    pub(in crate::nn) fn apply(
+        self,
+        parameters: &mut [T],
+        sums: &[T],
+        slots: [&mut [T]; MOST_SLOTS],
+        gradient: impl Fn(T, T) -> T,
+    ) -> bool {
+        let one = T::one();
+        match self {
+            Self::Descend { rate, .. } => pass(parameters, sums, |p, sum| {
+                *p -= rate * gradient(sum, *p);
+            }),
+            Self::Momentum {
+                rate,
+                momentum,
+                nesterov,
+            } => pass1(parameters, sums, slots, |p, sum, b| {
+                let g = gradient(sum, *p);
+                *b = momentum * *b + g;
+                *p -= rate * if nesterov { g + momentum * *b } else { *b };
+            }),
+            Self::Adagrad { rate, epsilon } => pass1(parameters, sums, slots, |p, sum, s| {
+                let g = gradient(sum, *p);
+                *s += g * g;
+                *p -= rate * g / (s.sqrt() + epsilon);
+            }),
+            Self::Adadelta { rate, rho, epsilon } => {
+                pass2(parameters, sums, slots, |p, sum, s, u| {
+                    let g = gradient(sum, *p);
+                    *s = rho * *s + (one - rho) * g * g;
+                    let d = (*u + epsilon).sqrt() / (*s + epsilon).sqrt() * g;
+                    *u = rho * *u + (one - rho) * d * d;
+                    *p -= rate * d;
+                })
+            }
+            Self::Rmsprop(rule) => rule.apply(parameters, sums, slots, gradient),
+            Self::Adam {
+                adam,
+                decay,
+                decoupled,
+                largest: false,
+            } => pass2(parameters, sums, slots, |p, sum, m, v| {
+                let g = decayed(p, decay, decoupled, |p| gradient(sum, p));
+                adam.remember(g, m, v);
+                *p -= adam.rate * *m / (v.sqrt() / adam.correction + adam.epsilon);
+            }),
+            Self::Adam {
+                adam,
+                decay,
+                decoupled,
+                largest: true,
+            } => pass3(parameters, sums, slots, |p, sum, m, v, u| {
+                let g = decayed(p, decay, decoupled, |p| gradient(sum, p));
+                adam.remember(g, m, v);
+                *u = u.max(*v);
+                *p -= adam.rate * *m / (u.sqrt() / adam.correction + adam.epsilon);
+            }),
+            Self::Nadam { adam, ahead } => pass2(parameters, sums, slots, |p, sum, m, v| {
+                let g = gradient(sum, *p);
+                adam.remember(g, m, v);
+                let divisor = v.sqrt() / adam.correction + adam.epsilon;
+                *p -= adam.rate * g / divisor;
+                *p -= ahead * *m / divisor;
+            }),
+            Self::Lion {
+                rate,
+                beta1,
+                beta2,
+                kept,
+            } => pass1(parameters, sums, slots, |p, sum, m| {
+                let g = gradient(sum, *p);
+                let direction = sign(beta1 * *m + (one - beta1) * g);
+                *p = kept * *p - rate * direction;
+                *m = beta2 * *m + (one - beta2) * g;
+            }),
+        }
+    }
+}
+
+impl<T: Scalar> Rmsprop<T> {
+    fn apply(
+        self,
+        parameters: &mut [T],
+        sums: &[T],
+        slots: [&mut [T]; MOST_SLOTS],
+        gradient: impl Fn(T, T) -> T,
+    ) -> bool {
+        let rate = self.rate;
+        match (self.centered, self.momentum) {
+            (false, None) => pass1(parameters, sums, slots, |p, sum, s| {
+                let g = gradient(sum, *p);
+                *p -= rate * g / self.divisor(g, s);
+            }),
+            (true, None) => pass2(parameters, sums, slots, |p, sum, s, c| {
+                let g = gradient(sum, *p);
+                *p -= rate * g / self.centered_divisor(g, s, c);
+            }),
+            (false, Some(momentum)) => pass2(parameters, sums, slots, |p, sum, s, b| {
+                let g = gradient(sum, *p);
+                *b = momentum * *b + g / self.divisor(g, s);
+                *p -= rate * *b;
+            }),
+            (true, Some(momentum)) => pass3(parameters, sums, slots, |p, sum, s, c, b| {
+                let g = gradient(sum, *p);
+                *b = momentum * *b + g / self.centered_divisor(g, s, c);
+                *p -= rate * *b;
+            }),
+        }
+    }
+
+    /// s ← ρ s + (1 − ρ) g²; √s + ε.
+    fn divisor(&self, g: T, s: &mut T) -> T {
+        *s = self.rho * *s + (T::one() - self.rho) * g * g;
+        s.sqrt() + self.epsilon
+    }
+
+    /// The same, and c ← c + (1 − ρ) (g − c); √(s − c²) + ε.
+    fn centered_divisor(&self, g: T, s: &mut T, c: &mut T) -> T {
+        *s = self.rho * *s + (T::one() - self.rho) * g * g;
+        *c += (T::one() - self.rho) * (g - *c);
+        let variance = *s - *c * *c;
+        // Not `max`, which would turn a NaN into 0.
+        let variance = if variance < T::zero() {
+            T::zero()
+        } else {
+            variance
+        };
+        variance.sqrt() + self.epsilon
+    }
+}
+
+impl<T: Scalar> Adam<T> {
+    /// m ← m + (1 − β₁) (g − m), v ← β₂ v + (1 − β₂) g².
+    fn remember(&self, g: T, m: &mut T, v: &mut T) {
+        *m += self.fresh1 * (g - *m);
+        *v = self.beta2 * *v + (T::one() - self.beta2) * g * g;
+    }
+}
+
+/// The gradient with the weight decay in it, or the parameter with the decay taken off first.
+fn decayed<T: Scalar>(p: &mut T, decay: T, decoupled: bool, gradient: impl Fn(T) -> T) -> T {
+    if decoupled {
+        let g = gradient(*p);
+        *p *= decay;
+        g
+    } else {
+        gradient(*p) + decay * *p
+    }
+}
+
+/// 1, 0 or −1; NaN of NaN.
+pub(in crate::nn) fn sign<T: Scalar>(x: T) -> T {
+    if x == T::zero() { x } else { x.signum() }
+}
+
+/// βᵗ.
+fn power(beta: f64, step: u64) -> f64 {
+    beta.powi(i32::try_from(step).unwrap_or(i32::MAX))
+}
+
+fn pass<T: Scalar>(parameters: &mut [T], sums: &[T], step: impl Fn(&mut T, T)) -> bool {
+    let mut finite = true;
+    for (p, &sum) in parameters.iter_mut().zip(sums) {
+        step(p, sum);
+        finite &= p.is_finite();
+    }
+    finite
+}
+
+fn pass1<T: Scalar>(
+    parameters: &mut [T],
+    sums: &[T],
+    [a, ..]: [&mut [T]; MOST_SLOTS],
+    step: impl Fn(&mut T, T, &mut T),
+) -> bool {
+    let mut finite = true;
+    for ((p, &sum), a) in parameters.iter_mut().zip(sums).zip(a) {
+        step(p, sum, a);
+        finite &= p.is_finite();
+    }
+    finite
+}
+
+fn pass2<T: Scalar>(
+    parameters: &mut [T],
+    sums: &[T],
+    [a, b, _]: [&mut [T]; MOST_SLOTS],
+    step: impl Fn(&mut T, T, &mut T, &mut T),
+) -> bool {
+    let mut finite = true;
+    for (((p, &sum), a), b) in parameters.iter_mut().zip(sums).zip(a).zip(b) {
+        step(p, sum, a, b);
+        finite &= p.is_finite();
+    }
+    finite
+}
+
+fn pass3<T: Scalar>(
+    parameters: &mut [T],
+    sums: &[T],
+    [a, b, c]: [&mut [T]; MOST_SLOTS],
+    step: impl Fn(&mut T, T, &mut T, &mut T, &mut T),
+) -> bool {
+    let mut finite = true;
+    for ((((p, &sum), a), b), c) in parameters.iter_mut().zip(sums).zip(a).zip(b).zip(c) {
+        step(p, sum, a, b, c);
+        finite &= p.is_finite();
+    }
+    finite
+}

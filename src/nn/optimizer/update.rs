@@ -1,0 +1,188 @@
+//! An optimizer at work: what it remembers, and the update of a network by the gradient of a batch.
+
+use serde::{Deserialize, Serialize};
+
+use crate::nn::optimizer::OptimizerSpec;
+use crate::nn::optimizer::rules::{MOST_SLOTS, Rule, nadam_momentum};
+use crate::nn::regularization::Regularized;
+use crate::nn::{BatchSums, Gradient, Hyperparameter, Network, Range, Regularization, Scalar};
+
+/// What is particular to a layer in an update.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LayerRule {
+    /// Times η in this layer.
+    pub learning_rate_multiplier: f64,
+    /// Whether the layer's parameters stay as they are.
+    pub frozen: bool,
+}
+
+impl LayerRule {
+    /// Both parts, as they are set, with their range.
+    pub fn hyperparameters(&self) -> Vec<Hyperparameter> {
+        let multiplier = Hyperparameter::number(
+            "learning_rate_multiplier",
+            self.learning_rate_multiplier,
+            Range::closed(0.0, 1e6),
+            "times the learning rate in this layer",
+        );
+        let meaning = "whether the layer's parameters stay as they are";
+        vec![
+            multiplier,
+            Hyperparameter::flag("frozen", self.frozen, meaning),
+        ]
+    }
+
+    /// What is wrong with it: names and details.
+    pub fn violations(&self) -> Vec<(&'static str, String)> {
+        let parts = self.hyperparameters().into_iter();
+        parts
+            .filter_map(|part| Some((part.name, part.violation()?)))
+            .collect()
+    }
+}
+
+impl Default for LayerRule {
+    fn default() -> Self {
+        Self {
+            learning_rate_multiplier: 1.0,
+            frozen: false,
+        }
+    }
+}
+
+/// What an optimizer remembers between steps: plain data, with which it goes on to the same bits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OptimizerState<T> {
+    /// t, the steps taken.
+    pub steps: u64,
+    /// Πₜ of Nadam; 1 of others.
+    pub momentum_product: f64,
+    /// Numbers of each parameter, in the shapes of the network: as many as the optimizer needs, up to three.
+    pub slots: Vec<Gradient<T>>,
+}
+
+/// An optimizer at work.
+#[derive(Clone, Debug)]
+pub struct Optimizer<T> {
+    spec: OptimizerSpec,
+    regularization: Regularization,
+    layers: Vec<LayerRule>,
+    state: OptimizerState<T>,
+}
+
+impl<T: Scalar> Optimizer<T> {
+    /// An optimizer before its first step, without regularization.
+    pub fn new(spec: OptimizerSpec, network: &Network<T>) -> Self {
+        let slots = (0..spec.slots()).map(|_| Gradient::zeros(network));
+        Self {
+            spec,
+            regularization: Regularization::default(),
+            layers: vec![LayerRule::default(); network.layers().len()],
+            state: OptimizerState {
+                steps: 0,
+                momentum_product: 1.0,
+                slots: slots.collect(),
+            },
+        }
+    }
+
+    /// The same with regularization, and with a rule for each layer.
+    ///
+    /// Panics: where there are rules, but not one for each layer, the caller's bug.
+    #[must_use]
+    pub fn with(mut self, regularization: Regularization, layers: &[LayerRule]) -> Self {
+        self.regularization = regularization;
+        if !layers.is_empty() {
+            assert_eq!(layers.len(), self.layers.len(), "a rule for each layer");
+            self.layers.copy_from_slice(layers);
+        }
+        self
+    }
+
+    /// What it remembers.
+    pub fn state(&self) -> &OptimizerState<T> {
+        &self.state
+    }
+
+    /// Goes on from what an optimizer of the same spec and network remembered. False, with nothing changed, where this
+    /// is of other shapes.
+    #[must_use]
+    pub fn restore(&mut self, state: OptimizerState<T>) -> bool {
+        let shapes = |slots: &[Gradient<T>]| -> Vec<Vec<usize>> {
+            let layers = slots.iter().flat_map(|slot| &slot.layers);
+            layers
+                .map(|layer| [layer.weights.shape(), layer.biases.shape()].concat())
+                .collect()
+        };
+        let same = state.slots.len() == self.state.slots.len()
+            && shapes(&state.slots) == shapes(&self.state.slots);
+        if same {
+            self.state = state;
+        }
+        same
+    }
+
+    /// One step by the gradient (1/N) Σₙ ∂Cₙ/∂p, with the learning rate times `factor`. False where any parameter has
+    /// become NaN or infinite. Allocates nothing.
+    ///
+    /// Source: Arango, p ← p − η∇C; others at their variants. Panics: where `sums` is of a network of other shapes or of no
+    /// samples, the caller's bug.
+    #[must_use]
+    pub fn update(&mut self, network: &mut Network<T>, sums: &BatchSums<T>, factor: f64) -> bool {
+        assert!(sums.samples > 0, "a step needs at least one sample");
+        let Self {
+            spec,
+            regularization,
+            layers: rules,
+            state,
+        } = self;
+        state.steps += 1;
+        if let OptimizerSpec::Nadam {
+            beta1,
+            momentum_decay,
+            ..
+        } = *spec
+        {
+            state.momentum_product *= nadam_momentum(beta1, momentum_decay, state.steps);
+        }
+        let mut regularized = Regularized::new(regularization, sums.samples);
+        regularized.clip_norm(network, &sums.gradient, |layer| rules[layer].frozen);
+        let rate = spec.learning_rate() * factor;
+        let mut finite = true;
+        for (index, layer) in network.layers_mut().iter_mut().enumerate() {
+            let LayerRule {
+                learning_rate_multiplier,
+                frozen,
+            } = rules[index];
+            if frozen {
+                continue;
+            }
+            let rule = Rule::of(spec, state, rate * learning_rate_multiplier, sums.samples);
+            let (of_weights, of_biases) = slots_of(state, index);
+            let gradient = &sums.gradient.layers[index];
+            let (weights, biases) = layer.slices_mut();
+            let (weight_sums, bias_sums) = gradient.slices();
+            assert_eq!(weights.len(), weight_sums.len(), "a gradient of the shapes");
+            finite &= regularized.step_weights(rule, weights, weight_sums, of_weights);
+            finite &= regularized.step_biases(rule, biases, bias_sums, of_biases);
+            regularization.limit_norms(layer);
+        }
+        finite
+    }
+}
+
+/// A layer's part of each slot, of its weights and of its biases; empty where there is no slot.
+type Slots<'a, T> = [&'a mut [T]; MOST_SLOTS];
+
+fn slots_of<T: Scalar>(
+    state: &mut OptimizerState<T>,
+    layer: usize,
+) -> (Slots<'_, T>, Slots<'_, T>) {
+    let mut slots = state.slots.iter_mut();
+    let [(w0, b0), (w1, b1), (w2, b2)] = std::array::from_fn(|_| match slots.next() {
+        Some(slot) => slot.layers[layer].slices_mut(),
+        None => (Default::default(), Default::default()),
+    });
+    ([w0, w1, w2], [b0, b1, b2])
+}

@@ -1,0 +1,127 @@
+//! What an optimizer remembers, of either dtype, among the tensors of a checkpoint.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Error, ReadTensors, Tensors};
+use crate::nn::{Dtype, Gradient, LayerGradient, OptimizerState, Scalar};
+
+/// What an optimizer of either dtype remembers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnyOptimizerState {
+    /// Of a float32 network.
+    Float32(OptimizerState<f32>),
+    /// Of a float64 network.
+    Float64(OptimizerState<f64>),
+}
+
+/// What is known of it without its tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct StateHeader {
+    dtype: Dtype,
+    steps: u64,
+    momentum_product: f64,
+    slots: usize,
+    layers: usize,
+}
+
+/// The most slots that any optimizer has: what a header may ask for.
+const MOST_SLOTS: usize = 8;
+
+impl From<OptimizerState<f32>> for AnyOptimizerState {
+    fn from(state: OptimizerState<f32>) -> Self {
+        Self::Float32(state)
+    }
+}
+
+impl From<OptimizerState<f64>> for AnyOptimizerState {
+    fn from(state: OptimizerState<f64>) -> Self {
+        Self::Float64(state)
+    }
+}
+
+impl AnyOptimizerState {
+    pub(super) fn float32(self) -> Option<OptimizerState<f32>> {
+        match self {
+            Self::Float32(state) => Some(state),
+            Self::Float64(_) => None,
+        }
+    }
+
+    pub(super) fn float64(self) -> Option<OptimizerState<f64>> {
+        match self {
+            Self::Float64(state) => Some(state),
+            Self::Float32(_) => None,
+        }
+    }
+
+    /// Adds its tensors: `optimizer.{slot}.{l}.weights` and `.biases`, slots and layers from 1.
+    pub(super) fn push(&self, tensors: &mut Tensors) -> StateHeader {
+        match self {
+            Self::Float32(state) => push(state, tensors),
+            Self::Float64(state) => push(state, tensors),
+        }
+    }
+
+    /// Reads it back.
+    ///
+    /// Errors: a tensor is missing or is not what the header says.
+    pub(super) fn read(header: &StateHeader, tensors: &ReadTensors) -> Result<Self, Error> {
+        match header.dtype {
+            Dtype::Float32 => read(header, tensors).map(Self::Float32),
+            Dtype::Float64 => read(header, tensors).map(Self::Float64),
+        }
+    }
+}
+
+fn name(slot: usize, layer: usize, part: &str) -> String {
+    format!("optimizer.{}.{}.{part}", slot + 1, layer + 1)
+}
+
+fn push<T: Scalar>(state: &OptimizerState<T>, tensors: &mut Tensors) -> StateHeader {
+    for (number, slot) in state.slots.iter().enumerate() {
+        for (index, layer) in slot.layers.iter().enumerate() {
+            let (weights, biases) = (&layer.weights, &layer.biases);
+            tensors.push(
+                name(number, index, "weights"),
+                weights.shape(),
+                weights.iter(),
+            );
+            tensors.push(name(number, index, "biases"), biases.shape(), biases.iter());
+        }
+    }
+    StateHeader {
+        dtype: T::DTYPE,
+        steps: state.steps,
+        momentum_product: state.momentum_product,
+        slots: state.slots.len(),
+        layers: state.slots.first().map_or(0, |slot| slot.layers.len()),
+    }
+}
+
+fn read<T: Scalar>(
+    header: &StateHeader,
+    tensors: &ReadTensors,
+) -> Result<OptimizerState<T>, Error> {
+    if header.slots > MOST_SLOTS {
+        return Err(Error::Artifact {
+            detail: format!("an optimizer has at most {MOST_SLOTS} slots"),
+        });
+    }
+    let layer = |slot, layer| {
+        Ok(LayerGradient {
+            weights: tensors.matrix(&name(slot, layer, "weights"))?,
+            biases: tensors.vector(&name(slot, layer, "biases"))?,
+        })
+    };
+    let slot = |slot| {
+        let layers = (0..header.layers).map(|index| layer(slot, index));
+        Ok(Gradient {
+            layers: layers.collect::<Result<_, Error>>()?,
+        })
+    };
+    Ok(OptimizerState {
+        steps: header.steps,
+        momentum_product: header.momentum_product,
+        slots: (0..header.slots).map(slot).collect::<Result<_, Error>>()?,
+    })
+}
