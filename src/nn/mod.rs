@@ -34,6 +34,7 @@ pub mod random;
 mod reduce;
 mod regularization;
 mod scalar;
+mod schedule;
 mod statistics;
 mod workspace;
 
@@ -54,5 +55,6 @@ pub use optimizer::{LayerRule, Optimizer, OptimizerSpec, OptimizerState};
 pub use reduce::{Accumulator, CHUNK, FixedTree, sum_over_samples};
 pub use regularization::Regularization;
 pub use scalar::{Dtype, Scalar};
+pub use schedule::{Clock, Plateau, Schedule};
 pub use statistics::{LayerHistograms, LayerStatistics, Moments, Statistics, layer_statistics};
 pub use workspace::Workspace;
