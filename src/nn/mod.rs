@@ -26,6 +26,7 @@ mod initializer;
 mod inspection;
 mod kernel;
 mod loss;
+pub mod metrics;
 mod network;
 mod optimizer;
 #[cfg(test)]

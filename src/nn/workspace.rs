@@ -257,8 +257,11 @@ fn propagate<T: Scalar>(
     kernel::nn(shape, deltas, layer.weights_slice(), gradient);
 }
 
-/// The class that a row of outputs names.
-fn class_of<T: Scalar>(row: &[T]) -> usize {
+/// The class that a row of outputs names: of its largest entry, the first of equals, or, where there is one output, whether
+/// it is at least ½.
+///
+/// Panics: where the row is empty, the caller's bug.
+pub(crate) fn class_of<T: Scalar>(row: &[T]) -> usize {
     if let [single] = row {
         return usize::from(*single >= T::from_f64(0.5));
     }
