@@ -50,6 +50,15 @@ enum Given {
     List(Vec<Given>),
 }
 
+/// What is wrong when a choice is read with a part of its parameters.
+#[derive(Debug)]
+enum Probe {
+    /// Only that others are required.
+    Missing,
+    /// What was given is no part of it.
+    Fault(String),
+}
+
 struct ChoiceVisitor<T>(std::marker::PhantomData<T>);
 
 /// The choice of these parameters.
@@ -60,6 +69,32 @@ fn of<T: for<'any> Deserialize<'any>, E: Error>(
     let kind = std::iter::once((TYPE, kind.clone()));
     let given = given.iter().map(|(name, value)| (&**name, value.clone()));
     T::deserialize(MapDeserializer::new(kind.chain(given)))
+}
+
+/// A fault of one of the fields.
+fn fault<E: Error>(field: &str, said: impl fmt::Display) -> E {
+    E::custom(format_args!("/{}: {said}", escaped(field)))
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => formatter.write_str("missing field"),
+            Self::Fault(said) => formatter.write_str(said),
+        }
+    }
+}
+
+impl std::error::Error for Probe {}
+
+impl Error for Probe {
+    fn custom<M: fmt::Display>(message: M) -> Self {
+        Self::Fault(message.to_string())
+    }
+
+    fn missing_field(_: &'static str) -> Self {
+        Self::Missing
+    }
 }
 
 impl<'de, T: for<'any> Deserialize<'any>> Visitor<'de> for ChoiceVisitor<T> {
@@ -84,19 +119,19 @@ impl<'de, T: for<'any> Deserialize<'any>> Visitor<'de> for ChoiceVisitor<T> {
             }
         }
         let kind = kind.ok_or_else(|| A::Error::missing_field(TYPE))?;
-        let at = |name: &str, error: A::Error| {
-            A::Error::custom(format_args!("/{}: {error}", escaped(name)))
+        let try_with = |at: &str, given: &[(String, Given)]| match of::<T, Probe>(&kind, given) {
+            Err(Probe::Fault(said)) => Err(fault(at, said)),
+            Ok(_) | Err(Probe::Missing) => Ok(()),
         };
-        of::<T, A::Error>(&kind, &[]).map_err(|error| at(TYPE, error))?;
+        try_with(TYPE, &[])?;
         // A variant without fields takes any: serde does not deny it unknown ones.
         let nothing = (NO_PARAMETER.to_owned(), Given::Flag(true));
-        let takes_any = of::<T, A::Error>(&kind, &[nothing]).is_ok();
+        let takes_any = of::<T, Probe>(&kind, &[nothing]).is_ok();
         for one in &given {
             if takes_any {
-                return Err(at(&one.0, A::Error::unknown_field(&one.0, &[])));
+                return Err(fault(&one.0, A::Error::unknown_field(&one.0, &[])));
             }
-            of::<T, A::Error>(&kind, std::slice::from_ref(one))
-                .map_err(|error| at(&one.0, error))?;
+            try_with(&one.0, std::slice::from_ref(one))?;
         }
         of(&kind, &given)
     }
@@ -196,6 +231,11 @@ mod tests {
             #[serde(default)]
             knots: Vec<u64>,
         },
+        Line {
+            length: u64,
+            #[serde(default)]
+            slope: f64,
+        },
     }
 
     #[derive(Debug, PartialEq, Deserialize, serde::Serialize)]
@@ -218,6 +258,25 @@ mod tests {
         let (slope, knots) = (0.5, vec![1, 2]);
         let curve = read(r#"{"knots":[1,2],"type":"curve","slope":0.5}"#);
         assert_eq!(curve, Ok(Shape::Curve { slope, knots }));
+    }
+
+    #[test]
+    fn a_parameter_may_be_required() {
+        let (length, slope) = (3, 0.5);
+        let line = Ok(Shape::Line { length, slope });
+        assert_eq!(read(r#"{"type":"line","length":3,"slope":0.5}"#), line);
+        assert_eq!(read(r#"{"slope":0.5,"length":3,"type":"line"}"#), line);
+        for (given, expected) in [
+            (r#""line""#, "missing field `length`"),
+            (r#"{"type":"line"}"#, "missing field `length`"),
+            (r#"{"type":"line","slope":1}"#, "missing field `length`"),
+            (r#"{"type":"line","slope":"a"}"#, "/slope: invalid type"),
+            (r#"{"type":"line","length":-1}"#, "/length: invalid type"),
+            (r#"{"type":"line","long":1}"#, "/long: unknown field `long`"),
+        ] {
+            let error = read(given).expect_err("it is wrong");
+            assert!(error.starts_with(expected), "{given}: {error}");
+        }
     }
 
     #[test]
