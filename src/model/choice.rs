@@ -4,7 +4,9 @@
 use std::fmt;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserializer, Error, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
+};
 use serde::ser::{Serialize, Serializer};
 use serde::{Deserialize, forward_to_deserialize_any};
 use serde_json::Value;
@@ -52,11 +54,11 @@ enum Given {
 
 /// What is wrong when a choice is read with a part of its parameters.
 #[derive(Debug)]
-enum Probe {
+enum Probe<E> {
     /// Only that others are required.
     Missing,
-    /// What was given is no part of it.
-    Fault(String),
+    /// What was given is no part of it, in the words of who asked.
+    Fault(E),
 }
 
 struct ChoiceVisitor<T>(std::marker::PhantomData<T>);
@@ -76,20 +78,36 @@ fn fault<E: Error>(field: &str, said: impl fmt::Display) -> E {
     E::custom(format_args!("/{}: {said}", escaped(field)))
 }
 
-impl fmt::Display for Probe {
+impl<E: fmt::Display> fmt::Display for Probe<E> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => formatter.write_str("missing field"),
-            Self::Fault(said) => formatter.write_str(said),
+            Self::Fault(said) => said.fmt(formatter),
         }
     }
 }
 
-impl std::error::Error for Probe {}
+impl<E: Error> std::error::Error for Probe<E> {}
 
-impl Error for Probe {
+impl<E: Error> Error for Probe<E> {
     fn custom<M: fmt::Display>(message: M) -> Self {
-        Self::Fault(message.to_string())
+        Self::Fault(E::custom(message))
+    }
+
+    fn invalid_type(got: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::Fault(E::invalid_type(got, expected))
+    }
+
+    fn invalid_value(got: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::Fault(E::invalid_value(got, expected))
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        Self::Fault(E::unknown_variant(variant, expected))
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        Self::Fault(E::unknown_field(field, expected))
     }
 
     fn missing_field(_: &'static str) -> Self {
@@ -119,14 +137,15 @@ impl<'de, T: for<'any> Deserialize<'any>> Visitor<'de> for ChoiceVisitor<T> {
             }
         }
         let kind = kind.ok_or_else(|| A::Error::missing_field(TYPE))?;
-        let try_with = |at: &str, given: &[(String, Given)]| match of::<T, Probe>(&kind, given) {
-            Err(Probe::Fault(said)) => Err(fault(at, said)),
-            Ok(_) | Err(Probe::Missing) => Ok(()),
-        };
+        let try_with =
+            |at: &str, given: &[(String, Given)]| match of::<T, Probe<A::Error>>(&kind, given) {
+                Err(Probe::Fault(said)) => Err(fault(at, said)),
+                Ok(_) | Err(Probe::Missing) => Ok(()),
+            };
         try_with(TYPE, &[])?;
         // A variant without fields takes any: serde does not deny it unknown ones.
         let nothing = (NO_PARAMETER.to_owned(), Given::Flag(true));
-        let takes_any = of::<T, Probe>(&kind, &[nothing]).is_ok();
+        let takes_any = of::<T, Probe<A::Error>>(&kind, &[nothing]).is_ok();
         for one in &given {
             if takes_any {
                 return Err(fault(&one.0, A::Error::unknown_field(&one.0, &[])));

@@ -91,6 +91,8 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         validation,
         optimizer: spec.optimizer,
         regularization: spec.regularization,
+        schedule: spec.schedule,
+        warmup_epochs: spec.warmup_epochs,
         layers: spec.layers,
         epochs: spec.epochs,
         batch_size,
@@ -141,6 +143,16 @@ fn check_ranges(spec: &JobSpec, limits: &JobLimits, violations: &mut Violations)
     }
     for (name, detail) in spec.optimizer.violations() {
         violations.add(format!("/optimizer/{name}"), detail);
+    }
+    for (name, detail) in spec.schedule.check() {
+        violations.add(format!("/schedule/{name}"), detail);
+    }
+    let (warmup, epochs) = (spec.warmup_epochs, spec.epochs);
+    if !(0.0..=epochs as f64).contains(&warmup) {
+        violations.add(
+            "/warmup_epochs",
+            format!("must be in [0, {epochs}], the epochs of the job, got {warmup}"),
+        );
     }
     for (name, detail) in spec.regularization.violations() {
         violations.add(format!("/regularization/{name}"), detail);

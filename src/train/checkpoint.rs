@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Error, Header, Model, ReadTensors};
-use crate::nn::LayerStatistics;
+use crate::nn::{LayerStatistics, Plateau};
 use crate::train::AnyOptimizerState;
 use crate::train::optimizer_state::StateHeader;
 
@@ -36,6 +36,8 @@ pub struct Checkpoint {
     pub sums: EpochSums,
     /// The gradient statistics of the epoch's last step, where it is done and recorded but not reported yet.
     pub statistics: Option<Vec<LayerStatistics>>,
+    /// What `reduce_on_plateau` remembers.
+    pub plateau: Plateau,
     /// What the optimizer remembers; none at the end of an epoch that is kept beside a later checkpoint, which has it.
     pub optimizer: Option<AnyOptimizerState>,
     /// The parameters, with the preprocessing fitted for them.
@@ -50,6 +52,8 @@ struct CheckpointHeader {
     sums: EpochSums,
     statistics: Option<Vec<LayerStatistics>>,
     #[serde(default)]
+    plateau: Plateau,
+    #[serde(default)]
     optimizer: Option<StateHeader>,
     model: Header,
 }
@@ -62,6 +66,7 @@ impl Checkpoint {
             step,
             sums,
             ref statistics,
+            plateau,
             ref optimizer,
             ref model,
         } = *self;
@@ -74,6 +79,7 @@ impl Checkpoint {
             step,
             sums,
             statistics,
+            plateau,
             optimizer,
             model: header,
         })
@@ -97,6 +103,7 @@ impl Checkpoint {
             step,
             sums,
             statistics,
+            plateau,
             ..
         } = header;
         Ok(Self {
@@ -104,6 +111,7 @@ impl Checkpoint {
             step,
             sums,
             statistics,
+            plateau,
             optimizer: optimizer.transpose()?,
             model,
         })

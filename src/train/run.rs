@@ -7,8 +7,8 @@ use ndarray::{Array2, ArrayViewMut2, Axis};
 use crate::data::{SHUFFLE, permutation};
 use crate::model::{AnyNetwork, Model, Scaling, Targets};
 use crate::nn::{
-    Backpropagation, LayerStatistics, Loss, Network, Optimizer, OptimizerState, Scalar, evaluate,
-    layer_statistics,
+    Backpropagation, Clock, LayerStatistics, Loss, Network, Optimizer, OptimizerState, Plateau,
+    Scalar, evaluate, layer_statistics,
 };
 use crate::train::prepare::{Prepared, Samples, prepare};
 use crate::train::{
@@ -92,6 +92,8 @@ struct Place {
     step: u64,
     sums: EpochSums,
     statistics: Option<Vec<LayerStatistics>>,
+    /// What `reduce_on_plateau` remembers.
+    plateau: Plateau,
 }
 
 impl Place {
@@ -102,6 +104,7 @@ impl Place {
             step,
             sums,
             statistics,
+            plateau,
             optimizer,
             model,
         } = checkpoint;
@@ -110,6 +113,7 @@ impl Place {
             step,
             sums,
             statistics,
+            plateau,
         };
         (model.network, optimizer, place)
     }
@@ -237,9 +241,14 @@ where
             return Ok(Err(Stopped));
         };
         let statistics = self.place.statistics.take();
-        observer.epoch(self.report(epoch, validation, statistics));
+        let report = self.report(epoch, validation, statistics);
+        let loss = report.validation.as_ref().unwrap_or(&report.train).loss;
+        let mut plateau = self.place.plateau;
+        plateau.observe(&self.spec.schedule, loss);
+        observer.epoch(report);
         self.place = Place {
             epoch,
+            plateau,
             ..Place::default()
         };
         copy(&mut self.epoch_end.network, &self.network);
@@ -257,6 +266,7 @@ where
         let told = std::mem::replace(&mut self.epoch_end.told, true);
         let place = Place {
             epoch,
+            plateau: self.place.plateau,
             ..Place::default()
         };
         (!told).then(|| self.checkpoint(&self.epoch_end.network, &place, None))
@@ -278,6 +288,7 @@ where
         record: bool,
         observer: &mut impl Observer,
     ) -> Result<ControlFlow<()>, Error> {
+        let factor = self.factor(self.place.step);
         let Self {
             network,
             train,
@@ -313,7 +324,7 @@ where
             return Err(diverged("loss"));
         }
         let before = record.then(|| network.clone());
-        if !optimizer.update(network, sums, 1.0) {
+        if !optimizer.update(network, sums, factor) {
             return Err(diverged("parameters"));
         }
         place.statistics = before.map(|before| layer_statistics(&before, sums, network));
@@ -325,6 +336,18 @@ where
         }
         place.step += 1;
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// What the learning rate is multiplied by in a step of the epoch.
+    fn factor(&self, step: u64) -> f64 {
+        let steps_per_epoch = self.spec.steps_per_epoch();
+        let clock = Clock {
+            step: self.place.epoch * steps_per_epoch + step,
+            steps_per_epoch,
+            epochs: self.spec.epochs,
+        };
+        let (schedule, warmup) = (&self.spec.schedule, self.spec.warmup_epochs);
+        schedule.factor(&clock, warmup, &self.place.plateau)
     }
 
     /// The figures of the validation rows, where there are any; `Break` where the observer broke off.
@@ -382,7 +405,8 @@ where
         EpochReport {
             epoch,
             step: epoch * self.spec.steps_per_epoch(),
-            learning_rate: self.spec.optimizer.learning_rate(),
+            learning_rate: self.spec.optimizer.learning_rate()
+                * self.factor(self.place.step.saturating_sub(1)),
             train: self.metrics(self.place.sums),
             validation,
             statistics,
@@ -404,13 +428,18 @@ where
     ) -> Checkpoint {
         let model = self.frame.model(AnyNetwork::from(network.clone()));
         let Place {
-            epoch, step, sums, ..
+            epoch,
+            step,
+            sums,
+            plateau,
+            ..
         } = *place;
         Checkpoint {
             epoch,
             step,
             sums,
             statistics: place.statistics.clone(),
+            plateau,
             optimizer,
             model,
         }

@@ -7,7 +7,7 @@ use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Rows, TargetRows, Targets, choice, given};
-use crate::nn::{LayerRule, OptimizerSpec, Regularization};
+use crate::nn::{LayerRule, OptimizerSpec, Regularization, Schedule};
 use crate::train::Metric;
 
 /// The largest jobs that are accepted.
@@ -173,6 +173,12 @@ pub struct JobSpec {
     /// What keeps the run from learning its rows by heart, or from running away.
     #[serde(default)]
     pub regularization: Regularization,
+    /// How the learning rate changes.
+    #[serde(default, deserialize_with = "choice::deserialize")]
+    pub schedule: Schedule,
+    /// Epochs, whole or not, over which the learning rate rises to what the schedule says.
+    #[serde(default)]
+    pub warmup_epochs: f64,
     /// A rule for each layer; left out, none has one of its own.
     #[serde(default)]
     pub layers: Vec<LayerRule>,
@@ -286,6 +292,12 @@ pub struct CheckedSpec {
     /// Regularization.
     #[serde(default)]
     pub regularization: Regularization,
+    /// How the learning rate changes.
+    #[serde(default, with = "choice")]
+    pub schedule: Schedule,
+    /// Epochs over which it rises to what the schedule says.
+    #[serde(default)]
+    pub warmup_epochs: f64,
     /// A rule for each layer, or none.
     #[serde(default)]
     pub layers: Vec<LayerRule>,

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use ndarray::Array2;
 
 use crate::model::{AnyNetwork, Model, ModelLimits, ModelSpec};
-use crate::nn::{Optimizer, OptimizerSpec, OptimizerState};
+use crate::nn::{Optimizer, OptimizerSpec, OptimizerState, Plateau};
 use crate::train::{
     Checkpoint, Context, EpochReport, Error, JobLimits, JobSpec, Observer, Outcome, RawSamples,
     Source, check, memory_bytes, train,
@@ -126,9 +126,15 @@ fn a_run_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one() {
     let optimizers = named.chain([momentum.to_owned(), centered.to_owned()]);
     for (number, optimizer) in optimizers.enumerate() {
         let dtype = ["float32", "float64"][number % 2];
+        let schedule = [
+            r#""schedule":"cosine","warmup_epochs":1.5"#,
+            r#""schedule":{"type":"reduce_on_plateau","patience":0,"min_delta":0.5}"#,
+            r#""schedule":{"type":"step","epochs":2}"#,
+        ];
+        let schedule = schedule[number % schedule.len()];
         let rest = format!(
             r#""epochs":4,"batch_size":70,"seed":9,"validation":{{"fraction":0.2}},"metrics":["accuracy"],
-               "optimizer":{optimizer},"regularization":{{"l1":0.001,"clip_norm":0.5}}"#
+               "optimizer":{optimizer},{schedule},"regularization":{{"l1":0.001,"clip_norm":0.5}}"#
         );
         let base = model(dtype);
         let header = base.header();
@@ -274,6 +280,7 @@ fn bytes_that_are_no_checkpoint_are_refused_whatever_is_cut_or_flipped() {
         step: 2,
         sums: crate::train::EpochSums::default(),
         statistics: None,
+        plateau: Plateau::default(),
         optimizer: Some(momentum(&model).into()),
         model,
     }

@@ -4,7 +4,8 @@ use gradientd::config::Limits;
 use serde_json::Value;
 
 use crate::{
-    bad_data, bad_evaluations, bad_gradients, bad_jobs, bad_models, bad_paths, bad_rows, bad_tables,
+    bad_data, bad_evaluations, bad_gradients, bad_hyperparameters, bad_jobs, bad_models, bad_paths,
+    bad_rows, bad_tables,
 };
 
 /// A request that must be refused, and how.
@@ -59,6 +60,7 @@ pub(crate) fn all() -> Vec<Bad> {
         bad_models::all(),
         bad_rows::all(),
         bad_gradients::all(),
+        bad_hyperparameters::all(),
         bad_jobs::all(),
         bad_data::all(),
         bad_tables::all(),

@@ -4,6 +4,7 @@ mod architecture;
 mod bad_data;
 mod bad_evaluations;
 mod bad_gradients;
+mod bad_hyperparameters;
 mod bad_jobs;
 mod bad_models;
 mod bad_paths;

@@ -274,6 +274,7 @@ async fn with_unknown_word(server: &TestServer, field: &str) -> Answer {
         "activation" => model["layers"][0]["activation"] = json!("bogus"),
         "layer initializer" => model["layers"][0]["initializer"] = json!("bogus"),
         "optimizer" => job["optimizer"]["type"] = json!("bogus"),
+        "schedule" => job["schedule"] = json!("bogus"),
         "metrics" => job["metrics"] = json!(["bogus"]),
         "target_kind" | "missing" => job["data"] = json!({"dataset": "d", field: "bogus"}),
         field => model[field] = json!("bogus"),
@@ -281,7 +282,9 @@ async fn with_unknown_word(server: &TestServer, field: &str) -> Answer {
     match field {
         "status" | "order" => server.get(&format!("/v1/jobs?{field}=bogus")).await,
         "include" => server.post("/v1/models/xor/gradients", rows).await,
-        "optimizer" | "metrics" | "target_kind" | "missing" => server.post("/v1/jobs", job).await,
+        "optimizer" | "schedule" | "metrics" | "target_kind" | "missing" => {
+            server.post("/v1/jobs", job).await
+        }
         _ => server.post("/v1/models", model).await,
     }
 }
@@ -315,6 +318,7 @@ async fn the_server_accepts_just_the_words_of_the_contract() {
             "/components/schemas/DatasetData/properties/missing/enum",
         ),
         ("optimizer", "/components/schemas/OptimizerName/enum"),
+        ("schedule", "/components/schemas/ScheduleName/enum"),
         ("status", "/components/schemas/JobStatus/enum"),
         ("order", "/components/parameters/Order/schema/enum"),
     ];

@@ -2,15 +2,14 @@
 //!
 //! `tests/fixtures/optimizers/make_fixture.py` made the fixture and says how.
 
-use std::f64::consts::PI;
 use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2, s};
 use serde::Deserialize;
 
 use crate::nn::{
-    Activation, Backpropagation, Layer, LayerRule, Loss, Network, Optimizer, OptimizerSpec,
-    Regularization,
+    Activation, Backpropagation, Clock, Layer, LayerRule, Loss, Network, Optimizer, OptimizerSpec,
+    Plateau, Regularization, Schedule,
 };
 
 const FIXTURE: &str = include_str!("../../../tests/fixtures/optimizers/steps.json");
@@ -60,11 +59,17 @@ fn start(fixture: &Fixture) -> Network<f64> {
 
 /// The part of the learning rate in a step: rising over one epoch, then half a cosine over the others.
 fn factor(step: usize) -> f64 {
-    if step < BATCHES {
-        return (step + 1) as f64 / BATCHES as f64;
-    }
-    let progress = (step - BATCHES) as f64 / (EPOCHS * BATCHES - BATCHES) as f64;
-    0.5 * (1.0 + (PI * progress).cos())
+    let cosine = Schedule::Cosine {
+        end: 0.0,
+        restart_epochs: None,
+        restart_factor: 1,
+    };
+    let clock = Clock {
+        step: step as u64,
+        steps_per_epoch: BATCHES as u64,
+        epochs: EPOCHS as u64,
+    };
+    cosine.factor(&clock, 1.0, &Plateau::default())
 }
 
 /// The network after all steps; each is one batch, in order.
