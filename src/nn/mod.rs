@@ -5,8 +5,8 @@
 //! activation, δ = ∂C/∂z the delta and C the loss. A batch is a matrix of one row per sample. The four equations:
 //!
 //! ```text
-//! δᴸ = (aᴸ − y) ⊙ σ′(zᴸ)            the last layer, quadratic loss      loss.rs
-//! δˡ = σ′(zˡ) ⊙ Σ δˡ⁺¹ wˡ⁺¹         every other layer                   activation.rs, backpropagation.rs
+//! δᴸ = (aᴸ − y) ⊙ σ′(zᴸ)            the last layer, quadratic loss      loss/
+//! δˡ = σ′(zˡ) ⊙ Σ δˡ⁺¹ wˡ⁺¹         every other layer                   activation/, backpropagation.rs
 //! ∂C/∂b = δ,  ∂C/∂w = δ a           the gradient                        backpropagation.rs
 //! p ← p − η ∇C                      gradient descent                    optimizer.rs
 //! ```

@@ -1,8 +1,11 @@
 //! Activation functions and their derivatives.
 
+mod functions;
+
 use serde::{Deserialize, Serialize};
 
 use crate::nn::Scalar;
+use crate::nn::activation::functions::{sigmoid, softmax};
 
 /// The function σ of a layer: a = σ(z).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -99,26 +102,6 @@ impl Activation {
             Self::Tanh => a.abs() > 0.99,
             Self::Relu | Self::Identity | Self::Softmax => false,
         }
-    }
-}
-
-/// 1 / (1 + e⁻ᶻ), without overflow: e is only ever raised to −|z|.
-fn sigmoid<T: Scalar>(z: T) -> T {
-    let e = (-z.abs()).exp();
-    let numerator = if z < T::zero() { e } else { T::one() };
-    numerator / (T::one() + e)
-}
-
-/// e^{z − max z} / Σ e^{z − max z}: the shift changes nothing but keeps the exponentials at most 1.
-fn softmax<T: Scalar>(z: &[T], a: &mut [T]) {
-    let max = z.iter().fold(T::neg_infinity(), |max, &z| max.max(z));
-    let mut sum = T::zero();
-    for (a, &z) in a.iter_mut().zip(z) {
-        *a = (z - max).exp();
-        sum += *a;
-    }
-    for a in a {
-        *a /= sum;
     }
 }
 

@@ -1,7 +1,10 @@
 //! Loss functions: their values, and the deltas of the last layer.
 
+mod probabilities;
+
 use serde::{Deserialize, Serialize};
 
+use crate::nn::loss::probabilities::{binary_cross_entropy, softmax_cross_entropy};
 use crate::nn::{Activation, Scalar};
 
 /// What training makes small: C = (1/N) Σₙ Cₙ over the samples.
@@ -115,30 +118,6 @@ impl Loss {
             }
         }
     }
-}
-
-/// −Σ y ln a = Σ y (ln Σ e^z − z), by log-sum-exp: the largest z is taken out first.
-fn softmax_cross_entropy<T: Scalar>(z: &[T], y: &[T]) -> f64 {
-    let max = z
-        .iter()
-        .fold(f64::NEG_INFINITY, |max, &z| max.max(z.to_f64()));
-    let mut exponentials = 0.0;
-    for &z in z {
-        exponentials += (z.to_f64() - max).exp();
-    }
-    let log_sum_exp = max + exponentials.ln();
-    let mut sum = 0.0;
-    for (&z, &y) in z.iter().zip(y) {
-        sum += y.to_f64() * (log_sum_exp - z.to_f64());
-    }
-    sum
-}
-
-/// −y ln σ(z) − (1 − y) ln(1 − σ(z)) = max(z, 0) − z y + ln(1 + e^{−|z|}).
-fn binary_cross_entropy(z: f64, y: f64) -> f64 {
-    // Not `z.max(0.0)`, which would turn a NaN into 0.
-    let positive = if z <= 0.0 { 0.0 } else { z };
-    positive - z * y + (-z.abs()).exp().ln_1p()
 }
 
 fn subtract<T: Scalar>(a: &[T], y: &[T], deltas: &mut [T]) {
