@@ -14,7 +14,7 @@ use crate::http::errors::internal;
 use crate::http::path::Path;
 use crate::http::problem::{Problem, TOO_LARGE};
 use crate::http::versions::version_name;
-use crate::model::{Matrix, Model, Rows, TargetRows, given};
+use crate::model::{Matrix, Model, Rows, TargetRows, choice, given};
 use crate::nn::{Activation, CheckOptions, Dtype, GradientCheck, LayerInspection, Statistics};
 use crate::serve::{Inspected, VersionName};
 
@@ -59,6 +59,7 @@ struct Gradients<'a> {
 struct Layer<'a> {
     layer: usize,
     units: usize,
+    #[serde(serialize_with = "choice::serialize")]
     activation: Activation,
     #[serde(skip_serializing_if = "Option::is_none")]
     weighted_inputs: Option<Matrix<'a, f64>>,

@@ -5,15 +5,16 @@ use std::collections::HashMap;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Error, Preprocess, TargetRows, Violations, known};
+use crate::model::{Error, Preprocess, TargetRows, Violations, choice, known};
 use crate::nn::{Activation, Dtype, Loss};
 
 /// Units and activation of a layer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerShape {
     /// Neurons in the layer.
     pub units: usize,
     /// The layer's activation function.
+    #[serde(with = "choice")]
     pub activation: Activation,
 }
 
@@ -189,6 +190,15 @@ mod tests {
 
     fn words(words: impl Iterator<Item = usize>) -> TargetRows {
         TargetRows::Words(words.map(|word| word.to_string()).collect())
+    }
+
+    #[test]
+    fn a_layer_is_written_as_ever_and_may_have_parameters() {
+        let parametric = r#"{"units":3,"activation":{"type":"elu","alpha":2.0}}"#;
+        for stored in [r#"{"units":3,"activation":"sigmoid"}"#, parametric] {
+            let read: LayerShape = serde_json::from_str(stored).expect("a layer");
+            assert_eq!(serde_json::to_string(&read).expect("a layer"), stored);
+        }
     }
 
     #[test]

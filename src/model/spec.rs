@@ -6,7 +6,9 @@ use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
 use crate::model::name::check_name;
-use crate::model::{AnyNetwork, Model, Preprocess, Rows, Scaling, Targets, Violation, Violations};
+use crate::model::{
+    AnyNetwork, Model, Preprocess, Rows, Scaling, Targets, Violation, Violations, choice,
+};
 use crate::nn::{Activation, Dtype, Initializer, Layer, Loss, Network, Scalar, random};
 
 /// The largest networks that are accepted.
@@ -29,6 +31,7 @@ pub struct LayerSpec {
     /// Neurons in the layer.
     pub units: u64,
     /// The layer's activation function.
+    #[serde(with = "choice")]
     pub activation: Activation,
     /// The layer's own initializer; left out, the model's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,6 +171,8 @@ impl ModelSpec {
                 1,
                 limits.units,
             );
+            let pointer = format!("/layers/{index}/activation");
+            violations.parameters(&pointer, layer.activation.out_of_range());
         }
         if violations.len() == before
             && self

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::nn::OutOfRange;
+
 /// Violations listed at most; a body that breaks more rules than this needs a look, not a longer list.
 pub const MOST_VIOLATIONS: usize = 100;
 
@@ -121,6 +123,13 @@ impl Violations {
     pub fn range(&mut self, pointer: impl Into<String>, value: u64, low: u64, high: u64) {
         if value < low || value > high {
             self.add(pointer, format!("must be in [{low}, {high}], got {value}"));
+        }
+    }
+
+    /// Notes parameters outside their ranges, of a choice that stands at `pointer`.
+    pub fn parameters(&mut self, pointer: &str, faults: impl IntoIterator<Item = OutOfRange>) {
+        for fault in faults {
+            self.add(format!("{pointer}/{}", fault.name), fault.to_string());
         }
     }
 

@@ -151,7 +151,8 @@ pub struct LayerMoments {
     pub delta_bins: Bins,
     /// Of a, over all samples and units.
     pub activation_bins: Bins,
-    /// How many activations are saturated: sigmoid below 0.01 or above 0.99, tanh beyond ±0.99, others never.
+    /// How many activations are saturated: sigmoid below 0.01 or above 0.99, tanh and softsign beyond ±0.99,
+    /// hard_sigmoid at 0 or 1, others never.
     pub saturated: u64,
     /// How many activations there are: N·J.
     pub entries: u64,

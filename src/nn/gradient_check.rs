@@ -7,7 +7,7 @@ use ndarray::{ArrayView2, s};
 use serde::Serialize;
 
 use crate::nn::random::{GRADIENT_CHECK, below, keyed};
-use crate::nn::{Activation, FixedTree, Layer, Loss, Network, Workspace, inspect};
+use crate::nn::{FixedTree, Layer, Loss, Network, Workspace, inspect};
 
 /// How much is checked, and how strictly.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,7 +42,7 @@ pub struct GradientCheck {
     pub tolerance: f64,
     /// How many parameters were compared.
     pub checked: usize,
-    /// How many were not, since between p − ε and p + ε a relu unit crosses its kink, where no derivative exists.
+    /// How many were not, since between p − ε and p + ε a unit crosses a kink of its activation, where σ′ or σ″ jumps.
     pub skipped: usize,
     /// The largest relative error |a − n| / max(|a|, |n|, 10⁻³ max|∇C|).
     pub max_relative_error: f64,
@@ -118,9 +118,9 @@ pub fn check_gradients<B>(
     for number in chosen(network.parameter_count(), options) {
         poll()?;
         let place = Place::of(network, number);
-        let (above, signs_above) = losses.moved(place, options.epsilon);
-        let (below, signs_below) = losses.moved(place, -options.epsilon);
-        if signs_above == signs_below {
+        let (above, sides_above) = losses.moved(place, options.epsilon);
+        let (below, sides_below) = losses.moved(place, -options.epsilon);
+        if sides_above == sides_below {
             let layer = &inspection.layers[place.layer];
             let analytic = match place.column {
                 Some(column) => layer.weight_gradient[[place.row, column]],
@@ -204,8 +204,8 @@ impl<'a> Losses<'a> {
         }
     }
 
-    /// C with the parameter moved by `step`, and on which side of its kink every relu unit then is, for every sample.
-    fn moved(&mut self, place: Place, step: f64) -> (f64, Vec<bool>) {
+    /// C with the parameter moved by `step`, and on which side of its kinks every unit then is, for every sample.
+    fn moved(&mut self, place: Place, step: f64) -> (f64, Vec<u8>) {
         let parameter = place.parameter(self.network.layers_mut());
         let original = *parameter;
         *parameter = original + step;
@@ -214,12 +214,12 @@ impl<'a> Losses<'a> {
         result
     }
 
-    fn mean(&mut self) -> (f64, Vec<bool>) {
+    fn mean(&mut self) -> (f64, Vec<u8>) {
         let Self {
             network, workspace, ..
         } = self;
         let samples = self.inputs.nrows();
-        let mut signs = Vec::new();
+        let mut sides = Vec::new();
         let sum = self.tree.sum(samples, |rows, sum| {
             let count = rows.len();
             workspace
@@ -231,15 +231,17 @@ impl<'a> Losses<'a> {
             workspace.forward(network, count);
             *sum = workspace.loss(network, self.loss, count);
             for (index, layer) in network.layers().iter().enumerate() {
-                if layer.activation == Activation::Relu {
+                let kinks = layer.activation.kinks();
+                if !kinks.is_empty() {
                     let z = workspace.weighted_inputs(index, count);
-                    signs.extend(z.iter().map(|&z| z > 0.0));
+                    let side = |z: &f64| kinks.iter().filter(|&kink| z > kink).count() as u8;
+                    sides.extend(z.iter().map(side));
                 }
             }
             ControlFlow::<std::convert::Infallible>::Continue(())
         });
         match sum {
-            ControlFlow::Continue(sum) => (sum / samples.max(1) as f64, signs),
+            ControlFlow::Continue(sum) => (sum / samples.max(1) as f64, sides),
             ControlFlow::Break(never) => match never {},
         }
     }

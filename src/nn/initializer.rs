@@ -59,13 +59,25 @@ impl Initializer {
         }
     }
 
-    /// What a layer of this activation starts from where nothing was asked for: He for relu, else Glorot.
+    /// What a layer of this activation starts from where nothing was asked for: He for the relu family, LeCun for selu, else Glorot.
+    ///
+    /// Source: He et al. (2015), section 2.2, for relu, whose half of zeros the variance 2/K makes up for, and its smooth
+    /// kin; Klambauer et al. (2017), section 3, for selu, which wants the variance 1/K.
     pub fn default_for(activation: Activation) -> Self {
         match activation {
-            Activation::Relu => Self::HeUniform,
-            Activation::Sigmoid | Activation::Tanh | Activation::Identity | Activation::Softmax => {
-                Self::GlorotUniform
-            }
+            Activation::Relu
+            | Activation::LeakyRelu { .. }
+            | Activation::Elu { .. }
+            | Activation::Gelu { .. }
+            | Activation::Silu
+            | Activation::Softplus => Self::HeUniform,
+            Activation::Selu => Self::LecunNormal,
+            Activation::Sigmoid
+            | Activation::Tanh
+            | Activation::Identity
+            | Activation::Softmax
+            | Activation::Softsign
+            | Activation::HardSigmoid => Self::GlorotUniform,
         }
     }
 

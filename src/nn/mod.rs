@@ -29,6 +29,7 @@ mod loss;
 pub mod metrics;
 mod network;
 mod optimizer;
+mod parameter;
 #[cfg(test)]
 mod proofs;
 pub mod random;
@@ -39,7 +40,7 @@ mod schedule;
 mod statistics;
 mod workspace;
 
-pub use activation::Activation;
+pub use activation::{Activation, GeluApproximation};
 pub use backpropagation::{Backpropagation, Evaluation, evaluate};
 pub use error::Error;
 pub use gradient::{BatchSums, Gradient, LayerGradient, LayerMoments};
@@ -53,6 +54,7 @@ pub use inspection::{Inspection, LayerInspection, inspect};
 pub use loss::Loss;
 pub use network::{Layer, Network};
 pub use optimizer::{LayerRule, Optimizer, OptimizerSpec, OptimizerState};
+pub use parameter::OutOfRange;
 pub use reduce::{Accumulator, CHUNK, FixedTree, sum_over_samples};
 pub use regularization::Regularization;
 pub use scalar::{Dtype, Scalar};

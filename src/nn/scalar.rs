@@ -54,6 +54,10 @@ pub trait Scalar: Multiply + ndarray::NdFloat + Default + std::iter::Sum + 'stat
     /// The same number as an `f64`, exactly.
     fn to_f64(self) -> f64;
 
+    /// erfc(x) = 1 − (2/√π) ∫₀ˣ e^{−t²} dt, without the loss of digits that the difference would bring for large x.
+    #[must_use]
+    fn erfc(self) -> Self;
+
     /// Appends the number's little-endian bytes.
     fn to_le(self, bytes: &mut Vec<u8>);
 
@@ -76,6 +80,11 @@ impl Scalar for f32 {
         f64::from(self)
     }
 
+    #[inline]
+    fn erfc(self) -> Self {
+        libm::erfcf(self)
+    }
+
     fn to_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
     }
@@ -96,6 +105,11 @@ impl Scalar for f64 {
     #[inline]
     fn to_f64(self) -> f64 {
         self
+    }
+
+    #[inline]
+    fn erfc(self) -> Self {
+        libm::erfc(self)
     }
 
     fn to_le(self, bytes: &mut Vec<u8>) {

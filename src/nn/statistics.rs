@@ -117,7 +117,8 @@ pub struct LayerStatistics {
     pub weights: Statistics,
     /// ‖η ∂C/∂w‖ / ‖w‖; 0 where ‖w‖ is 0. About 1e-3 is usual where a network learns well.
     pub update_to_weight_ratio: f64,
-    /// The share of activations that are saturated: sigmoid below 0.01 or above 0.99, tanh beyond ±0.99, others never.
+    /// The share of activations that are saturated: sigmoid below 0.01 or above 0.99, tanh and softsign beyond ±0.99,
+    /// hard_sigmoid at 0 or 1, others never.
     pub saturated: f64,
     /// The share of the layer's units that are 0 on every sample of the batch; relu only, else 0.
     pub dead: f64,

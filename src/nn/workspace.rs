@@ -3,6 +3,7 @@
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 use crate::nn::kernel::{self, Shape};
+use crate::nn::loss::Output;
 use crate::nn::{CHUNK, Loss, Network, Scalar};
 
 /// z, a and δ of every layer, and the inputs x and targets y, for up to `CHUNK` rows.
@@ -151,21 +152,22 @@ impl<T: Scalar> Workspace<T> {
     pub(crate) fn backward(&mut self, network: &Network<T>, loss: Loss, rows: usize) {
         let last = network.layers().len() - 1;
         let layer = network.last();
-        loss.output_deltas(
-            layer.activation,
-            layer.units(),
-            self.activations[last].slice(rows),
-            self.targets.slice(rows),
-            self.deltas[last].slice_mut(rows),
-        );
+        let output = Output {
+            units: layer.units(),
+            z: self.weighted_inputs[last].slice(rows),
+            a: self.activations[last].slice(rows),
+            y: self.targets.slice(rows),
+        };
+        let deltas = self.deltas[last].slice_mut(rows);
+        loss.output_deltas(layer.activation, output, deltas);
         for index in (0..last).rev() {
             let layer = &network.layers()[index];
             let (before, after) = self.deltas.split_at_mut(index + 1);
             let deltas = before[index].slice_mut(rows);
             propagate(network, index + 1, after[0].slice(rows), rows, deltas);
-            layer
-                .activation
-                .backward(layer.units(), self.activations[index].slice(rows), deltas);
+            let z = self.weighted_inputs[index].slice(rows);
+            let a = self.activations[index].slice(rows);
+            layer.activation.backward(layer.units(), z, a, deltas);
         }
     }
 
@@ -201,14 +203,13 @@ impl<T: Scalar> Workspace<T> {
     /// Σ Cₙ over the rows.
     pub(crate) fn loss(&self, network: &Network<T>, loss: Loss, rows: usize) -> f64 {
         let last = self.activations.len() - 1;
-        let (z, a) = (&self.weighted_inputs[last], &self.activations[last]);
-        loss.sum(
-            network.last().activation,
-            a.width,
-            z.slice(rows),
-            a.slice(rows),
-            self.targets.slice(rows),
-        )
+        let output = Output {
+            units: network.outputs(),
+            z: self.weighted_inputs[last].slice(rows),
+            a: self.activations[last].slice(rows),
+            y: self.targets.slice(rows),
+        };
+        loss.sum(network.last().activation, output)
     }
 
     /// How many rows were answered right: the same largest entry (the first of equals) in a and y, or, where there is one

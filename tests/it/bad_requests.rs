@@ -4,8 +4,8 @@ use gradientd::config::Limits;
 use serde_json::Value;
 
 use crate::{
-    bad_data, bad_evaluations, bad_gradients, bad_hyperparameters, bad_jobs, bad_models, bad_paths,
-    bad_rows, bad_tables,
+    bad_choices, bad_data, bad_evaluations, bad_gradients, bad_hyperparameters, bad_jobs,
+    bad_models, bad_paths, bad_rows, bad_tables,
 };
 
 /// A request that must be refused, and how.
@@ -58,6 +58,7 @@ pub(crate) fn all() -> Vec<Bad> {
         bad_paths::all(),
         states(),
         bad_models::all(),
+        bad_choices::all(),
         bad_rows::all(),
         bad_gradients::all(),
         bad_hyperparameters::all(),

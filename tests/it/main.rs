@@ -1,6 +1,7 @@
 //! Integration tests: one binary, a file per story, all of them against the whole server over HTTP.
 
 mod architecture;
+mod bad_choices;
 mod bad_data;
 mod bad_evaluations;
 mod bad_gradients;
@@ -11,6 +12,7 @@ mod bad_paths;
 mod bad_requests;
 mod bad_rows;
 mod bad_tables;
+mod choices;
 mod conformance;
 mod contract;
 mod contract_form;

@@ -30,7 +30,7 @@ async fn a_slip_is_answered_with_the_name_that_was_meant() {
             "/v1/models",
             model("layers", layer),
             "/layers/0/activation",
-            "unknown activation `sigmod`: did you mean `sigmoid`? known: sigmoid, tanh, relu, identity, softmax".to_owned(),
+            "unknown activation `sigmod`: did you mean `sigmoid`? known: sigmoid, tanh, relu, identity, softmax, leaky_relu, elu, selu, gelu, silu, softplus, softsign, hard_sigmoid".to_owned(),
         ),
         (
             "/v1/models",

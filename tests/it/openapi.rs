@@ -272,6 +272,9 @@ async fn with_unknown_word(server: &TestServer, field: &str) -> Answer {
     let rows = json!({"inputs": [[0, 1]], "targets": [[1]], "include": ["bogus"]});
     match field {
         "activation" => model["layers"][0]["activation"] = json!("bogus"),
+        "approximation" => {
+            model["layers"][0]["activation"] = json!({"type": "gelu", "approximation": "bogus"});
+        }
         "layer initializer" => model["layers"][0]["initializer"] = json!("bogus"),
         "optimizer" => job["optimizer"]["type"] = json!("bogus"),
         "schedule" => job["schedule"] = json!("bogus"),
@@ -299,6 +302,10 @@ async fn the_server_accepts_just_the_words_of_the_contract() {
         .expect(201);
     let places = [
         ("activation", "/components/schemas/ActivationName/enum"),
+        (
+            "approximation",
+            "/components/schemas/Activation/oneOf/4/properties/approximation/enum",
+        ),
         (
             "layer initializer",
             "/components/schemas/InitializerName/enum",
@@ -352,7 +359,7 @@ async fn the_examples_of_requests_are_accepted() {
     let contract = Contract::read();
     let body = |operation: &str, name: &str| example(&contract, operation, name);
     let server = TestServer::start().await;
-    for name in ["declared", "given_parameters"] {
+    for name in ["a_network", "activations", "given_parameters"] {
         server
             .post("/v1/models", body("~1v1~1models/post", name))
             .await
@@ -419,7 +426,7 @@ async fn the_examples_of_answers_are_what_the_server_answers() {
     let contract = Contract::read();
     let server = TestServer::start().await;
     let mut created = Vec::new();
-    for name in ["declared", "given_parameters"] {
+    for name in ["a_network", "given_parameters"] {
         let model = example(&contract, "~1v1~1models/post", name);
         created.push(server.post("/v1/models", model).await.expect(201));
     }

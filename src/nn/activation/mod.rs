@@ -1,15 +1,24 @@
 //! Activation functions and their derivatives.
 
 mod functions;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
 use crate::nn::Scalar;
-use crate::nn::activation::functions::{sigmoid, softmax};
+use crate::nn::activation::functions::{
+    SELU_ALPHA, SELU_SCALE, elu, elu_slope, gelu_slope, gelu_tanh_slope, hard_sigmoid,
+    hard_sigmoid_slope, normal_below, sigmoid, silu_slope, softmax, softplus, softsign_slope,
+    twice_gelu_tanh,
+};
+use crate::nn::parameter::{OutOfRange, outside};
 
 /// The function σ of a layer: a = σ(z).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+///
+/// In JSON by its name, or with its parameters: `{"type":"leaky_relu","slope":0.2}`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Activation {
     /// σ(z) = 1 / (1 + e⁻ᶻ), σ′ = a (1 − a). Source: Arango, "the sigmoid function".
     Sigmoid,
@@ -21,16 +30,84 @@ pub enum Activation {
     Identity,
     /// σ(z)ⱼ = e^{zⱼ} / Σᵢ e^{zᵢ}, over the units of the layer; ∂aⱼ/∂zᵢ = aⱼ (δᵢⱼ − aᵢ).
     Softmax,
+    /// σ(z) = z where z > 0, else s z; σ′ = 1 or s, and s at the kink z = 0, as in PyTorch.
+    ///
+    /// Source: Maas, Hannun and Ng (2013), section 2, with s = 0.01.
+    LeakyRelu {
+        /// s, in [0, 1).
+        #[serde(default = "default_slope")]
+        slope: f64,
+    },
+    /// σ(z) = z where z > 0, else α (eᶻ − 1); σ′ = 1 or α eᶻ, and α at z = 0, as in PyTorch.
+    ///
+    /// Source: Clevert, Unterthiner and Hochreiter (2016), section 3, with α = 1.
+    Elu {
+        /// α, in (0, 100].
+        #[serde(default = "default_alpha")]
+        alpha: f64,
+    },
+    /// σ(z) = λ z where z > 0, else λ α (eᶻ − 1); σ′ = λ or λ α eᶻ. λ ≈ 1.0507 and α ≈ 1.6733 leave mean 0 and variance 1
+    /// as they are. Source: Klambauer et al. (2017), equation 2.
+    Selu,
+    /// σ(z) = z Φ(z), Φ the distribution function of N(0, 1); σ′ = Φ(z) + z φ(z).
+    ///
+    /// Source: Hendrycks and Gimpel (2016), section 2. Φ is ½ erfc(−z/√2); PyTorch's ½ (1 + erf(z/√2)) is the same number
+    /// but has lost its digits below z = −5.
+    Gelu {
+        /// Whether Φ is itself or its approximation.
+        #[serde(default)]
+        approximation: GeluApproximation,
+    },
+    /// σ(z) = z s with s = 1 / (1 + e⁻ᶻ), σ′ = s (1 + z (1 − s)); also called swish.
+    ///
+    /// Source: Elfwing, Uchibe and Doya (2018), section 2.
+    Silu,
+    /// σ(z) = ln(1 + eᶻ), σ′ = 1 / (1 + e⁻ᶻ).
+    ///
+    /// Source: Dugas et al. (2001). PyTorch goes over to z above z = 20, where they differ by 2e-9; ours has no such step.
+    Softplus,
+    /// σ(z) = z / (1 + |z|), σ′ = 1 / (1 + |z|)². Source: Bergstra et al. (2009), as in Glorot and Bengio (2010).
+    Softsign,
+    /// σ(z) = min(max(z + 3, 0), 6) / 6, σ′ = 1/6 between −3 and 3, else 0, and 0 at both kinks, as in PyTorch.
+    ///
+    /// Source: Howard et al. (2019), section 5.2. Keras 2 had another slope, 0.2; PyTorch's `hardsigmoid` has the slope of 1/6
+    /// rounded to float32, in float64 too.
+    HardSigmoid,
+}
+
+/// How the Φ of gelu is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GeluApproximation {
+    /// Exactly, by the error function.
+    #[default]
+    None,
+    /// ½ (1 + tanh(√(2/π) (z + 0.044715 z³))), within 5e-4 of it. Source: Hendrycks and Gimpel (2016), section 2.
+    Tanh,
 }
 
 impl Activation {
-    /// Every activation.
-    pub const ALL: [Self; 5] = [
+    /// Every activation, with the parameters it has where none are given.
+    pub const ALL: [Self; 13] = [
         Self::Sigmoid,
         Self::Tanh,
         Self::Relu,
         Self::Identity,
         Self::Softmax,
+        Self::LeakyRelu {
+            slope: default_slope(),
+        },
+        Self::Elu {
+            alpha: default_alpha(),
+        },
+        Self::Selu,
+        Self::Gelu {
+            approximation: GeluApproximation::None,
+        },
+        Self::Silu,
+        Self::Softplus,
+        Self::Softsign,
+        Self::HardSigmoid,
     ];
 
     /// The name used in JSON.
@@ -41,6 +118,37 @@ impl Activation {
             Self::Relu => "relu",
             Self::Identity => "identity",
             Self::Softmax => "softmax",
+            Self::LeakyRelu { .. } => "leaky_relu",
+            Self::Elu { .. } => "elu",
+            Self::Selu => "selu",
+            Self::Gelu { .. } => "gelu",
+            Self::Silu => "silu",
+            Self::Softplus => "softplus",
+            Self::Softsign => "softsign",
+            Self::HardSigmoid => "hard_sigmoid",
+        }
+    }
+
+    /// The parameter that is outside its range, where one is.
+    pub fn out_of_range(self) -> Option<OutOfRange> {
+        match self {
+            Self::LeakyRelu { slope } => {
+                outside((0.0..1.0).contains(&slope), "slope", "[0, 1)", slope)
+            }
+            Self::Elu { alpha } => {
+                outside(alpha > 0.0 && alpha <= 100.0, "alpha", "(0, 100]", alpha)
+            }
+            Self::Sigmoid
+            | Self::Tanh
+            | Self::Relu
+            | Self::Identity
+            | Self::Softmax
+            | Self::Selu
+            | Self::Gelu { .. }
+            | Self::Silu
+            | Self::Softplus
+            | Self::Softsign
+            | Self::HardSigmoid => None,
         }
     }
 
@@ -58,15 +166,37 @@ impl Activation {
                     softmax(z, a);
                 }
             }
+            Self::LeakyRelu { slope } => {
+                let slope = T::from_f64(slope);
+                map(z, a, |z| if z > T::zero() { z } else { slope * z });
+            }
+            Self::Elu { alpha } => {
+                let alpha = T::from_f64(alpha);
+                map(z, a, |z| elu(T::one(), alpha, z));
+            }
+            Self::Selu => {
+                let (scale, alpha) = (T::from_f64(SELU_SCALE), T::from_f64(SELU_ALPHA));
+                map(z, a, |z| elu(scale, alpha, z));
+            }
+            Self::Gelu { approximation } => match approximation {
+                GeluApproximation::None => map(z, a, |z| z * normal_below(z)),
+                GeluApproximation::Tanh => map(z, a, |z| z * sigmoid(twice_gelu_tanh(z))),
+            },
+            Self::Silu => map(z, a, |z| z * sigmoid(z)),
+            Self::Softplus => map(z, a, softplus),
+            Self::Softsign => map(z, a, |z| z / (T::one() + z.abs())),
+            Self::HardSigmoid => map(z, a, hard_sigmoid),
         }
     }
 
     /// Turns ∂C/∂a into δ = ∂C/∂z in place: δ = g ⊙ σ′(z), or for softmax the Jacobian product δ = a ⊙ (g − Σ g ⊙ a).
     ///
-    /// Shapes: `a` (the layer's own activations) and `deltas` (g on entry, δ on return) are (n × units), row-major.
+    /// Each takes σ′ from whichever of z and a gives it with less work and more digits.
+    ///
+    /// Shapes: `z`, `a` (the layer's own) and `deltas` (g on entry, δ on return) are (n × units), row-major.
     ///
     /// Source: Arango, δˡ = σ′(zˡ) Σ δˡ⁺¹ wˡ⁺¹, of which `deltas` brings the sum.
-    pub(crate) fn backward<T: Scalar>(self, units: usize, a: &[T], deltas: &mut [T]) {
+    pub(crate) fn backward<T: Scalar>(self, units: usize, z: &[T], a: &[T], deltas: &mut [T]) {
         let one = T::one();
         match self {
             Self::Sigmoid => scale(a, deltas, |a| a * (one - a)),
@@ -90,19 +220,73 @@ impl Activation {
                     }
                 }
             }
+            Self::LeakyRelu { slope } => {
+                let slope = T::from_f64(slope);
+                scale(z, deltas, |z| if z > T::zero() { one } else { slope });
+            }
+            Self::Elu { alpha } => {
+                let alpha = T::from_f64(alpha);
+                scale(z, deltas, |z| elu_slope(one, alpha, z));
+            }
+            Self::Selu => {
+                let (by, alpha) = (T::from_f64(SELU_SCALE), T::from_f64(SELU_ALPHA));
+                scale(z, deltas, |z| elu_slope(by, alpha, z));
+            }
+            Self::Gelu { approximation } => match approximation {
+                GeluApproximation::None => scale(z, deltas, gelu_slope),
+                GeluApproximation::Tanh => scale(z, deltas, gelu_tanh_slope),
+            },
+            Self::Silu => scale(z, deltas, silu_slope),
+            Self::Softplus => scale(z, deltas, sigmoid),
+            Self::Softsign => scale(z, deltas, softsign_slope),
+            Self::HardSigmoid => scale(z, deltas, hard_sigmoid_slope),
+        }
+    }
+
+    /// Where σ′ or σ″ jumps: across such a z a difference quotient does not show the derivative.
+    pub(crate) fn kinks(self) -> &'static [f64] {
+        match self {
+            Self::Relu | Self::LeakyRelu { .. } | Self::Elu { .. } | Self::Selu => &[0.0],
+            Self::HardSigmoid => &[-3.0, 3.0],
+            Self::Sigmoid
+            | Self::Tanh
+            | Self::Identity
+            | Self::Softmax
+            | Self::Gelu { .. }
+            | Self::Silu
+            | Self::Softplus
+            | Self::Softsign => &[],
         }
     }
 
     /// Whether a unit's activation lies where σ′ has all but vanished.
     ///
-    /// For sigmoid a < 0.01 or a > 0.99, for tanh |a| > 0.99; no unit of another kind is ever called saturated.
+    /// For sigmoid a < 0.01 or a > 0.99, for tanh and softsign |a| > 0.99, for hard_sigmoid a = 0 or a = 1; no unit of
+    /// another kind is ever called saturated.
     pub(crate) fn is_saturated(self, a: f64) -> bool {
         match self {
             Self::Sigmoid => !(0.01..=0.99).contains(&a),
-            Self::Tanh => a.abs() > 0.99,
-            Self::Relu | Self::Identity | Self::Softmax => false,
+            Self::Tanh | Self::Softsign => a.abs() > 0.99,
+            Self::HardSigmoid => a <= 0.0 || a >= 1.0,
+            Self::Relu
+            | Self::Identity
+            | Self::Softmax
+            | Self::LeakyRelu { .. }
+            | Self::Elu { .. }
+            | Self::Selu
+            | Self::Gelu { .. }
+            | Self::Silu
+            | Self::Softplus => false,
         }
     }
+}
+
+const fn default_slope() -> f64 {
+    0.01
+}
+
+const fn default_alpha() -> f64 {
+    1.0
 }
 
 fn map<T: Scalar>(z: &[T], a: &mut [T], function: impl Fn(T) -> T) {
@@ -111,81 +295,8 @@ fn map<T: Scalar>(z: &[T], a: &mut [T], function: impl Fn(T) -> T) {
     }
 }
 
-fn scale<T: Scalar>(a: &[T], deltas: &mut [T], derivative: impl Fn(T) -> T) {
-    for (delta, &a) in deltas.iter_mut().zip(a) {
-        *delta *= derivative(a);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn apply(activation: Activation, z: &[f64]) -> Vec<f64> {
-        let mut a = vec![0.0; z.len()];
-        activation.apply(z.len(), z, &mut a);
-        a
-    }
-
-    #[test]
-    fn sigmoid_and_softmax_do_not_overflow_at_either_end() {
-        assert_eq!(
-            apply(Activation::Sigmoid, &[-1000.0, 0.0, 1000.0]),
-            [0.0, 0.5, 1.0]
-        );
-        assert_eq!(apply(Activation::Softmax, &[-1000.0, 1000.0]), [0.0, 1.0]);
-        assert_eq!(apply(Activation::Softmax, &[1000.0, 1000.0]), [0.5, 0.5]);
-        // σ(−40) = e⁻⁴⁰ / (1 + e⁻⁴⁰), which 1 − σ(40) would round to 0.
-        assert!((apply(Activation::Sigmoid, &[-40.0])[0] / (-40.0_f64).exp() - 1.0).abs() < 1e-15);
-    }
-
-    #[test]
-    fn every_activation_passes_nan_on() {
-        for activation in Activation::ALL {
-            assert!(apply(activation, &[f64::NAN])[0].is_nan(), "{activation:?}");
-        }
-    }
-
-    #[test]
-    fn every_derivative_is_the_limit_of_its_difference_quotient() {
-        // ∂/∂zᵢ of Σⱼ gⱼ aⱼ(z), with g fixed, is what `backward` calls δᵢ; central differences, ε = 1e-6.
-        let z = [-1.3, -0.2, 0.4, 2.1];
-        let g = [0.7, -1.1, 0.3, 0.9];
-        for activation in Activation::ALL {
-            let mut deltas = g;
-            activation.backward(4, &apply(activation, &z), &mut deltas);
-            for i in 0..4 {
-                let at = |step: f64| -> f64 {
-                    let mut z = z;
-                    z[i] += step;
-                    apply(activation, &z)
-                        .iter()
-                        .zip(&g)
-                        .map(|(a, g)| a * g)
-                        .sum()
-                };
-                let numeric = (at(1e-6) - at(-1e-6)) / 2e-6;
-                assert!(
-                    (numeric - deltas[i]).abs() < 1e-9,
-                    "{activation:?} {numeric} {}",
-                    deltas[i]
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_slope_of_relu_at_zero_is_zero() {
-        let mut deltas = [1.0];
-        Activation::Relu.backward(1, &[0.0], &mut deltas);
-        assert_eq!(deltas, [0.0]);
-    }
-
-    #[test]
-    fn an_activation_is_spelled_as_in_the_api() {
-        for activation in Activation::ALL {
-            let json = serde_json::to_string(&activation).expect("an activation serializes");
-            assert_eq!(json, format!("\"{}\"", activation.name()));
-        }
+fn scale<T: Scalar>(at: &[T], deltas: &mut [T], derivative: impl Fn(T) -> T) {
+    for (delta, &at) in deltas.iter_mut().zip(at) {
+        *delta *= derivative(at);
     }
 }

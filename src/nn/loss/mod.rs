@@ -20,6 +20,28 @@ pub enum Loss {
     CrossEntropy,
 }
 
+/// What the last layer has made of a batch, and what it should have: each (n × units), row-major.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output<'a, T> {
+    /// Units of the last layer.
+    pub(crate) units: usize,
+    /// Its weighted inputs.
+    pub(crate) z: &'a [T],
+    /// Its activations.
+    pub(crate) a: &'a [T],
+    /// The targets.
+    pub(crate) y: &'a [T],
+}
+
+/// Of what the outputs are the probabilities.
+#[derive(Clone, Copy, Debug)]
+enum Probabilities {
+    /// Of the classes, of which one holds: softmax.
+    OfClasses,
+    /// Each of its own event: sigmoid.
+    OfEach,
+}
+
 impl Loss {
     /// Every loss.
     pub const ALL: [Self; 2] = [Self::Quadratic, Self::CrossEntropy];
@@ -36,25 +58,17 @@ impl Loss {
     pub fn accepts(self, last: Activation) -> bool {
         match self {
             Self::Quadratic => true,
-            Self::CrossEntropy => matches!(last, Activation::Softmax | Activation::Sigmoid),
+            Self::CrossEntropy => Probabilities::of(last).is_some(),
         }
     }
 
     /// Σₙ Cₙ over the rows of a batch, added up in f64 in the order of rows and units.
     ///
-    /// Shapes: weighted inputs `z`, activations `a` and targets `y` of the last layer are (n × units), row-major.
-    ///
     /// Panics: where the loss does not accept `last`, the caller's bug.
-    pub(crate) fn sum<T: Scalar>(
-        self,
-        last: Activation,
-        units: usize,
-        z: &[T],
-        a: &[T],
-        y: &[T],
-    ) -> f64 {
-        match (self, last) {
-            (Self::Quadratic, _) => {
+    pub(crate) fn sum<T: Scalar>(self, last: Activation, output: Output<'_, T>) -> f64 {
+        let Output { units, z, a, y } = output;
+        match self {
+            Self::Quadratic => {
                 let mut sum = 0.0;
                 for (&a, &y) in a.iter().zip(y) {
                     let difference = y.to_f64() - a.to_f64();
@@ -62,23 +76,22 @@ impl Loss {
                 }
                 sum
             }
-            (Self::CrossEntropy, Activation::Softmax) => {
-                let mut sum = 0.0;
-                for (z, y) in z.chunks_exact(units).zip(y.chunks_exact(units)) {
-                    sum += softmax_cross_entropy(z, y);
+            Self::CrossEntropy => match Probabilities::expected(last) {
+                Probabilities::OfClasses => {
+                    let mut sum = 0.0;
+                    for (z, y) in z.chunks_exact(units).zip(y.chunks_exact(units)) {
+                        sum += softmax_cross_entropy(z, y);
+                    }
+                    sum
                 }
-                sum
-            }
-            (Self::CrossEntropy, Activation::Sigmoid) => {
-                let mut sum = 0.0;
-                for (&z, &y) in z.iter().zip(y) {
-                    sum += binary_cross_entropy(z.to_f64(), y.to_f64());
+                Probabilities::OfEach => {
+                    let mut sum = 0.0;
+                    for (&z, &y) in z.iter().zip(y) {
+                        sum += binary_cross_entropy(z.to_f64(), y.to_f64());
+                    }
+                    sum
                 }
-                sum
-            }
-            (Self::CrossEntropy, Activation::Tanh | Activation::Relu | Activation::Identity) => {
-                refuse(last)
-            }
+            },
         }
     }
 
@@ -87,36 +100,60 @@ impl Loss {
     /// Quadratic: g = a − y, then the activation's own backward step. Cross entropy: a·Σy − y after softmax (which is
     /// a − y where the targets sum to 1) and a − y after sigmoid; σ′ has cancelled.
     ///
-    /// Shapes: `a`, `y` and `deltas` are (n × units), row-major. Source: Arango, δᴸ = (aᴸ − y) σ′(zᴸ).
+    /// Shapes: `deltas` (n × units), row-major. Source: Arango, δᴸ = (aᴸ − y) σ′(zᴸ).
     ///
     /// Panics: where the loss does not accept `last`, the caller's bug.
     pub(crate) fn output_deltas<T: Scalar>(
         self,
         last: Activation,
-        units: usize,
-        a: &[T],
-        y: &[T],
+        output: Output<'_, T>,
         deltas: &mut [T],
     ) {
-        match (self, last) {
-            (Self::CrossEntropy, Activation::Softmax) => {
-                let rows = a.chunks_exact(units).zip(y.chunks_exact(units));
-                for ((a, y), deltas) in rows.zip(deltas.chunks_exact_mut(units)) {
-                    let total: T = y.iter().copied().sum();
-                    for ((delta, &a), &y) in deltas.iter_mut().zip(a).zip(y) {
-                        *delta = a * total - y;
+        let Output { units, z, a, y } = output;
+        match self {
+            Self::Quadratic => {
+                subtract(a, y, deltas);
+                last.backward(units, z, a, deltas);
+            }
+            Self::CrossEntropy => match Probabilities::expected(last) {
+                Probabilities::OfClasses => {
+                    let rows = a.chunks_exact(units).zip(y.chunks_exact(units));
+                    for ((a, y), deltas) in rows.zip(deltas.chunks_exact_mut(units)) {
+                        let total: T = y.iter().copied().sum();
+                        for ((delta, &a), &y) in deltas.iter_mut().zip(a).zip(y) {
+                            *delta = a * total - y;
+                        }
                     }
                 }
-            }
-            (Self::Quadratic, _) => {
-                subtract(a, y, deltas);
-                last.backward(units, a, deltas);
-            }
-            (Self::CrossEntropy, Activation::Sigmoid) => subtract(a, y, deltas),
-            (Self::CrossEntropy, Activation::Tanh | Activation::Relu | Activation::Identity) => {
-                refuse(last)
-            }
+                Probabilities::OfEach => subtract(a, y, deltas),
+            },
         }
+    }
+}
+
+impl Probabilities {
+    /// Those of a layer of this activation; none where its outputs are no probabilities.
+    fn of(last: Activation) -> Option<Self> {
+        match last {
+            Activation::Softmax => Some(Self::OfClasses),
+            Activation::Sigmoid => Some(Self::OfEach),
+            Activation::Tanh
+            | Activation::Relu
+            | Activation::Identity
+            | Activation::LeakyRelu { .. }
+            | Activation::Elu { .. }
+            | Activation::Selu
+            | Activation::Gelu { .. }
+            | Activation::Silu
+            | Activation::Softplus
+            | Activation::Softsign
+            | Activation::HardSigmoid => None,
+        }
+    }
+
+    /// Those of a layer that the loss accepts.
+    fn expected(last: Activation) -> Self {
+        Self::of(last).expect("the caller has checked that the loss accepts the last activation")
     }
 }
 
@@ -126,52 +163,32 @@ fn subtract<T: Scalar>(a: &[T], y: &[T], deltas: &mut [T]) {
     }
 }
 
-fn refuse(last: Activation) -> ! {
-    panic!(
-        "cross_entropy needs a softmax or sigmoid last layer, which the caller has checked, got {}",
-        last.name()
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn sum(loss: Loss, last: Activation, z: &[f64], a: &[f64], y: &[f64]) -> f64 {
+        let units = z.len();
+        loss.sum(last, Output { units, z, a, y })
+    }
+
     #[test]
     fn quadratic_is_half_the_squared_distance() {
         // ½ ((1 − 0.5)² + (0 − 0.25)²) = ½ (0.25 + 0.0625) = 0.15625
-        let sum = Loss::Quadratic.sum(
-            Activation::Identity,
-            2,
-            &[0.5, 0.25],
-            &[0.5, 0.25],
-            &[1.0, 0.0],
-        );
+        let a = [0.5, 0.25];
+        let sum = sum(Loss::Quadratic, Activation::Identity, &a, &a, &[1.0, 0.0]);
         assert_eq!(sum, 0.15625);
     }
 
     #[test]
     fn cross_entropy_stays_finite_where_the_activation_has_rounded_to_zero_or_one() {
         // Softmax of (1000, −1000) is (1, 0) in floating point; −ln of its second entry is exactly 2000.
-        let sum = Loss::CrossEntropy.sum(
-            Activation::Softmax,
-            2,
-            &[1000.0, -1000.0],
-            &[1.0, 0.0],
-            &[0.0, 1.0],
-        );
-        assert_eq!(sum, 2000.0);
+        let (loss, z) = (Loss::CrossEntropy, [1000.0, -1000.0]);
+        let softmax = sum(loss, Activation::Softmax, &z, &[1.0, 0.0], &[0.0, 1.0]);
+        assert_eq!(softmax, 2000.0);
         // −ln(1 − σ(800)) = 800 + ln(1 + e⁻⁸⁰⁰) = 800, and −ln σ(800) = 0.
-        assert_eq!(
-            Loss::CrossEntropy.sum(
-                Activation::Sigmoid,
-                1,
-                &[800.0, 800.0],
-                &[1.0, 1.0],
-                &[0.0, 1.0]
-            ),
-            800.0
-        );
+        let (z, a) = ([800.0, 800.0], [1.0, 1.0]);
+        assert_eq!(sum(loss, Activation::Sigmoid, &z, &a, &[0.0, 1.0]), 800.0);
     }
 
     #[test]
@@ -179,7 +196,7 @@ mod tests {
         for loss in Loss::ALL {
             for last in [Activation::Sigmoid, Activation::Softmax] {
                 assert!(
-                    loss.sum(last, 1, &[f64::NAN], &[f64::NAN], &[1.0]).is_nan(),
+                    sum(loss, last, &[f64::NAN], &[f64::NAN], &[1.0]).is_nan(),
                     "{loss:?} {last:?}"
                 );
             }

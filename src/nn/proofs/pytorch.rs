@@ -157,6 +157,7 @@ fn the_fixture_has_every_activation_under_every_loss() {
     let cases = cases();
     for loss in Loss::ALL {
         for activation in Activation::ALL {
+            let named = |other: &Activation| other.name() == activation.name();
             let of_loss = || {
                 cases
                     .iter()
@@ -164,17 +165,26 @@ fn the_fixture_has_every_activation_under_every_loss() {
                     .filter(|case| case.loss_name == loss)
             };
             let hidden = of_loss().any(|case| {
-                case.activations
-                    .split_last()
-                    .unwrap()
-                    .1
-                    .contains(&activation)
+                let (_, hidden) = case.activations.split_last().expect("a last layer");
+                hidden.iter().any(named)
             });
-            let last = of_loss().any(|case| case.activations.last() == Some(&activation));
+            let last = of_loss().any(|case| case.activations.last().is_some_and(named));
             assert!(
                 hidden && (last || !loss.accepts(activation)),
                 "{loss:?} {activation:?}"
             );
         }
+    }
+}
+
+#[test]
+fn the_fixture_has_other_parameters_than_the_defaults() {
+    let cases = cases();
+    let used = || cases.iter().flat_map(|(case, _)| &case.activations);
+    for activation in Activation::ALL {
+        let json = serde_json::to_value(activation).expect("an activation serializes");
+        let has_parameters = json.as_object().is_some_and(|fields| fields.len() > 1);
+        let others = used().any(|other| other.name() == activation.name() && *other != activation);
+        assert_eq!(others, has_parameters, "{activation:?}");
     }
 }

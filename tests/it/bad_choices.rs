@@ -1,0 +1,105 @@
+//! Activations with parameters that must be refused.
+
+use serde_json::{Value, json};
+
+use crate::bad_requests::{Bad, rule, shape, with};
+use crate::server::xor_model;
+
+const PATH: &str = "/v1/models";
+
+/// Every refused choice.
+pub(crate) fn all() -> Vec<Bad> {
+    [activations(), shapes_of_activations()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// A good model with fields laid over it.
+fn model(more: Value) -> Value {
+    with(xor_model("bad"), more)
+}
+
+fn activation(activation: &Value) -> Value {
+    model(json!({"layers": [{"units": 1, "activation": activation}]}))
+}
+
+fn activations() -> Vec<Bad> {
+    let slope = |slope: f64, detail| {
+        let body = activation(&json!({"type": "leaky_relu", "slope": slope}));
+        rule(PATH, &body, &["/layers/0/activation/slope"], detail)
+    };
+    let alpha = |alpha: f64, detail| {
+        let body = activation(&json!({"type": "elu", "alpha": alpha}));
+        rule(PATH, &body, &["/layers/0/activation/alpha"], detail)
+    };
+    let two = json!([
+        {"units": 0, "activation": {"type": "leaky_relu", "slope": 2}},
+        {"units": 1, "activation": {"type": "elu", "alpha": -1}}
+    ]);
+    vec![
+        slope(1.5, "must be in [0, 1), got 1.5"),
+        slope(1.0, "must be in [0, 1), got 1"),
+        slope(-0.1, "must be in [0, 1), got -0.1"),
+        alpha(0.0, "must be in (0, 100], got 0"),
+        alpha(1e300, "must be in (0, 100], got 1"),
+        rule(
+            PATH,
+            &model(json!({"layers": two})),
+            &[
+                "/layers/0/units",
+                "/layers/0/activation/slope",
+                "/layers/1/activation/alpha",
+            ],
+            "3 violations",
+        ),
+    ]
+}
+
+fn shapes_of_activations() -> Vec<Bad> {
+    let of = |given: Value, pointers, detail| {
+        shape(PATH, activation(&given).to_string(), pointers, detail)
+    };
+    vec![
+        of(
+            json!({"type": "leaky_relu", "slope": "0.1"}),
+            &["/layers/0/activation/slope"],
+            "must be a number, got the string \"0.1\"",
+        ),
+        of(
+            json!({"type": "leaky_relu", "slope": null}),
+            &["/layers/0/activation/slope"],
+            "must be a number, got null",
+        ),
+        of(
+            json!({"type": "leaky_relu", "slop": 0.1}),
+            &["/layers/0/activation/slop"],
+            "unknown field `slop`: did you mean `slope`? known: slope",
+        ),
+        of(
+            json!({"type": "tanh", "slope": 0.1}),
+            &["/layers/0/activation/slope"],
+            "unknown field `slope`: known: none",
+        ),
+        of(
+            json!({"type": "leaky_rely"}),
+            &["/layers/0/activation/type"],
+            "unknown activation `leaky_rely`: did you mean `leaky_relu`? known: sigmoid, ",
+        ),
+        of(
+            json!({"slope": 0.1}),
+            &["/layers/0/activation/type"],
+            "must be given",
+        ),
+        of(
+            json!({"type": "gelu", "approximation": "erf"}),
+            &["/layers/0/activation/approximation"],
+            "unknown approximation `erf`: known: none, tanh",
+        ),
+        of(
+            json!({"type": "gelu", "approximation": 1}),
+            &["/layers/0/activation/approximation"],
+            "",
+        ),
+    ]
+}
