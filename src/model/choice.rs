@@ -42,6 +42,49 @@ pub fn serialize<T: Serialize, S: Serializer>(
     }
 }
 
+/// One that may be left out or null, for `#[serde(default, with = "choice::optional")]`.
+pub mod optional {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::model::choice;
+
+    struct Chosen<T>(T);
+
+    impl<'de, T: for<'any> Deserialize<'any>> Deserialize<'de> for Chosen<T> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            choice::deserialize(deserializer).map(Self)
+        }
+    }
+
+    impl<T: Serialize> Serialize for Chosen<&T> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            choice::serialize(self.0, serializer)
+        }
+    }
+
+    /// Reads one, or null.
+    ///
+    /// Errors: as [`choice::deserialize`].
+    pub fn deserialize<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+    where
+        D: Deserializer<'de>,
+        T: for<'any> Deserialize<'any>,
+    {
+        let chosen = Option::<Chosen<T>>::deserialize(deserializer)?;
+        Ok(chosen.map(|chosen| chosen.0))
+    }
+
+    /// Writes one, or null.
+    ///
+    /// Errors: those of the serializer.
+    pub fn serialize<T: Serialize, S: Serializer>(
+        chosen: &Option<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        chosen.as_ref().map(Chosen).serialize(serializer)
+    }
+}
+
 /// The value of a parameter, of whatever kind the choice wants.
 #[derive(Clone)]
 enum Given {
@@ -261,6 +304,8 @@ mod tests {
     struct Holder {
         #[serde(with = "crate::model::choice")]
         shape: Shape,
+        #[serde(default, with = "crate::model::choice::optional")]
+        other: Option<Shape>,
     }
 
     fn read(shape: &str) -> Result<Shape, String> {
@@ -300,13 +345,32 @@ mod tests {
 
     #[test]
     fn a_choice_without_parameters_is_written_as_its_name() {
-        let written = |shape| serde_json::to_string(&Holder { shape }).expect("a shape");
-        assert_eq!(written(Shape::Plain), r#"{"shape":"plain"}"#);
+        let written = |shape| {
+            let holder = Holder { shape, other: None };
+            serde_json::to_string(&holder).expect("a shape")
+        };
+        assert_eq!(written(Shape::Plain), r#"{"shape":"plain","other":null}"#);
         let (slope, knots) = (0.5, vec![]);
         assert_eq!(
             written(Shape::Curve { slope, knots }),
-            r#"{"shape":{"type":"curve","slope":0.5,"knots":[]}}"#
+            r#"{"shape":{"type":"curve","slope":0.5,"knots":[]},"other":null}"#
         );
+    }
+
+    #[test]
+    fn a_choice_may_be_left_out_where_it_is_optional() {
+        for (other, expected) in [
+            (r#""plain""#, Some(Shape::Plain)),
+            (r#"{"type":"plain"}"#, Some(Shape::Plain)),
+            ("null", None),
+        ] {
+            let holder = format!(r#"{{"shape":"plain","other":{other}}}"#);
+            let holder: Holder = serde_json::from_str(&holder).expect("a holder");
+            assert_eq!(holder.other, expected);
+            let written = serde_json::to_string(&holder).expect("a holder");
+            let name = expected.map_or("null", |_| r#""plain""#);
+            assert_eq!(written, format!(r#"{{"shape":"plain","other":{name}}}"#));
+        }
     }
 
     #[test]

@@ -34,7 +34,11 @@ pub struct LayerSpec {
     #[serde(with = "choice")]
     pub activation: Activation,
     /// The layer's own initializer; left out, the model's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        with = "choice::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub initializer: Option<Initializer>,
 }
 
@@ -62,7 +66,7 @@ pub struct ModelSpec {
     #[serde(default = "quadratic")]
     pub loss: Loss,
     /// The initializer of every layer that has none of its own; left out, each layer's goes by its activation.
-    #[serde(default)]
+    #[serde(default, with = "choice::optional")]
     pub initializer: Option<Initializer>,
     /// The type of the parameters and of all arithmetic but inspection.
     #[serde(default = "float32")]
@@ -99,6 +103,8 @@ fn float32() -> Dtype {
     Dtype::Float32
 }
 
+/// Multiplications that orthogonal weights may take, at most: a layer of 1290 × 1290, about 2 s.
+const MOST_MULTIPLICATIONS: u64 = 1 << 31;
 /// Bytes in a description at most.
 const LONGEST_DESCRIPTION: usize = 4096;
 /// Entries of `metadata` at most.
@@ -133,6 +139,7 @@ impl ModelSpec {
         self.check_shape(&mut violations, limits);
         let in_shape = violations.len() == shape;
         self.check_loss(&mut violations);
+        self.check_drawing(&mut violations);
         check_labels(&mut violations, &self.description, &self.metadata);
         let parameters = self.parameters.take();
         if let (Some(parameters), true) = (&parameters, in_shape) {
@@ -173,6 +180,13 @@ impl ModelSpec {
             );
             let pointer = format!("/layers/{index}/activation");
             violations.parameters(&pointer, layer.activation.out_of_range());
+            if let Some(initializer) = layer.initializer {
+                let pointer = format!("/layers/{index}/initializer");
+                violations.parameters(&pointer, initializer.out_of_range());
+            }
+        }
+        if let Some(initializer) = self.initializer {
+            violations.parameters("/initializer", initializer.out_of_range());
         }
         if violations.len() == before
             && self
@@ -208,6 +222,25 @@ impl ModelSpec {
                     "must be softmax or sigmoid in the last layer for loss {}, got {}",
                     self.loss.name(),
                     last.name()
+                ),
+            );
+        }
+    }
+
+    fn check_drawing(&self, violations: &mut Violations) {
+        let mut inputs = self.inputs;
+        let mut multiplications = 0u64;
+        for layer in &self.layers {
+            let drawn_by = layer.initializer.or(self.initializer);
+            let needed = drawn_by.map_or(0, |by| by.multiplications(layer.units, inputs));
+            multiplications = multiplications.saturating_add(needed);
+            inputs = layer.units;
+        }
+        if multiplications > MOST_MULTIPLICATIONS {
+            violations.add(
+                "/layers",
+                format!(
+                    "must have orthogonal weights of at most {MOST_MULTIPLICATIONS} multiplications (the square of the lesser of units and inputs times the greater), got {multiplications}"
                 ),
             );
         }

@@ -1,4 +1,4 @@
-//! Activations with parameters that must be refused.
+//! Activations and initializers with parameters that must be refused.
 
 use serde_json::{Value, json};
 
@@ -9,10 +9,8 @@ const PATH: &str = "/v1/models";
 
 /// Every refused choice.
 pub(crate) fn all() -> Vec<Bad> {
-    [activations(), shapes_of_activations()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let groups = [activations(), shapes_of_activations(), initializers()];
+    groups.into_iter().flatten().collect()
 }
 
 /// A good model with fields laid over it.
@@ -100,6 +98,67 @@ fn shapes_of_activations() -> Vec<Bad> {
             json!({"type": "gelu", "approximation": 1}),
             &["/layers/0/activation/approximation"],
             "",
+        ),
+    ]
+}
+
+fn initializers() -> Vec<Bad> {
+    let of = |initializer: Value| model(json!({"initializer": initializer}));
+    let odd = |given: Value, pointers, detail| shape(PATH, of(given).to_string(), pointers, detail);
+    let own =
+        json!([{"units": 1, "activation": "tanh", "initializer": {"type": "normal", "std": 0}}]);
+    let wide =
+        json!([{"units": 1291, "activation": "tanh"}, {"units": 1291, "activation": "tanh"}]);
+    vec![
+        rule(
+            PATH,
+            &of(json!({"type": "uniform", "low": 0.5, "high": 0.5})),
+            &["/initializer/high"],
+            "must be in (low, 1000000], got 0.5",
+        ),
+        rule(
+            PATH,
+            &of(json!({"type": "truncated_normal", "mean": 1e7, "std": -1})),
+            &["/initializer/mean", "/initializer/std"],
+            "2 violations",
+        ),
+        rule(
+            PATH,
+            &of(json!({"type": "constant", "value": -1e300})),
+            &["/initializer/value"],
+            "must be in [-1000000, 1000000], got -1",
+        ),
+        rule(
+            PATH,
+            &model(json!({"layers": own})),
+            &["/layers/0/initializer/std"],
+            "must be in (0, 1000000], got 0",
+        ),
+        rule(
+            PATH,
+            &model(json!({"layers": wide, "initializer": "orthogonal"})),
+            &["/layers"],
+            "must have orthogonal weights of at most 2147483648 multiplications",
+        ),
+        odd(
+            json!({"type": "constant", "value": "0"}),
+            &["/initializer/value"],
+            "must be a number, got the string \"0\"",
+        ),
+        odd(
+            json!({"type": "orthogonal", "gain": 2}),
+            &["/initializer/gain"],
+            "unknown field `gain`: known: none",
+        ),
+        odd(
+            json!({"type": "uniform", "hi": 2}),
+            &["/initializer/hi"],
+            "unknown field `hi`: known: low, high",
+        ),
+        odd(
+            json!({"type": "ortogonal"}),
+            &["/initializer/type"],
+            "unknown initializer `ortogonal`: did you mean `orthogonal`?",
         ),
     ]
 }

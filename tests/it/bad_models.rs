@@ -369,9 +369,9 @@ fn words() -> Vec<Bad> {
         )
     };
     let fields: [(&str, &[&str]); 4] = [
-        ("loss", &["/loss"]),
         ("dtype", &["/dtype"]),
         ("preprocess", &["/preprocess"]),
+        ("loss", &["/loss"]),
         ("initializer", &["/initializer"]),
     ];
     let mut rows = Vec::new();
@@ -380,10 +380,10 @@ fn words() -> Vec<Bad> {
         rows.push(of(field, json!(true), pointers, ""));
         rows.push(of(field, json!(1.5), pointers, ""));
         rows.push(of(field, json!(["zeros"]), pointers, ""));
-        rows.push(of(field, json!({"zeros": 1}), pointers, ""));
     }
     for (field, pointers) in fields.into_iter().take(3) {
         rows.push(of(field, json!(null), pointers, ""));
+        rows.push(of(field, json!({"zeros": 1}), pointers, ""));
     }
     let activation = |value: Value| json!([{"units": 1, "activation": value}]);
     for value in [json!(null), json!(1), json!([])] {

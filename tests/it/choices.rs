@@ -1,9 +1,9 @@
-//! Activations as they are declared, shown, trained and checked over HTTP.
+//! Activations and initializers as they are declared, shown, trained and checked over HTTP.
 
 use serde_json::{Value, json};
 
 use crate::contract::Contract;
-use crate::server::{TestServer, xor_job, xor_model};
+use crate::server::{TestServer, number, xor_job, xor_model};
 
 #[tokio::test]
 async fn every_activation_is_declared_shown_trained_and_checked() {
@@ -77,4 +77,31 @@ async fn an_activation_has_the_parameters_it_was_given_and_the_others_by_default
             "he_uniform"
         ]
     );
+}
+
+#[tokio::test]
+async fn every_initializer_draws_and_is_shown_with_its_parameters() {
+    let server = TestServer::start().await;
+    let contract = Contract::read();
+    let names = contract.at("/components/schemas/InitializerName/enum");
+    for name in names.as_array().expect("words") {
+        let mut model = xor_model("any");
+        model["initializer"] = name.clone();
+        model["layers"][0]["initializer"] = json!({"type": "uniform", "low": 0.5, "high": 1});
+        let created = server.post("/v1/models", model).await.expect(201);
+        let shown = &created["initializer"];
+        assert!(shown == name || shown["type"] == *name, "{shown}");
+        let first = json!({"type": "uniform", "low": 0.5, "high": 1.0});
+        assert_eq!(created["layers"][0]["initializer"], first);
+        assert_eq!(created["layers"][1]["initializer"], *shown);
+        let path = "/v1/models/any/versions/1/parameters";
+        let parameters = server.get(path).await.expect(200);
+        let weights = &parameters["parameters"][0]["weights"];
+        for row in weights.as_array().expect("rows") {
+            for weight in row.as_array().expect("numbers") {
+                assert!((0.5..1.0).contains(&number(weight)), "{weights}");
+            }
+        }
+        server.delete("/v1/models/any").await.expect(204);
+    }
 }

@@ -359,7 +359,7 @@ async fn the_examples_of_requests_are_accepted() {
     let contract = Contract::read();
     let body = |operation: &str, name: &str| example(&contract, operation, name);
     let server = TestServer::start().await;
-    for name in ["a_network", "activations", "given_parameters"] {
+    for name in ["a_network", "choices", "given_parameters"] {
         server
             .post("/v1/models", body("~1v1~1models/post", name))
             .await
