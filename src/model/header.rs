@@ -46,6 +46,7 @@ pub struct Header {
     /// The layers, first to last.
     pub layers: Vec<LayerShape>,
     /// The loss C.
+    #[serde(with = "choice")]
     pub loss: Loss,
     /// What is done to the inputs.
     pub preprocess: Preprocess,
@@ -115,12 +116,18 @@ impl Header {
     fn check_targets(&self, targets: &Array2<f64>, pointer: &str) -> Result<(), Error> {
         let mut violations = Violations::default();
         let (dtype, most) = (self.dtype.name(), self.dtype.max());
+        let (loss, (least, largest)) = (self.loss.name(), self.loss.target_range());
         for ((row, column), &value) in targets.indexed_iter() {
             if violations.is_full() {
                 break;
             }
-            if self.loss == Loss::CrossEntropy && !(0.0..=1.0).contains(&value) {
-                let detail = format!("must be in [0, 1] for loss cross_entropy, got {value}");
+            if value < least || value > largest {
+                let range = if largest.is_finite() {
+                    format!("in [{least}, {largest}]")
+                } else {
+                    format!("at least {least}")
+                };
+                let detail = format!("must be {range} for loss {loss}, got {value}");
                 violations.add(format!("{pointer}/{row}/{column}"), detail);
             } else if value.abs() > most {
                 let detail = format!("must fit {dtype}, within ±{most:e}, got {value:e}");
@@ -177,7 +184,9 @@ mod tests {
                 units: classes,
                 activation: Activation::Softmax,
             }],
-            loss: Loss::CrossEntropy,
+            loss: Loss::CrossEntropy {
+                label_smoothing: 0.0,
+            },
             preprocess: Preprocess::None,
             fitted: true,
             features: None,

@@ -63,7 +63,7 @@ pub struct ModelSpec {
     /// The layers, first to last.
     pub layers: Vec<LayerSpec>,
     /// The loss C.
-    #[serde(default = "quadratic")]
+    #[serde(default = "quadratic", with = "choice")]
     pub loss: Loss,
     /// The initializer of every layer that has none of its own; left out, each layer's goes by its activation.
     #[serde(default, with = "choice::optional")]
@@ -213,13 +213,16 @@ impl ModelSpec {
     }
 
     fn check_loss(&self, violations: &mut Violations) {
+        violations.parameters("/loss", self.loss.out_of_range());
         if let Some(last) = self.layers.last().map(|layer| layer.activation)
+            && let Some(accepted) = self.loss.last_activations()
             && !self.loss.accepts(last)
         {
             violations.add(
                 format!("/layers/{}/activation", self.layers.len() - 1),
                 format!(
-                    "must be softmax or sigmoid in the last layer for loss {}, got {}",
+                    "must be {} in the last layer for loss {}, got {}",
+                    one_of(accepted),
                     self.loss.name(),
                     last.name()
                 ),
@@ -316,6 +319,16 @@ impl ModelSpec {
                 );
             }
         }
+    }
+}
+
+/// Names of activations as alternatives: `softplus, relu or sigmoid`.
+fn one_of(activations: &[Activation]) -> String {
+    let names: Vec<_> = activations.iter().map(|one| one.name()).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
     }
 }
 

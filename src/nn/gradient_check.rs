@@ -42,7 +42,8 @@ pub struct GradientCheck {
     pub tolerance: f64,
     /// How many parameters were compared.
     pub checked: usize,
-    /// How many were not, since between p − ε and p + ε a unit crosses a kink of its activation, where σ′ or σ″ jumps.
+    /// How many were not, since between p − ε and p + ε a unit crosses a kink of its activation, or an output one of the loss, where the
+    /// first or second derivative jumps.
     pub skipped: usize,
     /// The largest relative error |a − n| / max(|a|, |n|, 10⁻³ max|∇C|).
     pub max_relative_error: f64,
@@ -204,7 +205,8 @@ impl<'a> Losses<'a> {
         }
     }
 
-    /// C with the parameter moved by `step`, and on which side of its kinks every unit then is, for every sample.
+    /// C with the parameter moved by `step`, and on which side of the kinks every unit and output then is, for every
+    /// sample.
     fn moved(&mut self, place: Place, step: f64) -> (f64, Vec<u8>) {
         let parameter = place.parameter(self.network.layers_mut());
         let original = *parameter;
@@ -219,6 +221,7 @@ impl<'a> Losses<'a> {
             network, workspace, ..
         } = self;
         let samples = self.inputs.nrows();
+        let loss_kinks = self.loss.kinks();
         let mut sides = Vec::new();
         let sum = self.tree.sum(samples, |rows, sum| {
             let count = rows.len();
@@ -234,9 +237,13 @@ impl<'a> Losses<'a> {
                 let kinks = layer.activation.kinks();
                 if !kinks.is_empty() {
                     let z = workspace.weighted_inputs(index, count);
-                    let side = |z: &f64| kinks.iter().filter(|&kink| z > kink).count() as u8;
-                    sides.extend(z.iter().map(side));
+                    sides.extend(z.iter().map(|&z| side(kinks, z)));
                 }
+            }
+            if !loss_kinks.is_empty() {
+                let a = workspace.activations(network.layers().len() - 1, count);
+                let pairs = a.iter().zip(workspace.targets(count));
+                sides.extend(pairs.map(|(a, y)| side(&loss_kinks, a - y)));
             }
             ControlFlow::<std::convert::Infallible>::Continue(())
         });
@@ -245,6 +252,11 @@ impl<'a> Losses<'a> {
             ControlFlow::Break(never) => match never {},
         }
     }
+}
+
+/// How many of the kinks lie below.
+fn side(kinks: &[f64], at: f64) -> u8 {
+    kinks.iter().filter(|&&kink| at > kink).count() as u8
 }
 
 impl GradientCheck {

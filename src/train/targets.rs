@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use crate::data::{Column, ColumnDescription, Kind};
 use crate::model::{Header, Targets, Violations, shortened};
-use crate::nn::Loss;
 use crate::train::TargetKind;
 use crate::train::selection::Choice;
 
@@ -169,10 +168,8 @@ pub(crate) fn check_target_range(
     pointer: &str,
     violations: &mut Violations,
 ) {
-    let (low, high) = match header.loss {
-        Loss::CrossEntropy => (0.0, 1.0),
-        Loss::Quadratic => (-header.dtype.max(), header.dtype.max()),
-    };
+    let (low, high) = header.loss.target_range();
+    let (low, high) = (low.max(-header.dtype.max()), high.min(header.dtype.max()));
     let (Some(least), Some(most)) = (column.min, column.max) else {
         return;
     };

@@ -1,4 +1,4 @@
-//! Activations and initializers with parameters that must be refused.
+//! Activations, initializers and losses with parameters that must be refused.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,13 @@ const PATH: &str = "/v1/models";
 
 /// Every refused choice.
 pub(crate) fn all() -> Vec<Bad> {
-    let groups = [activations(), shapes_of_activations(), initializers()];
+    let groups = [
+        activations(),
+        shapes_of_activations(),
+        initializers(),
+        losses(),
+        last_layers(),
+    ];
     groups.into_iter().flatten().collect()
 }
 
@@ -159,6 +165,96 @@ fn initializers() -> Vec<Bad> {
             json!({"type": "ortogonal"}),
             &["/initializer/type"],
             "unknown initializer `ortogonal`: did you mean `orthogonal`?",
+        ),
+    ]
+}
+
+fn losses() -> Vec<Bad> {
+    let of = |loss: Value, pointers, detail| {
+        let body = model(json!({"loss": loss}));
+        rule(PATH, &body, pointers, detail)
+    };
+    let odd = |loss: Value, pointers, detail| {
+        let body = model(json!({"loss": loss}));
+        shape(PATH, body.to_string(), pointers, detail)
+    };
+    vec![
+        of(
+            json!({"type": "cross_entropy", "label_smoothing": 1}),
+            &["/loss/label_smoothing"],
+            "must be in [0, 1), got 1",
+        ),
+        of(
+            json!({"type": "huber", "delta": 0}),
+            &["/loss/delta"],
+            "must be in [0.000001, 1000000], got 0",
+        ),
+        of(
+            json!({"type": "quantile", "q": 0}),
+            &["/loss/q"],
+            "must be in (0, 1), got 0",
+        ),
+        of(
+            json!({"type": "focal", "gamma": 10.5}),
+            &["/loss/gamma"],
+            "must be in [0, 10], got 10.5",
+        ),
+        odd(
+            json!({"type": "huber", "delta": "1"}),
+            &["/loss/delta"],
+            "must be a number, got the string \"1\"",
+        ),
+        odd(
+            json!({"type": "huber", "gamma": 1}),
+            &["/loss/gamma"],
+            "unknown field `gamma`: known: delta",
+        ),
+        odd(
+            json!({"type": "quadratic", "delta": 1}),
+            &["/loss/delta"],
+            "unknown field `delta`: known: none",
+        ),
+        odd(
+            json!({"type": "hubert"}),
+            &["/loss/type"],
+            "unknown loss `hubert`: did you mean `huber`?",
+        ),
+        odd(json!({"delta": 1}), &["/loss/type"], "must be given"),
+        odd(
+            json!(null),
+            &["/loss"],
+            "must be a name or an object with a type, got null",
+        ),
+        odd(json!("mse"), &["/loss"], "unknown loss `mse`: known: "),
+    ]
+}
+
+fn last_layers() -> Vec<Bad> {
+    let of = |loss: &str, last: &str, detail| {
+        let layers = json!([{"units": 2, "activation": "tanh"}, {"units": 2, "activation": last}]);
+        let body = model(json!({"loss": loss, "layers": layers}));
+        rule(PATH, &body, &["/layers/1/activation"], detail)
+    };
+    let both = json!({
+        "loss": {"type": "focal", "gamma": -1},
+        "layers": [{"units": 2, "activation": "tanh"}],
+    });
+    vec![
+        of(
+            "focal",
+            "softplus",
+            "must be softmax or sigmoid in the last layer for loss focal, got softplus",
+        ),
+        of(
+            "poisson",
+            "leaky_relu",
+            "must be softplus, relu, sigmoid, softmax or hard_sigmoid in the last layer for loss poisson, got leaky_relu",
+        ),
+        rule(
+            PATH,
+            &model(both),
+            &["/loss/gamma", "/layers/0/activation"],
+            "2 violations",
         ),
     ]
 }

@@ -381,7 +381,7 @@ fn words() -> Vec<Bad> {
         rows.push(of(field, json!(1.5), pointers, ""));
         rows.push(of(field, json!(["zeros"]), pointers, ""));
     }
-    for (field, pointers) in fields.into_iter().take(3) {
+    for (field, pointers) in fields.into_iter().take(2) {
         rows.push(of(field, json!(null), pointers, ""));
         rows.push(of(field, json!({"zeros": 1}), pointers, ""));
     }

@@ -36,7 +36,7 @@ async fn a_slip_is_answered_with_the_name_that_was_meant() {
             "/v1/models",
             model("loss", json!("Cross-Entropy")),
             "/loss",
-            "unknown loss `Cross-Entropy`: did you mean `cross_entropy`? known: quadratic, cross_entropy".to_owned(),
+            "unknown loss `Cross-Entropy`: did you mean `cross_entropy`? known: quadratic, cross_entropy, mean_squared_error, mean_absolute_error, huber, log_cosh, poisson, quantile, focal".to_owned(),
         ),
         (
             "/v1/models",

@@ -1,15 +1,26 @@
 //! Loss functions: their values, and the deltas of the last layer.
 
+mod differences;
 mod probabilities;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::nn::loss::probabilities::{binary_cross_entropy, softmax_cross_entropy};
+use crate::nn::loss::differences::{
+    POISSON_EPSILON, add_up, clamped, huber, log_cosh, pinball, pinball_slope, set, sign,
+};
+use crate::nn::loss::probabilities::{
+    Probabilities, cross_entropy, cross_entropy_deltas, focal, focal_deltas,
+};
+use crate::nn::parameter::{OutOfRange, outside};
 use crate::nn::{Activation, Scalar};
 
-/// What training makes small: C = (1/N) Σₙ Cₙ over the samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// What training makes small: C = (1/N) Σₙ Cₙ over the samples. J is the number of outputs.
+///
+/// In JSON by its name, or with its parameters: `{"type":"huber","delta":0.5}`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Loss {
     /// Cₙ = ½ Σⱼ (y − a)². Source: Arango, C = (1/N) Σ ½‖y − aᴸ‖². PyTorch's `MSELoss` has no ½ and also divides by J.
     Quadratic,
@@ -17,7 +28,51 @@ pub enum Loss {
     ///
     /// Both are computed from z, never from a rounded a, so that they stay finite where a is 0 or 1. PyTorch's
     /// `binary_cross_entropy_with_logits` would average over the outputs by default; we sum, as its `CrossEntropyLoss` does.
-    CrossEntropy,
+    CrossEntropy {
+        /// s, in [0, 1): the targets become y (1 − s) + s/J after softmax, y (1 − s) + s/2 after sigmoid.
+        ///
+        /// Source: Szegedy et al. (2016), section 7; for softmax as in PyTorch, for sigmoid as in Keras. 0 smooths nothing,
+        /// and is not written.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        label_smoothing: f64,
+    },
+    /// Cₙ = (1/J) Σⱼ (y − a)², PyTorch's `MSELoss`.
+    MeanSquaredError,
+    /// Cₙ = (1/J) Σⱼ |y − a|, PyTorch's `L1Loss`; the derivative at y = a is 0, as there.
+    MeanAbsoluteError,
+    /// Cₙ = (1/J) Σⱼ of ½ (y − a)² where |y − a| ≤ δ, else δ (|y − a| − ½ δ).
+    ///
+    /// Source: Huber (1964), "Robust estimation of a location parameter"; PyTorch's `HuberLoss`, also in δ = 1.
+    Huber {
+        /// δ, in [0.000001, 1000000].
+        #[serde(default = "default_delta")]
+        delta: f64,
+    },
+    /// Cₙ = (1/J) Σⱼ ln cosh(y − a): about ½ (y − a)² near 0, |y − a| − ln 2 far from it. As in Keras; PyTorch has none.
+    LogCosh,
+    /// Cₙ = (1/J) Σⱼ (a − y ln(a + 10⁻⁸)): −ln of the Poisson distribution of mean a at y, less what depends on y alone.
+    ///
+    /// PyTorch's `PoissonNLLLoss` without `log_input`, also in the 10⁻⁸, which keeps loss and deltas finite where an output
+    /// has come down to 0. Wants outputs that cannot be negative, and targets of at least 0.
+    Poisson,
+    /// Cₙ = (1/J) Σⱼ of q (y − a) where y ≥ a, else (1 − q)(a − y): least where a is the q-quantile of y.
+    ///
+    /// Source: Koenker and Bassett (1978), "Regression quantiles", equation 3.1. At y = a we take the derivative 0. With
+    /// q = ½ it is half the mean absolute error.
+    Quantile {
+        /// q, in (0, 1).
+        #[serde(default = "default_q")]
+        q: f64,
+    },
+    /// After softmax, Cₙ = −Σⱼ y (1 − a)^γ ln a; after sigmoid, the sum of −y (1 − a)^γ ln a − (1 − y) a^γ ln(1 − a).
+    ///
+    /// Source: Lin et al. (2017), "Focal loss for dense object detection", equation 4, with γ = 2 and no α. With γ = 0 it is
+    /// cross entropy, and it is computed from z like it. torchvision's `sigmoid_focal_loss` agrees where y is 0 or 1.
+    Focal {
+        /// γ, in [0, 10].
+        #[serde(default = "default_gamma")]
+        gamma: f64,
+    },
 }
 
 /// What the last layer has made of a batch, and what it should have: each (n × units), row-major.
@@ -33,32 +88,118 @@ pub(crate) struct Output<'a, T> {
     pub(crate) y: &'a [T],
 }
 
-/// Of what the outputs are the probabilities.
-#[derive(Clone, Copy, Debug)]
-enum Probabilities {
-    /// Of the classes, of which one holds: softmax.
-    OfClasses,
-    /// Each of its own event: sigmoid.
-    OfEach,
-}
-
 impl Loss {
-    /// Every loss.
-    pub const ALL: [Self; 2] = [Self::Quadratic, Self::CrossEntropy];
+    /// Every loss, with the parameters it has where none are given.
+    pub const ALL: [Self; 9] = [
+        Self::Quadratic,
+        Self::CrossEntropy {
+            label_smoothing: 0.0,
+        },
+        Self::MeanSquaredError,
+        Self::MeanAbsoluteError,
+        Self::Huber {
+            delta: default_delta(),
+        },
+        Self::LogCosh,
+        Self::Poisson,
+        Self::Quantile { q: default_q() },
+        Self::Focal {
+            gamma: default_gamma(),
+        },
+    ];
 
     /// The name used in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Quadratic => "quadratic",
-            Self::CrossEntropy => "cross_entropy",
+            Self::CrossEntropy { .. } => "cross_entropy",
+            Self::MeanSquaredError => "mean_squared_error",
+            Self::MeanAbsoluteError => "mean_absolute_error",
+            Self::Huber { .. } => "huber",
+            Self::LogCosh => "log_cosh",
+            Self::Poisson => "poisson",
+            Self::Quantile { .. } => "quantile",
+            Self::Focal { .. } => "focal",
         }
     }
 
-    /// Whether the loss is defined on a last layer of this activation: cross entropy needs softmax or sigmoid.
-    pub fn accepts(self, last: Activation) -> bool {
+    /// The parameter that is outside its range, where one is.
+    pub fn out_of_range(self) -> Option<OutOfRange> {
         match self {
-            Self::Quadratic => true,
-            Self::CrossEntropy => Probabilities::of(last).is_some(),
+            Self::CrossEntropy { label_smoothing: s } => {
+                outside((0.0..1.0).contains(&s), "label_smoothing", "[0, 1)", s)
+            }
+            Self::Huber { delta } => {
+                let is_within = (1e-6..=1e6).contains(&delta);
+                outside(is_within, "delta", "[0.000001, 1000000]", delta)
+            }
+            Self::Quantile { q } => outside(q > 0.0 && q < 1.0, "q", "(0, 1)", q),
+            Self::Focal { gamma } => {
+                outside((0.0..=10.0).contains(&gamma), "gamma", "[0, 10]", gamma)
+            }
+            Self::Quadratic
+            | Self::MeanSquaredError
+            | Self::MeanAbsoluteError
+            | Self::LogCosh
+            | Self::Poisson => None,
+        }
+    }
+
+    /// The activations that the last layer may have; any, where there is no list.
+    ///
+    /// Cross entropy and focal need probabilities, Poisson outputs that are never negative.
+    pub fn last_activations(self) -> Option<&'static [Activation]> {
+        match self {
+            Self::CrossEntropy { .. } | Self::Focal { .. } => {
+                Some(&[Activation::Softmax, Activation::Sigmoid])
+            }
+            Self::Poisson => Some(&[
+                Activation::Softplus,
+                Activation::Relu,
+                Activation::Sigmoid,
+                Activation::Softmax,
+                Activation::HardSigmoid,
+            ]),
+            Self::Quadratic
+            | Self::MeanSquaredError
+            | Self::MeanAbsoluteError
+            | Self::Huber { .. }
+            | Self::LogCosh
+            | Self::Quantile { .. } => None,
+        }
+    }
+
+    /// Whether the loss is defined on a last layer of this activation.
+    pub fn accepts(self, last: Activation) -> bool {
+        self.last_activations()
+            .is_none_or(|accepted| accepted.contains(&last))
+    }
+
+    /// The least and the largest target that the loss is defined for.
+    pub fn target_range(self) -> (f64, f64) {
+        match self {
+            Self::CrossEntropy { .. } | Self::Focal { .. } => (0.0, 1.0),
+            Self::Poisson => (0.0, f64::INFINITY),
+            Self::Quadratic
+            | Self::MeanSquaredError
+            | Self::MeanAbsoluteError
+            | Self::Huber { .. }
+            | Self::LogCosh
+            | Self::Quantile { .. } => (f64::NEG_INFINITY, f64::INFINITY),
+        }
+    }
+
+    /// The differences a − y where the first or second derivative of the loss jumps.
+    pub(crate) fn kinks(self) -> Vec<f64> {
+        match self {
+            Self::MeanAbsoluteError | Self::Quantile { .. } => vec![0.0],
+            Self::Huber { delta } => vec![-delta, delta],
+            Self::Quadratic
+            | Self::CrossEntropy { .. }
+            | Self::MeanSquaredError
+            | Self::LogCosh
+            | Self::Poisson
+            | Self::Focal { .. } => Vec::new(),
         }
     }
 
@@ -66,39 +207,31 @@ impl Loss {
     ///
     /// Panics: where the loss does not accept `last`, the caller's bug.
     pub(crate) fn sum<T: Scalar>(self, last: Activation, output: Output<'_, T>) -> f64 {
-        let Output { units, z, a, y } = output;
+        let Output { units, a, y, .. } = output;
+        let outputs = units as f64;
         match self {
-            Self::Quadratic => {
-                let mut sum = 0.0;
-                for (&a, &y) in a.iter().zip(y) {
-                    let difference = y.to_f64() - a.to_f64();
-                    sum += 0.5 * difference * difference;
-                }
-                sum
+            Self::Quadratic => add_up(a, y, |a, y| {
+                let difference = y - a;
+                0.5 * difference * difference
+            }),
+            Self::CrossEntropy { label_smoothing } => {
+                cross_entropy(Probabilities::expected(last), label_smoothing, output)
             }
-            Self::CrossEntropy => match Probabilities::expected(last) {
-                Probabilities::OfClasses => {
-                    let mut sum = 0.0;
-                    for (z, y) in z.chunks_exact(units).zip(y.chunks_exact(units)) {
-                        sum += softmax_cross_entropy(z, y);
-                    }
-                    sum
-                }
-                Probabilities::OfEach => {
-                    let mut sum = 0.0;
-                    for (&z, &y) in z.iter().zip(y) {
-                        sum += binary_cross_entropy(z.to_f64(), y.to_f64());
-                    }
-                    sum
-                }
-            },
+            Self::MeanSquaredError => add_up(a, y, |a, y| (y - a) * (y - a)) / outputs,
+            Self::MeanAbsoluteError => add_up(a, y, |a, y| (y - a).abs()) / outputs,
+            Self::Huber { delta } => add_up(a, y, |a, y| huber(delta, y - a)) / outputs,
+            Self::LogCosh => add_up(a, y, |a, y| log_cosh(y - a)) / outputs,
+            Self::Poisson => add_up(a, y, |a, y| a - y * (a + POISSON_EPSILON).ln()) / outputs,
+            Self::Quantile { q } => add_up(a, y, |a, y| pinball(q, y - a)) / outputs,
+            Self::Focal { gamma } => focal(Probabilities::expected(last), gamma, output),
         }
     }
 
     /// δᴸ = ∂Cₙ/∂zᴸ, one row per sample.
     ///
-    /// Quadratic: g = a − y, then the activation's own backward step. Cross entropy: a·Σy − y after softmax (which is
-    /// a − y where the targets sum to 1) and a − y after sigmoid; σ′ has cancelled.
+    /// Of losses of a and y: g = ∂Cₙ/∂a, which is a − y for quadratic, then the activation's own backward step. Of those
+    /// of probabilities: from z, where σ′ cancels; with cross entropy a·Σy − y after softmax (which is a − y where the
+    /// targets sum to 1) and a − y after sigmoid.
     ///
     /// Shapes: `deltas` (n × units), row-major. Source: Arango, δᴸ = (aᴸ − y) σ′(zᴸ).
     ///
@@ -110,113 +243,55 @@ impl Loss {
         deltas: &mut [T],
     ) {
         let Output { units, z, a, y } = output;
+        let mean = T::from_f64(1.0 / units as f64);
         match self {
-            Self::Quadratic => {
-                subtract(a, y, deltas);
-                last.backward(units, z, a, deltas);
+            Self::Quadratic => set(deltas, a, y, |a, y| a - y),
+            Self::CrossEntropy { label_smoothing } => {
+                let of = Probabilities::expected(last);
+                return cross_entropy_deltas(of, label_smoothing, output, deltas);
             }
-            Self::CrossEntropy => match Probabilities::expected(last) {
-                Probabilities::OfClasses => {
-                    let rows = a.chunks_exact(units).zip(y.chunks_exact(units));
-                    for ((a, y), deltas) in rows.zip(deltas.chunks_exact_mut(units)) {
-                        let total: T = y.iter().copied().sum();
-                        for ((delta, &a), &y) in deltas.iter_mut().zip(a).zip(y) {
-                            *delta = a * total - y;
-                        }
-                    }
-                }
-                Probabilities::OfEach => subtract(a, y, deltas),
-            },
-        }
-    }
-}
-
-impl Probabilities {
-    /// Those of a layer of this activation; none where its outputs are no probabilities.
-    fn of(last: Activation) -> Option<Self> {
-        match last {
-            Activation::Softmax => Some(Self::OfClasses),
-            Activation::Sigmoid => Some(Self::OfEach),
-            Activation::Tanh
-            | Activation::Relu
-            | Activation::Identity
-            | Activation::LeakyRelu { .. }
-            | Activation::Elu { .. }
-            | Activation::Selu
-            | Activation::Gelu { .. }
-            | Activation::Silu
-            | Activation::Softplus
-            | Activation::Softsign
-            | Activation::HardSigmoid => None,
-        }
-    }
-
-    /// Those of a layer that the loss accepts.
-    fn expected(last: Activation) -> Self {
-        Self::of(last).expect("the caller has checked that the loss accepts the last activation")
-    }
-}
-
-fn subtract<T: Scalar>(a: &[T], y: &[T], deltas: &mut [T]) {
-    for ((delta, &a), &y) in deltas.iter_mut().zip(a).zip(y) {
-        *delta = a - y;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sum(loss: Loss, last: Activation, z: &[f64], a: &[f64], y: &[f64]) -> f64 {
-        let units = z.len();
-        loss.sum(last, Output { units, z, a, y })
-    }
-
-    #[test]
-    fn quadratic_is_half_the_squared_distance() {
-        // ½ ((1 − 0.5)² + (0 − 0.25)²) = ½ (0.25 + 0.0625) = 0.15625
-        let a = [0.5, 0.25];
-        let sum = sum(Loss::Quadratic, Activation::Identity, &a, &a, &[1.0, 0.0]);
-        assert_eq!(sum, 0.15625);
-    }
-
-    #[test]
-    fn cross_entropy_stays_finite_where_the_activation_has_rounded_to_zero_or_one() {
-        // Softmax of (1000, −1000) is (1, 0) in floating point; −ln of its second entry is exactly 2000.
-        let (loss, z) = (Loss::CrossEntropy, [1000.0, -1000.0]);
-        let softmax = sum(loss, Activation::Softmax, &z, &[1.0, 0.0], &[0.0, 1.0]);
-        assert_eq!(softmax, 2000.0);
-        // −ln(1 − σ(800)) = 800 + ln(1 + e⁻⁸⁰⁰) = 800, and −ln σ(800) = 0.
-        let (z, a) = ([800.0, 800.0], [1.0, 1.0]);
-        assert_eq!(sum(loss, Activation::Sigmoid, &z, &a, &[0.0, 1.0]), 800.0);
-    }
-
-    #[test]
-    fn a_nan_is_not_swallowed_by_any_loss() {
-        for loss in Loss::ALL {
-            for last in [Activation::Sigmoid, Activation::Softmax] {
-                assert!(
-                    sum(loss, last, &[f64::NAN], &[f64::NAN], &[1.0]).is_nan(),
-                    "{loss:?} {last:?}"
-                );
+            Self::MeanSquaredError => {
+                let twice = T::from_f64(2.0 / units as f64);
+                set(deltas, a, y, |a, y| twice * (a - y));
+            }
+            Self::MeanAbsoluteError => set(deltas, a, y, |a, y| mean * sign(a - y)),
+            Self::Huber { delta } => {
+                let delta = T::from_f64(delta);
+                set(deltas, a, y, |a, y| mean * clamped(delta, a - y));
+            }
+            Self::LogCosh => set(deltas, a, y, |a, y| mean * (a - y).tanh()),
+            Self::Poisson => {
+                let epsilon = T::from_f64(POISSON_EPSILON);
+                set(deltas, a, y, |a, y| mean * (T::one() - y / (a + epsilon)));
+            }
+            Self::Quantile { q } => {
+                let q = T::from_f64(q);
+                set(deltas, a, y, |a, y| mean * pinball_slope(q, a - y));
+            }
+            Self::Focal { gamma } => {
+                return focal_deltas(Probabilities::expected(last), gamma, output, deltas);
             }
         }
+        last.backward(units, z, a, deltas);
     }
+}
 
-    #[test]
-    fn cross_entropy_is_refused_for_all_but_softmax_and_sigmoid() {
-        for last in Activation::ALL {
-            let accepted = matches!(last, Activation::Softmax | Activation::Sigmoid);
-            assert_eq!(Loss::CrossEntropy.accepts(last), accepted);
-            assert!(Loss::Quadratic.accepts(last));
-        }
-    }
+const fn default_delta() -> f64 {
+    1.0
+}
 
-    #[test]
-    fn a_loss_is_spelled_as_in_the_api() {
-        for loss in Loss::ALL {
-            let json = serde_json::to_string(&loss).expect("a loss serializes");
-            assert_eq!(json, format!("\"{}\"", loss.name()));
-        }
-    }
+const fn default_q() -> f64 {
+    0.5
+}
+
+const fn default_gamma() -> f64 {
+    2.0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
 }

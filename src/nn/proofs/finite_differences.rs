@@ -43,31 +43,42 @@ fn every_gradient_is_the_limit_of_its_difference_quotient() {
             .into_iter()
             .filter(|&last| loss.accepts(last))
         {
+            gradient_is_a_limit(loss, &[last]);
             for hidden in Activation::ALL {
-                for activations in [
-                    vec![last],
-                    vec![hidden, last],
-                    vec![hidden, Activation::Tanh, hidden, last],
-                ] {
-                    let widths = &[3, 5, 4, 6, 3][..=activations.len()];
-                    let network = network(widths, &activations, 3);
-                    // 70 samples: more than one chunk.
-                    let (x, y) = (matrix(70, 3, 4), targets(70, network.outputs()));
-                    let check = check(&network, loss, &x, &y, &ALL);
-                    assert!(check.passed, "{loss:?} {activations:?}: {check:?}");
-                    assert_eq!(check.checked + check.skipped, network.parameter_count());
-                    let smooth = activations
-                        .iter()
-                        .all(|activation| activation.kinks().is_empty());
-                    assert!(!smooth || check.skipped == 0, "there is no kink to cross");
-                    assert!(
-                        check.skipped * 10 <= check.checked,
-                        "too many skipped to prove anything"
-                    );
-                }
+                gradient_is_a_limit(loss, &[hidden, last]);
+                gradient_is_a_limit(loss, &[hidden, Activation::Tanh, hidden, last]);
             }
         }
     }
+}
+
+fn gradient_is_a_limit(loss: Loss, activations: &[Activation]) {
+    let widths = &[3, 5, 4, 6, 3][..=activations.len()];
+    let network = network(widths, activations, 3);
+    // 70 samples: more than one chunk.
+    let (x, y) = (matrix(70, 3, 4), targets(70, network.outputs()));
+    // Of some 2,700 networks a few have derivatives so far below their largest that a quotient is right to 2e-6 alone.
+    // Poisson bends as 1/a², and relu and hard_sigmoid bring outputs near 0 and at it, where the loss is large.
+    let last = activations.last().expect("there is a layer");
+    let bent = loss == Loss::Poisson && !last.kinks().is_empty();
+    let (epsilon, tolerance) = if bent { (2e-6, 2e-5) } else { (1e-5, 5e-6) };
+    let options = CheckOptions {
+        epsilon,
+        tolerance,
+        ..ALL
+    };
+    let check = check(&network, loss, &x, &y, &options);
+    assert!(check.passed, "{loss:?} {activations:?}: {check:?}");
+    assert_eq!(check.checked + check.skipped, network.parameter_count());
+    let smooth = activations
+        .iter()
+        .all(|activation| activation.kinks().is_empty());
+    let smooth = smooth && loss.kinks().is_empty();
+    assert!(!smooth || check.skipped == 0, "there is no kink to cross");
+    assert!(
+        check.skipped * 10 <= check.checked,
+        "too many skipped to prove anything"
+    );
 }
 
 #[test]
@@ -156,6 +167,30 @@ fn a_crossing_of_the_kink_of_relu_is_skipped_and_counted() {
     );
     assert_eq!((check.skipped, check.checked, check.passed), (2, 2, true));
     assert_eq!((check.layers[0].skipped, check.layers[0].checked), (2, 2));
+}
+
+#[test]
+fn a_crossing_of_the_kink_of_a_loss_is_skipped_and_counted() {
+    // a = w x + b with w = 1, x = 2, b = −2 meets its target 0. The second output, 2, is far from its target.
+    let layer = Layer {
+        weights: arr2(&[[1.0], [2.0]]),
+        biases: arr1(&[-2.0, -2.0]),
+        activation: Activation::Identity,
+    };
+    let network = Network::new(vec![layer]).expect("a 1-2 network");
+    let (x, y) = (arr2(&[[2.0]]), arr2(&[[0.0, 1.0]]));
+    for (loss, skipped) in [
+        (Loss::MeanAbsoluteError, 2),
+        (Loss::Quantile { q: 0.9 }, 2),
+        // The difference 1 of the second output is δ.
+        (Loss::Huber { delta: 1.0 }, 2),
+        (Loss::Huber { delta: 0.5 }, 0),
+        (Loss::MeanSquaredError, 0),
+    ] {
+        let check = check(&network, loss, &x, &y, &ALL);
+        let counts = (check.skipped, check.checked, check.passed);
+        assert_eq!(counts, (skipped, 4 - skipped, true), "{loss:?}");
+    }
 }
 
 #[test]

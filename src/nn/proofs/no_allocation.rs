@@ -11,11 +11,18 @@ use crate::nn::{
     Activation, Backpropagation, Loss, Optimizer, OptimizerSpec, Regularization, Scalar, Workspace,
 };
 
-fn allocations_of_steps<T: Scalar>(spec: OptimizerSpec, regularization: Regularization) -> u64 {
-    let activations = [Activation::Relu, Activation::Softmax, Activation::Sigmoid];
+/// Numbers in (0, 1].
+fn targets<T: Scalar>(rows: usize, columns: usize) -> Array2<T> {
+    matrix::<T>(rows, columns, 3).mapv(|value| T::one() / (T::one() + value.abs()))
+}
+
+fn allocations_of_steps<T: Scalar>(
+    (loss, activations): (Loss, [Activation; 3]),
+    (spec, regularization): (OptimizerSpec, Regularization),
+) -> u64 {
     let mut network = network::<T>(&[20, 30, 9, 4], &activations, 1);
     // Five chunks, so that every level of the tree is used.
-    let (x, y) = (matrix::<T>(300, 20, 2), matrix::<T>(300, 4, 3));
+    let (x, y) = (matrix::<T>(300, 20, 2), targets::<T>(300, 4));
     let mut outputs = Array2::zeros((300, 4));
     let mut workspace = Workspace::new(&network);
     let mut backpropagation = Backpropagation::new(&network, 300);
@@ -23,7 +30,7 @@ fn allocations_of_steps<T: Scalar>(spec: OptimizerSpec, regularization: Regulari
     let mut step = |samples, record| {
         let sums = backpropagation.run(
             &network,
-            Loss::Quadratic,
+            loss,
             samples,
             record,
             |rows, mut inputs, mut targets| {
@@ -49,6 +56,12 @@ fn allocations_of_steps<T: Scalar>(spec: OptimizerSpec, regularization: Regulari
 
 #[test]
 fn steps_and_predictions_allocate_nothing() {
+    let activations = [Activation::Relu, Activation::Softmax, Activation::Sigmoid];
+    let plain = (OptimizerSpec::default(), Regularization::default());
+    for loss in Loss::ALL {
+        assert_eq!(allocations_of_steps::<f32>((loss, activations), plain), 0);
+        assert_eq!(allocations_of_steps::<f64>((loss, activations), plain), 0);
+    }
     let regularization = Regularization {
         l2: 0.1,
         max_norm: Some(1.0),
@@ -57,9 +70,18 @@ fn steps_and_predictions_allocate_nothing() {
     };
     for spec in OptimizerSpec::all() {
         for regularization in [Regularization::default(), regularization] {
-            assert_eq!(allocations_of_steps::<f32>(spec, regularization), 0);
-            assert_eq!(allocations_of_steps::<f64>(spec, regularization), 0);
+            let update = (spec, regularization);
+            let network = (Loss::Quadratic, activations);
+            assert_eq!(allocations_of_steps::<f32>(network, update), 0);
+            assert_eq!(allocations_of_steps::<f64>(network, update), 0);
         }
+    }
+    for hidden in Activation::ALL {
+        let activations = [hidden, Activation::Sigmoid, hidden];
+        assert_eq!(
+            allocations_of_steps::<f32>((Loss::Quadratic, activations), plain),
+            0
+        );
     }
 }
 
