@@ -110,7 +110,11 @@ impl From<StoredJob> for Job {
             progress: Progress {
                 epoch: job.epoch,
                 epochs,
-                fraction: job.epoch as f64 / epochs as f64,
+                fraction: if job.status == JobStatus::Succeeded {
+                    1.0
+                } else {
+                    job.epoch as f64 / epochs as f64
+                },
                 samples_per_second: job.samples_per_second,
                 estimated_finish_at: job.estimated_finish_at,
             },

@@ -15,7 +15,7 @@ use crate::store::{
     Publication, Timestamp,
 };
 use crate::train::{
-    CheckedSpec, CheckedValidation, Error as TrainError, Outcome, RawSamples, Source, train,
+    Best, CheckedSpec, CheckedValidation, Error as TrainError, Outcome, RawSamples, Source, train,
 };
 
 /// Reports that may wait for the store before the training thread waits too.
@@ -160,7 +160,21 @@ impl Attempt {
             self.hear(told);
         }
         match ended {
-            Ok(Ok(Outcome::Finished(model))) => self.publish(model).await,
+            Ok(Ok(Outcome::Finished {
+                model,
+                epochs,
+                best,
+            })) => {
+                if let Some(Best {
+                    train, validation, ..
+                }) = best
+                {
+                    let train = Some(train);
+                    self.metrics = JobMetrics { train, validation };
+                }
+                self.publish(model, best.map_or(epochs, |best| best.epoch))
+                    .await
+            }
             Ok(Ok(Outcome::Unprepared)) => self.stopped(Vec::new()).await,
             Ok(Ok(Outcome::Stopped { at, epoch_end })) => {
                 let encode = move || {
@@ -297,12 +311,13 @@ impl Attempt {
         }
     }
 
-    async fn publish(&mut self, model: Model) -> Result<JobStatus, Error> {
+    /// Makes the parameters of the end of an epoch the next version.
+    async fn publish(&mut self, model: Model, epoch: u64) -> Result<JobStatus, Error> {
         let lineage = Lineage {
             base_version: Some(self.spec.base_version()),
             data_digests: self.spec.data_digests(),
             seed: self.spec.seed,
-            epochs: self.spec.epochs,
+            epochs: epoch,
             metrics: self.metrics,
             build: crate::store::build(),
         };

@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::model::tensors::{push_network, read_network};
 use crate::model::{AnyNetwork, Error, Header, Model, ReadTensors, Scaling, Tensors};
-use crate::nn::{Dtype, Network, Scalar};
+use crate::nn::{Network, Scalar};
 
 /// The format of the bytes. A later format is refused by an earlier program.
 const FORMAT: u32 = 1;
@@ -43,10 +42,7 @@ impl Model {
     /// The model's arrays under their names.
     pub fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::default();
-        match &self.network {
-            AnyNetwork::Float32(network) => push_network(&mut tensors, network),
-            AnyNetwork::Float64(network) => push_network(&mut tensors, network),
-        }
+        tensors.push_network("", &self.network);
         let (offset, scale) = (self.scaling.offset(), self.scaling.scale());
         tensors.push(
             "preprocess.offset".to_owned(),
@@ -61,10 +57,7 @@ impl Model {
     ///
     /// Errors: they do not fit together.
     pub fn from_tensors(header: &Header, tensors: &ReadTensors) -> Result<Self, Error> {
-        let network = match header.dtype {
-            Dtype::Float32 => AnyNetwork::Float32(read_network(tensors, &header.layers)?),
-            Dtype::Float64 => AnyNetwork::Float64(read_network(tensors, &header.layers)?),
-        };
+        let network = tensors.network("", header)?;
         let offset = tensors.vector::<f64>("preprocess.offset")?.to_vec();
         let scale = tensors.vector::<f64>("preprocess.scale")?.to_vec();
         let scaling = Scaling::from_parts(header.preprocess, offset, scale)

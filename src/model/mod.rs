@@ -45,6 +45,24 @@ pub enum AnyNetwork {
     Float64(Network<f64>),
 }
 
+impl AnyNetwork {
+    /// The network, where it is of this dtype.
+    pub fn float32(self) -> Option<Network<f32>> {
+        match self {
+            Self::Float32(network) => Some(network),
+            Self::Float64(_) => None,
+        }
+    }
+
+    /// The network, where it is of this dtype.
+    pub fn float64(self) -> Option<Network<f64>> {
+        match self {
+            Self::Float64(network) => Some(network),
+            Self::Float32(_) => None,
+        }
+    }
+}
+
 /// A model and rows as inspection sees them: all in f64, inputs scaled, targets as activations.
 #[derive(Clone, Debug)]
 pub struct Float64 {

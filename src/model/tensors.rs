@@ -9,7 +9,7 @@ use safetensors::{Dtype as TensorDtype, SafeTensors, View};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::model::{Error, LayerShape};
+use crate::model::{AnyNetwork, Error, Header, LayerShape};
 use crate::nn::{Dtype, Layer, Network, Scalar};
 
 /// The key of the header among the metadata of the bytes. One key alone, so that its place is always the same.
@@ -154,36 +154,56 @@ fn values<T: Scalar>(bytes: &[u8]) -> Vec<T> {
         .collect()
 }
 
-/// Adds a network's parameters as `layers.{l}.weights` (units × inputs) and `layers.{l}.biases` (units), l from 1.
-pub(super) fn push_network<T: Scalar>(tensors: &mut Tensors, network: &Network<T>) {
+impl Tensors {
+    /// Adds a network's parameters as `layers.{l}.weights` (units × inputs) and `layers.{l}.biases` (units), l from 1, behind
+    /// a prefix.
+    pub fn push_network(&mut self, prefix: &str, network: &AnyNetwork) {
+        match network {
+            AnyNetwork::Float32(network) => push_network(self, prefix, network),
+            AnyNetwork::Float64(network) => push_network(self, prefix, network),
+        }
+    }
+}
+
+impl ReadTensors<'_> {
+    /// The network of a header's layers, behind a prefix.
+    ///
+    /// Errors: a tensor is missing, or has another shape or dtype, or the widths do not chain.
+    pub fn network(&self, prefix: &str, header: &Header) -> Result<AnyNetwork, Error> {
+        match header.dtype {
+            Dtype::Float32 => read_network(self, prefix, &header.layers).map(AnyNetwork::Float32),
+            Dtype::Float64 => read_network(self, prefix, &header.layers).map(AnyNetwork::Float64),
+        }
+    }
+}
+
+fn push_network<T: Scalar>(tensors: &mut Tensors, prefix: &str, network: &Network<T>) {
     for (index, layer) in network.layers().iter().enumerate() {
         let number = index + 1;
         tensors.push(
-            format!("layers.{number}.weights"),
+            format!("{prefix}layers.{number}.weights"),
             layer.weights.shape(),
             layer.weights.iter(),
         );
         tensors.push(
-            format!("layers.{number}.biases"),
+            format!("{prefix}layers.{number}.biases"),
             layer.biases.shape(),
             layer.biases.iter(),
         );
     }
 }
 
-/// The network of the given layers.
-///
-/// Errors: a tensor is missing, or has another shape or dtype, or the widths do not chain.
-pub(super) fn read_network<T: Scalar>(
+fn read_network<T: Scalar>(
     tensors: &ReadTensors,
+    prefix: &str,
     shapes: &[LayerShape],
 ) -> Result<Network<T>, Error> {
     let mut layers = Vec::with_capacity(shapes.len());
     for (index, shape) in shapes.iter().enumerate() {
         let number = index + 1;
         let layer = Layer {
-            weights: tensors.matrix(&format!("layers.{number}.weights"))?,
-            biases: tensors.vector(&format!("layers.{number}.biases"))?,
+            weights: tensors.matrix(&format!("{prefix}layers.{number}.weights"))?,
+            biases: tensors.vector(&format!("{prefix}layers.{number}.biases"))?,
             activation: shape.activation,
         };
         if layer.biases.len() != shape.units {

@@ -214,9 +214,10 @@ impl Store {
         artifact
             .insert(&mut tx, (&name, version), Some(&job), &lineage, now)
             .await?;
-        sqlx::query("UPDATE jobs SET version = $2 WHERE id = $1")
+        sqlx::query("UPDATE jobs SET version = $2, metrics = $3 WHERE id = $1")
             .bind(&job)
             .bind(version as i64)
+            .bind(serde_json::to_string(&lineage.metrics)?)
             .execute(&mut *tx)
             .await?;
         leave(&mut tx, owner, JobStatus::Succeeded, None, now).await?;

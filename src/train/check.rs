@@ -94,6 +94,8 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         schedule: spec.schedule,
         warmup_epochs: spec.warmup_epochs,
         layers: spec.layers,
+        early_stopping: spec.early_stopping,
+        target_metric: spec.target_metric,
         epochs: spec.epochs,
         batch_size,
         shuffle: spec.shuffle,
@@ -154,6 +156,9 @@ fn check_ranges(spec: &JobSpec, limits: &JobLimits, violations: &mut Violations)
             format!("must be in [0, {epochs}], the epochs of the job, got {warmup}"),
         );
     }
+    if let Some(early) = &spec.early_stopping {
+        early.check(violations);
+    }
     for (name, detail) in spec.regularization.violations() {
         violations.add(format!("/regularization/{name}"), detail);
     }
@@ -194,30 +199,27 @@ fn check_steps(spec: &CheckedSpec, limits: &JobLimits, violations: &mut Violatio
     }
 }
 
+/// The figures that the history holds: those asked for, and what a job may end by.
 fn check_metrics(spec: &JobSpec, header: &Header, violations: &mut Violations) -> Vec<Metric> {
-    let classes = header.targets.classes().is_some();
-    let mut metrics = vec![Metric::Loss];
+    let asked = spec.metrics.iter().flatten().enumerate();
+    let asked = asked.map(|(place, metric)| (format!("/metrics/{place}"), *metric));
+    let early = spec.early_stopping.iter();
+    let early = early.map(|early| ("/early_stopping/metric".to_owned(), early.metric));
+    let target = spec.target_metric.iter();
+    let target = target.map(|target| ("/target_metric/metric".to_owned(), target.metric));
+    let wanted = asked.chain(early).chain(target);
+    let accuracy = wanted
+        .into_iter()
+        .find(|(_, metric)| *metric == Metric::Accuracy);
     let last = header.layers.last().map(|layer| layer.activation);
-    let asked = spec.metrics.iter().flatten();
-    if let Some(last) = last
+    if let (Some((pointer, _)), Some(last)) = (&accuracy, last)
         && !header.targets.can_be_right(last)
-        && asked.clone().any(|metric| *metric == Metric::Accuracy)
     {
-        let place = asked
-            .take_while(|metric| **metric != Metric::Accuracy)
-            .count();
         let detail = format!(
             "accuracy needs a target of classes, or a last layer of softmax or sigmoid, got {}",
             last.name()
         );
-        violations.add(format!("/metrics/{place}"), detail);
-    }
-    if spec
-        .metrics
-        .as_ref()
-        .map_or(classes, |metrics| metrics.contains(&Metric::Accuracy))
-    {
-        metrics.push(Metric::Accuracy);
+        violations.add(pointer, detail);
     }
     if spec.metrics.as_ref().is_some_and(Vec::is_empty) {
         violations.add(
@@ -225,7 +227,9 @@ fn check_metrics(spec: &JobSpec, header: &Header, violations: &mut Violations) -
             "must name at least one of loss, accuracy, got none",
         );
     }
-    metrics
+    let by_default = spec.metrics.is_none() && header.targets.classes().is_some();
+    let accuracy = (accuracy.is_some() || by_default).then_some(Metric::Accuracy);
+    [Metric::Loss].into_iter().chain(accuracy).collect()
 }
 
 fn check_data(

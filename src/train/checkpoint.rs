@@ -2,15 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Error, Header, Model, ReadTensors};
+use crate::model::{AnyNetwork, Error, Header, Model, ReadTensors};
 use crate::nn::{LayerStatistics, Plateau};
-use crate::train::AnyOptimizerState;
 use crate::train::optimizer_state::StateHeader;
+use crate::train::{AnyOptimizerState, Watched};
 
 /// The format of a checkpoint's bytes. A later format is refused by an earlier program.
 const FORMAT: u32 = 2;
 /// The first format, of gradient descent without momentum: it had no optimizer state.
 const FIRST_FORMAT: u32 = 1;
+
+/// What the tensors of the best epoch's parameters are called, before `layers`.
+const BEST: &str = "best.";
 
 /// What the batches of an unfinished epoch have come to so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,6 +41,10 @@ pub struct Checkpoint {
     pub statistics: Option<Vec<LayerStatistics>>,
     /// What `reduce_on_plateau` remembers.
     pub plateau: Plateau,
+    /// What stopping remembers.
+    pub watched: Watched,
+    /// The parameters of the best epoch, where the run is to end with them.
+    pub best: Option<AnyNetwork>,
     /// What the optimizer remembers; none at the end of an epoch that is kept beside a later checkpoint, which has it.
     pub optimizer: Option<AnyOptimizerState>,
     /// The parameters, with the preprocessing fitted for them.
@@ -54,6 +61,10 @@ struct CheckpointHeader {
     #[serde(default)]
     plateau: Plateau,
     #[serde(default)]
+    watched: Watched,
+    #[serde(default)]
+    has_best: bool,
+    #[serde(default)]
     optimizer: Option<StateHeader>,
     model: Header,
 }
@@ -67,12 +78,17 @@ impl Checkpoint {
             sums,
             ref statistics,
             plateau,
+            watched,
+            ref best,
             ref optimizer,
             ref model,
         } = *self;
         let (statistics, header) = (statistics.clone(), model.header());
         let mut tensors = model.tensors();
         let optimizer = optimizer.as_ref().map(|state| state.push(&mut tensors));
+        if let Some(best) = best {
+            tensors.push_network(BEST, best);
+        }
         tensors.encode(&CheckpointHeader {
             format: FORMAT,
             epoch,
@@ -80,6 +96,8 @@ impl Checkpoint {
             sums,
             statistics,
             plateau,
+            watched,
+            has_best: best.is_some(),
             optimizer,
             model: header,
         })
@@ -98,12 +116,16 @@ impl Checkpoint {
         let model = Model::from_tensors(&header.model, &tensors)?;
         let optimizer = header.optimizer.as_ref();
         let optimizer = optimizer.map(|header| AnyOptimizerState::read(header, &tensors));
+        let best = header
+            .has_best
+            .then(|| tensors.network(BEST, &header.model));
         let CheckpointHeader {
             epoch,
             step,
             sums,
             statistics,
             plateau,
+            watched,
             ..
         } = header;
         Ok(Self {
@@ -112,6 +134,8 @@ impl Checkpoint {
             sums,
             statistics,
             plateau,
+            watched,
+            best: best.transpose()?,
             optimizer: optimizer.transpose()?,
             model,
         })

@@ -30,7 +30,8 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
     let gradients = u64::from(batch_chunks.ilog2()) + 1 + u64::from(batch_chunks > 1);
     // The optimizer's memory, and in a checkpoint that of the state it is at, as tensors and as bytes.
     let slots = spec.optimizer.slots() as u64;
-    let (networks, checkpoints) = (3 + slots, 2 * (2 + slots));
+    let best = u64::from(spec.early_stopping.is_some_and(|early| early.restore_best));
+    let (networks, checkpoints) = (3 + slots + best, 2 * (2 + slots + best));
     let workspace = CHUNK.min(spec.batch_rows()) as u64 * (sample + 3 * units.sum::<u64>());
     let prepared = rows * sample * width;
     let preparing = rows * sample * 8 + parameters * 2 * width;

@@ -7,12 +7,14 @@ mod error;
 mod evaluate;
 mod inline;
 mod optimizer_state;
+mod place;
 mod prepare;
 mod report;
 mod run;
 mod selection;
 mod source;
 mod spec;
+mod stopping;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -31,3 +33,4 @@ pub use crate::train::spec::{
     BatchSize, CheckedData, CheckedSpec, CheckedValidation, DataSpec, From, JobLimits, JobSpec,
     Missing, TargetKind, ValidationSpec,
 };
+pub use crate::train::stopping::{Best, EarlyStopping, TargetMetric, Watched};

@@ -17,6 +17,29 @@ pub enum Metric {
     Accuracy,
 }
 
+impl Metric {
+    /// The figure, where it was computed.
+    pub fn of(self, metrics: &Metrics) -> Option<f64> {
+        match self {
+            Self::Loss => Some(metrics.loss),
+            Self::Accuracy => metrics.accuracy,
+        }
+    }
+
+    /// Whether a figure is better than another.
+    pub fn is_better(self, value: f64, than: f64) -> bool {
+        self.is_better_by(value, than, 0.0)
+    }
+
+    /// Whether a figure is better than another by more than so much.
+    pub fn is_better_by(self, value: f64, than: f64, margin: f64) -> bool {
+        match self {
+            Self::Loss => value < than - margin,
+            Self::Accuracy => value > than + margin,
+        }
+    }
+}
+
 /// The figures of one split in one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {

@@ -7,21 +7,30 @@ use ndarray::{Array2, ArrayViewMut2, Axis};
 use crate::data::{SHUFFLE, permutation};
 use crate::model::{AnyNetwork, Model, Scaling, Targets};
 use crate::nn::{
-    Backpropagation, Clock, LayerStatistics, Loss, Network, Optimizer, OptimizerState, Plateau,
-    Scalar, evaluate, layer_statistics,
+    Backpropagation, Clock, LayerStatistics, Loss, Network, Optimizer, OptimizerState, Scalar,
+    evaluate, layer_statistics,
 };
+use crate::train::place::{Place, Start};
 use crate::train::prepare::{Prepared, Samples, prepare};
+use crate::train::stopping::Watch;
 use crate::train::{
-    AnyOptimizerState, CheckedSpec, Checkpoint, EpochReport, EpochSums, Error, Metric, Metrics,
-    Observer, Source, is_recorded,
+    AnyOptimizerState, Best, CheckedSpec, Checkpoint, EpochReport, EpochSums, Error, Metric,
+    Metrics, Observer, Source, is_recorded,
 };
 
 /// How a run ended.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each run")]
 pub enum Outcome {
-    /// Every epoch is done.
-    Finished(Model),
+    /// Every epoch is done, or the run has learned what it can.
+    Finished {
+        /// The model to publish.
+        model: Model,
+        /// Epochs done.
+        epochs: u64,
+        /// The epoch that the model's parameters are of, where that is not the last.
+        best: Option<Best>,
+    },
     /// The observer broke it off while the data was prepared: nothing has changed since it was started.
     Unprepared,
     /// The observer broke it off.
@@ -47,18 +56,28 @@ pub fn train(
     resume: Option<Checkpoint>,
     observer: &mut impl Observer,
 ) -> Result<Outcome, Error> {
-    let (start, state, place) = match resume {
+    let (network, state, best, place) = match resume {
         Some(checkpoint) => Place::of(checkpoint),
-        None => (base.network.clone(), None, Place::default()),
+        None => (base.network.clone(), None, None, Place::default()),
     };
-    match start {
+    match network {
         AnyNetwork::Float32(network) => {
-            let state = state.and_then(AnyOptimizerState::float32);
-            train_from(spec, base, source, (network, state, place), observer)
+            let start = Start {
+                network,
+                state: state.and_then(AnyOptimizerState::float32),
+                best: best.and_then(AnyNetwork::float32),
+                place,
+            };
+            train_from(spec, base, source, start, observer)
         }
         AnyNetwork::Float64(network) => {
-            let state = state.and_then(AnyOptimizerState::float64);
-            train_from(spec, base, source, (network, state, place), observer)
+            let start = Start {
+                network,
+                state: state.and_then(AnyOptimizerState::float64),
+                best: best.and_then(AnyNetwork::float64),
+                place,
+            };
+            train_from(spec, base, source, start, observer)
         }
     }
 }
@@ -82,43 +101,6 @@ where
     }
 }
 
-/// The parameters that a run starts from, what its optimizer remembers, and where it stands.
-type Start<T> = (Network<T>, Option<OptimizerState<T>>, Place);
-
-/// Where a run stands: so many epochs, so many steps of the next, and what those came to.
-#[derive(Clone, Default)]
-struct Place {
-    epoch: u64,
-    step: u64,
-    sums: EpochSums,
-    statistics: Option<Vec<LayerStatistics>>,
-    /// What `reduce_on_plateau` remembers.
-    plateau: Plateau,
-}
-
-impl Place {
-    /// The parameters, the optimizer's state and the place of a checkpoint.
-    fn of(checkpoint: Checkpoint) -> (AnyNetwork, Option<AnyOptimizerState>, Self) {
-        let Checkpoint {
-            epoch,
-            step,
-            sums,
-            statistics,
-            plateau,
-            optimizer,
-            model,
-        } = checkpoint;
-        let place = Self {
-            epoch,
-            step,
-            sums,
-            statistics,
-            plateau,
-        };
-        (model.network, optimizer, place)
-    }
-}
-
 struct Run<'a, T: Scalar> {
     spec: &'a CheckedSpec,
     frame: Frame,
@@ -128,6 +110,7 @@ struct Run<'a, T: Scalar> {
     validation: Option<Samples<T>>,
     backpropagation: Backpropagation<T>,
     optimizer: Optimizer<T>,
+    watch: Watch<T>,
     order: Vec<u32>,
     place: Place,
 }
@@ -161,7 +144,7 @@ where
         spec: &'a CheckedSpec,
         base: &Model,
         prepared: Prepared<T>,
-        (network, state, place): Start<T>,
+        start: Start<T>,
     ) -> Result<Self, Error> {
         let Prepared {
             scaling,
@@ -178,6 +161,14 @@ where
             features,
             targets: spec.targets.clone(),
         };
+        let Start {
+            network,
+            state,
+            best,
+            place,
+        } = start;
+        let stops = (spec.early_stopping, spec.target_metric);
+        let watch = Watch::new(stops, &network, (place.watched, best));
         let mut optimizer =
             Optimizer::new(spec.optimizer, &network).with(spec.regularization, &spec.layers);
         if let Some(state) = state
@@ -196,6 +187,7 @@ where
             },
             backpropagation: Backpropagation::new(&network, spec.batch_rows()),
             optimizer,
+            watch,
             network,
             train,
             validation,
@@ -205,16 +197,22 @@ where
     }
 
     fn run(mut self, observer: &mut impl Observer) -> Result<Outcome, Error> {
-        while self.place.epoch < self.spec.epochs {
+        while self.place.epoch < self.spec.epochs && !self.watch.is_over() {
             if let Err(Stopped) = self.epoch(observer)? {
                 let epoch_end = self.untold_epoch_end();
                 let at = self.checkpoint_here();
                 return Ok(Outcome::Stopped { at, epoch_end });
             }
         }
-        Ok(Outcome::Finished(
-            self.frame.model(AnyNetwork::from(self.network)),
-        ))
+        let (network, best) = match self.watch.into_best() {
+            Some((network, best)) => (network, Some(best)),
+            None => (self.network, None),
+        };
+        Ok(Outcome::Finished {
+            model: self.frame.model(AnyNetwork::from(network)),
+            epochs: self.place.epoch,
+            best,
+        })
     }
 
     /// One epoch, from the step where it stands.
@@ -245,6 +243,7 @@ where
         let loss = report.validation.as_ref().unwrap_or(&report.train).loss;
         let mut plateau = self.place.plateau;
         plateau.observe(&self.spec.schedule, loss);
+        self.watch.observe(&report, &self.network);
         observer.epoch(report);
         self.place = Place {
             epoch,
@@ -427,6 +426,7 @@ where
         optimizer: Option<AnyOptimizerState>,
     ) -> Checkpoint {
         let model = self.frame.model(AnyNetwork::from(network.clone()));
+        let (watched, best) = self.watch.state();
         let Place {
             epoch,
             step,
@@ -440,6 +440,8 @@ where
             sums,
             statistics: place.statistics.clone(),
             plateau,
+            watched,
+            best: best.cloned().map(AnyNetwork::from),
             optimizer,
             model,
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Rows, TargetRows, Targets, choice, given};
 use crate::nn::{LayerRule, OptimizerSpec, Regularization, Schedule};
-use crate::train::Metric;
+use crate::train::{EarlyStopping, Metric, TargetMetric};
 
 /// The largest jobs that are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +182,12 @@ pub struct JobSpec {
     /// A rule for each layer; left out, none has one of its own.
     #[serde(default)]
     pub layers: Vec<LayerRule>,
+    /// When to end before the last epoch, having learned what it can.
+    #[serde(default)]
+    pub early_stopping: Option<EarlyStopping>,
+    /// How good is good enough to end before the last epoch.
+    #[serde(default)]
+    pub target_metric: Option<TargetMetric>,
     /// Passes over the training rows.
     #[serde(default = "default_epochs")]
     pub epochs: u64,
@@ -301,6 +307,12 @@ pub struct CheckedSpec {
     /// A rule for each layer, or none.
     #[serde(default)]
     pub layers: Vec<LayerRule>,
+    /// When to end before the last epoch.
+    #[serde(default)]
+    pub early_stopping: Option<EarlyStopping>,
+    /// How good is good enough.
+    #[serde(default)]
+    pub target_metric: Option<TargetMetric>,
     /// Passes over the training rows.
     pub epochs: u64,
     /// Samples of a batch.

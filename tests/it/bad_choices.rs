@@ -225,7 +225,11 @@ fn losses() -> Vec<Bad> {
             &["/loss"],
             "must be a name or an object with a type, got null",
         ),
-        odd(json!("mse"), &["/loss"], "unknown loss `mse`: did you mean `mean_squared_error`? known: "),
+        odd(
+            json!("mse"),
+            &["/loss"],
+            "unknown loss `mse`: did you mean `mean_squared_error`? known: ",
+        ),
     ]
 }
 

@@ -41,6 +41,7 @@ mod problems;
 mod publish;
 mod raw;
 mod server;
+mod stopping;
 mod table_jobs;
 mod tables;
 mod tokens;
