@@ -1,13 +1,19 @@
 #!/usr/bin/env python3
-"""Trains Nielsen's 784-30-10 network on MNIST through the HTTP API, as plainly as the book does.
+"""Trains Nielsen's networks on MNIST through the HTTP API, as plainly as the book does.
 
     python3 tests/mnist/run.py FOLDER --binary target/release/gradientd
+    python3 tests/mnist/run.py FOLDER --recipe chapter3 --epochs 60
     python3 tests/mnist/run.py FOLDER --server http://127.0.0.1:8080
 
-FOLDER holds the four IDX files of MNIST (train-images-idx3-ubyte.gz, …). Sigmoid layers, quadratic loss, weights and biases
-from N(0, 1), float32, mini-batches of 10, learning rate 3.0, 30 epochs of plain gradient descent (M. Nielsen, Neural Networks
-and Deep Learning, 2015, chapter 1, reports 95.42 % for this network). Pixels go out as integers and are scaled to 0..1 by the
-model's own preprocessing. Exits 1 where the test accuracy is under 94 %.
+FOLDER holds the four IDX files of MNIST (train-images-idx3-ubyte.gz, …). M. Nielsen, Neural Networks and Deep Learning
+(2015), float32, mini-batches of 10, plain gradient descent:
+
+- chapter1: 784-30-10, sigmoid layers, quadratic loss, weights and biases from N(0, 1), learning rate 3.0, 30 epochs. The book
+  reports 95.42 %; exits 1 under 94 %.
+- chapter3: 784-100-10, sigmoid layers, cross entropy, learning rate 0.1, l2 of 5.0/n, 60 epochs. The book reports 98.04 %;
+  exits 1 under 97.5 %.
+
+Pixels go out as integers and are scaled to 0..1 by the model's own preprocessing.
 """
 
 import argparse
@@ -26,7 +32,25 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "torture"))
 from daemon import Client, Server  # noqa: E402
 
 PIXELS = 784
-WANTED = 0.94
+# Nielsen's two networks, and the share of test digits that each must have right. Chapter 3 has λ = 5.0 over the n rows of the
+# training set, and draws weights from N(0, 1/K).
+RECIPES = {
+    "chapter1": {
+        "wanted": 0.94,
+        "model": {"loss": "quadratic", "initializer": "standard_normal"},
+        "hidden": 30,
+        "job": {"optimizer": {"type": "gradient_descent", "learning_rate": 3.0}},
+    },
+    "chapter3": {
+        "wanted": 0.975,
+        "model": {"loss": "cross_entropy", "initializer": "lecun_normal"},
+        "hidden": 100,
+        "job": {
+            "optimizer": {"type": "gradient_descent", "learning_rate": 0.1},
+            "regularization": {"l2": 5.0 / 60_000},
+        },
+    },
+}
 ROWS_PER_PIECE = 1000
 ROWS_PER_PREDICTION = 250
 CELLS = [str(value).encode() for value in range(256)]
@@ -72,19 +96,18 @@ def upload(client, name, part):
     print(f"uploaded {name}: {dataset['rows']} rows in {time.monotonic() - began:.1f} s", flush=True)
 
 
-def create(client, name, seed):
+def create(client, name, recipe, seed):
     layer = {"activation": "sigmoid"}
     return client.post("/v1/models", {
-        "name": name, "inputs": PIXELS, "layers": [{"units": 30, **layer}, {"units": 10, **layer}],
-        "loss": "quadratic", "initializer": "standard_normal", "dtype": "float32", "preprocess": "minmax", "seed": seed,
+        "name": name, "inputs": PIXELS, "layers": [{"units": recipe["hidden"], **layer}, {"units": 10, **layer}],
+        "dtype": "float32", "preprocess": "minmax", "seed": seed, **recipe["model"],
     })
 
 
-def start_job(client, name, epochs, seed):
+def start_job(client, name, recipe, epochs, seed):
     return client.post("/v1/jobs", {
         "model": name, "data": {"dataset": "mnist-train", "target": "digit", "target_kind": "categorical"},
-        "validation": {"dataset": "mnist-test"}, "optimizer": {"type": "gradient_descent", "learning_rate": 3.0},
-        "epochs": epochs, "batch_size": 10, "seed": seed,
+        "validation": {"dataset": "mnist-test"}, "epochs": epochs, "batch_size": 10, "seed": seed, **recipe["job"],
     })
 
 
@@ -126,15 +149,16 @@ def run(client, arguments):
     name = f"mnist-{arguments.seed}"
     upload(client, "mnist-train", train)
     upload(client, "mnist-test", test)
-    create(client, name, arguments.seed)
+    recipe = RECIPES[arguments.recipe]
+    create(client, name, recipe, arguments.seed)
     began = time.monotonic()
-    job = start_job(client, name, arguments.epochs, arguments.seed)["id"]
+    job = start_job(client, name, recipe, arguments.epochs, arguments.seed)["id"]
     seconds = follow(client, job, arguments.limit)
     wall = time.monotonic() - began
     accuracy = test_accuracy(client, name, *test)
     print(f"seconds per epoch: {statistics.median(seconds):.3f} (median of {len(seconds)}), {wall / len(seconds):.3f} by our own clock")
     print(f"test accuracy: {100 * accuracy:.2f} %")
-    return 0 if accuracy >= WANTED else 1
+    return 0 if accuracy >= recipe["wanted"] else 1
 
 
 def main():
@@ -143,6 +167,7 @@ def main():
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--binary", default="target/release/gradientd", help="start this server and stop it again (default)")
     where.add_argument("--server", help="use a running server, such as http://127.0.0.1:8080")
+    parser.add_argument("--recipe", choices=RECIPES, default="chapter1")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0, help="of the initial parameters and the shuffle")
     parser.add_argument("--limit", type=float, default=1800.0, help="seconds that the training may take")
