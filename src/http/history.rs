@@ -14,6 +14,7 @@ use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::query::{FromQuery, Parameters, Query};
 use crate::store::{CheckpointRow, HistoryRow, Page, StatisticsRow};
+use crate::train::Metric;
 
 /// Which epochs of the loss history are wanted.
 pub(crate) struct LossQuery {
@@ -36,16 +37,9 @@ const DEFAULT_EPOCHS: u64 = 1000;
 const MOST_EPOCHS: u64 = 10_000;
 const CSV: &str = "text/csv; charset=utf-8";
 /// The columns of the loss history as CSV.
-const CSV_COLUMNS: [&str; 8] = [
-    "epoch",
-    "step",
-    "learning_rate",
-    "seconds",
-    "train_loss",
-    "train_accuracy",
-    "validation_loss",
-    "validation_accuracy",
-];
+const CSV_COLUMNS: [&str; 4] = ["epoch", "step", "learning_rate", "seconds"];
+/// Figures that every table of epochs has; others only where the job asked for them.
+const CSV_FIGURES: [Metric; 2] = [Metric::Loss, Metric::Accuracy];
 /// The largest number that an epoch or a layer can have.
 const LAST: u64 = i64::MAX as u64;
 
@@ -97,7 +91,7 @@ pub(crate) async fn loss(
     let rows = app.store.history(job_id(&id)?, after, limit, every);
     let page = rows.await?;
     let answer = if accepts(&headers, "text/csv") {
-        let numbers = page.data.len() * CSV_COLUMNS.len();
+        let numbers = page.data.len() * (CSV_COLUMNS.len() + 2 * Metric::ALL.len());
         bytes(numbers, CSV, move || Ok(csv(&page.data))).await?
     } else {
         Json(page).into_response()
@@ -107,21 +101,35 @@ pub(crate) async fn loss(
 
 /// The rows as a table with a header; empty where there is no figure.
 fn csv(rows: &[HistoryRow]) -> Vec<u8> {
+    let figures: Vec<_> = Metric::ALL
+        .into_iter()
+        .filter(|metric| {
+            CSV_FIGURES.contains(metric) || rows.iter().any(|row| metric.of(&row.train).is_some())
+        })
+        .collect();
+    let split = |name: &str| -> Vec<String> {
+        let each = figures.iter();
+        each.map(|metric| format!("{name}_{}", metric.name()))
+            .collect()
+    };
+    let columns = CSV_COLUMNS.map(str::to_owned).into_iter();
+    let columns: Vec<_> = columns
+        .chain(split("train"))
+        .chain(split("validation"))
+        .collect();
     let lines = rows.iter().map(|row| {
-        let (train, validation) = (row.train, row.validation);
-        let figures = [
-            Some(row.learning_rate),
-            Some(row.seconds),
-            Some(train.loss),
-            train.accuracy,
-            validation.map(|validation| validation.loss),
-            validation.and_then(|validation| validation.accuracy),
-        ];
-        let cells =
-            figures.map(|figure| figure.map_or_else(String::new, |figure| format!("{figure:?}")));
+        let train = figures.iter().map(|metric| metric.of(&row.train));
+        let validation = figures
+            .iter()
+            .map(|metric| row.validation.and_then(|validation| metric.of(&validation)));
+        let numbers = [Some(row.learning_rate), Some(row.seconds)];
+        let cells = numbers.into_iter().chain(train).chain(validation);
+        let cells: Vec<_> = cells
+            .map(|figure| figure.map_or_else(String::new, |figure| format!("{figure:?}")))
+            .collect();
         format!("{},{},{}\n", row.epoch, row.step, cells.join(","))
     });
-    let header = format!("{}\n", CSV_COLUMNS.join(","));
+    let header = format!("{}\n", columns.join(","));
     iter::once(header)
         .chain(lines)
         .collect::<String>()

@@ -57,10 +57,10 @@ struct JobMetrics {
 
 /// The last training figures; a null loss before the first epoch.
 #[derive(Serialize)]
-struct TrainMetrics {
-    loss: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    accuracy: Option<f64>,
+#[serde(untagged)]
+enum TrainMetrics {
+    Known(Metrics),
+    Unknown { loss: Option<f64> },
 }
 
 /// Which jobs are wanted.
@@ -119,10 +119,7 @@ impl From<StoredJob> for Job {
                 estimated_finish_at: job.estimated_finish_at,
             },
             metrics: JobMetrics {
-                train: TrainMetrics {
-                    loss: train.map(|train| train.loss),
-                    accuracy: train.and_then(|train| train.accuracy),
-                },
+                train: train.map_or(TrainMetrics::Unknown { loss: None }, TrainMetrics::Known),
                 validation: job.metrics.validation,
             },
             spec: job.spec,

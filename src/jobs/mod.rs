@@ -157,7 +157,7 @@ impl Jobs {
     async fn run_guarded(self, claim: Claim) {
         let id = claim.job.id;
         let jobs = self.clone();
-        let run = tokio::spawn(async move { self.run(claim).await });
+        let run = tokio::spawn(async move { Box::pin(self.run(claim)).await });
         if let Err(error) = run.await {
             tracing::error!(job = %id, %error, "a runner broke off; the job is left to the next start of the server");
             lock(&jobs.inner.running).remove(&id);

@@ -11,6 +11,7 @@ use crate::store::{HistoryRow, NewCheckpoint};
 use crate::train::{Checkpoint, EpochReport, Observer};
 
 /// What a training thread tells.
+#[expect(clippy::large_enum_variant, reason = "most are epochs")]
 pub(crate) enum Told {
     /// An epoch is done.
     Epoch { row: HistoryRow, samples: u64 },

@@ -74,7 +74,7 @@ impl<T: Scalar> Backpropagation<T> {
     }
 }
 
-/// Losses, correct answers and errors, added up over samples.
+/// Losses and correct answers, added up over samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Evaluation {
     /// Σₙ Cₙ.
@@ -82,10 +82,6 @@ pub struct Evaluation {
     /// How many samples were answered right: for several outputs the same largest entry (the first of equals) in answer
     /// and target, for one output both on the same side of ½.
     pub correct: u64,
-    /// Σₙ Σⱼ (y − a)².
-    pub squared_errors: f64,
-    /// Σₙ Σⱼ |y − a|.
-    pub absolute_errors: f64,
     /// N.
     pub samples: usize,
 }
@@ -94,13 +90,11 @@ impl Accumulator for Evaluation {
     fn add(&mut self, other: &Self) {
         self.loss_sum += other.loss_sum;
         self.correct += other.correct;
-        self.squared_errors += other.squared_errors;
-        self.absolute_errors += other.absolute_errors;
         self.samples += other.samples;
     }
 }
 
-/// Σ of losses, correct answers and errors over the rows, without gradients: the same forward pass and tree as training's.
+/// Σ of losses and correct answers over the rows, without gradients: the same forward pass and tree as training's.
 ///
 /// `poll` is asked before every chunk; its `Break` ends the evaluation.
 ///
@@ -131,12 +125,9 @@ pub fn evaluate<T: Scalar, B>(
                 .targets_mut(count)
                 .assign(&targets.slice(s![rows, ..]));
             workspace.forward(network, count);
-            let (squared_errors, absolute_errors) = workspace.errors(count);
             *sums = Evaluation {
                 loss_sum: workspace.loss(network, loss, count),
                 correct: workspace.correct(count),
-                squared_errors,
-                absolute_errors,
                 samples: count,
             };
             ControlFlow::Continue(())

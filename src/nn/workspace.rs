@@ -226,19 +226,6 @@ impl<T: Scalar> Workspace<T> {
             .filter(right)
             .count() as u64
     }
-
-    /// Σ (y − a)² and Σ |y − a| over the rows, added up in f64 in the order of rows and units.
-    pub(crate) fn errors(&self, rows: usize) -> (f64, f64) {
-        let a = self.activations.last().expect("a network has a layer");
-        let pairs = a.slice(rows).iter().zip(self.targets.slice(rows));
-        pairs.fold((0.0, 0.0), |(squared, absolute), (&a, &y)| {
-            let difference = y.to_f64() - a.to_f64();
-            (
-                squared + difference * difference,
-                absolute + difference.abs(),
-            )
-        })
-    }
 }
 
 /// Σⱼ δⱼ wⱼ of a layer, as ∂C/∂a of the one before it: (rows × J) · (J × K) -> (rows × K).

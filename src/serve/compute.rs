@@ -72,10 +72,10 @@ impl Compute {
 
     /// The multiply-adds of evaluating rows.
     ///
-    /// Errors: the work or the numbers to hold (x and y of each row) are too many.
+    /// Errors: the work or the numbers to hold (x and y of each row, and a and y once more for the figures) are too many.
     pub(crate) fn admit_evaluation(&self, model: &Model, rows: u64) -> Result<u64, Error> {
         let network = &model.network;
-        let numbers = rows.saturating_mul((network.inputs() + network.outputs()) as u64);
+        let numbers = rows.saturating_mul((network.inputs() + 3 * network.outputs()) as u64);
         within("numbers that an evaluation holds", numbers, self.evaluation)?;
         let work = rows.saturating_mul(network.parameter_count() as u64);
         let name = "rows times parameters of one evaluation";
@@ -128,7 +128,7 @@ mod tests {
         answer: 1_000,
         inspection: 2_000,
         evaluation_work: 10_000_000,
-        evaluation: 30_000,
+        evaluation: 70_000,
     };
 
     /// 10 inputs and 20 outputs: 220 parameters, and 2 · 10 + 3 · 20 = 80 numbers held for each row.
@@ -169,7 +169,7 @@ mod tests {
         );
         refused(
             COMPUTE.admit_evaluation(&model, 1001),
-            "numbers that an evaluation holds must be at most 30000, got 30030",
+            "numbers that an evaluation holds must be at most 70000, got 70070",
         );
         let few = Compute {
             evaluation_work: 219,

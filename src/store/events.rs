@@ -22,6 +22,7 @@ pub struct Event {
 /// What happened to a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "lowercase")]
+#[expect(clippy::large_enum_variant, reason = "most are epochs")]
 pub enum EventData {
     /// It moved.
     Status {

@@ -1,13 +1,13 @@
 //! The check of a job: every range and every rule between fields, all violations at once.
 
 use crate::model::{Header, Targets, Violation, Violations, check_labels};
-use crate::nn::LayerRule;
+use crate::nn::{Activation, LayerRule};
 use crate::train::inline::check_inline;
 use crate::train::selection::{Selection, select};
 use crate::train::spec::DEFAULT_BATCH_SIZE;
 use crate::train::validation::{Against, Validation, check_validation};
 use crate::train::{
-    BatchSize, CheckedData, CheckedSpec, DataSpec, From, JobLimits, JobSpec, Metric,
+    BatchSize, CheckedData, CheckedSpec, DataSpec, From, JobLimits, JobSpec, Metric, Needs,
 };
 
 pub use crate::train::selection::DatasetView;
@@ -207,29 +207,44 @@ fn check_metrics(spec: &JobSpec, header: &Header, violations: &mut Violations) -
     let early = early.map(|early| ("/early_stopping/metric".to_owned(), early.metric));
     let target = spec.target_metric.iter();
     let target = target.map(|target| ("/target_metric/metric".to_owned(), target.metric));
-    let wanted = asked.chain(early).chain(target);
-    let accuracy = wanted
-        .into_iter()
-        .find(|(_, metric)| *metric == Metric::Accuracy);
-    let last = header.layers.last().map(|layer| layer.activation);
-    if let (Some((pointer, _)), Some(last)) = (&accuracy, last)
-        && !header.targets.can_be_right(last)
-    {
-        let detail = format!(
-            "accuracy needs a target of classes, or a last layer of softmax or sigmoid, got {}",
-            last.name()
-        );
-        violations.add(pointer, detail);
+    let wanted: Vec<_> = asked.chain(early).chain(target).collect();
+    for (pointer, metric) in &wanted {
+        if let Some(needed) = lacks(header, metric.needs()) {
+            let name = metric.name();
+            violations.add(pointer, format!("{name} needs {needed}"));
+        }
     }
     if spec.metrics.as_ref().is_some_and(Vec::is_empty) {
+        let names = Metric::ALL.map(Metric::name).join(", ");
         violations.add(
             "/metrics",
-            "must name at least one of loss, accuracy, got none",
+            format!("must name at least one of {names}, got none"),
         );
     }
     let by_default = spec.metrics.is_none() && header.targets.classes().is_some();
-    let accuracy = (accuracy.is_some() || by_default).then_some(Metric::Accuracy);
-    [Metric::Loss].into_iter().chain(accuracy).collect()
+    let is_wanted = |metric: &Metric| {
+        let is_named = wanted.iter().any(|(_, named)| named == metric);
+        is_named || *metric == Metric::Loss || (by_default && *metric == Metric::Accuracy)
+    };
+    Metric::ALL.into_iter().filter(is_wanted).collect()
+}
+
+/// What a model's outputs lack for a figure.
+pub(crate) fn lacks(header: &Header, needs: Needs) -> Option<&'static str> {
+    let last = header.layers.last()?.activation;
+    let fits = match needs {
+        Needs::Nothing => true,
+        Needs::Classes => header.targets.can_be_right(last),
+        Needs::Probabilities => {
+            last == Activation::Softmax || (last == Activation::Sigmoid && header.outputs() == 1)
+        }
+    };
+    let needed = match needs {
+        Needs::Nothing => "nothing",
+        Needs::Classes => "a target of classes, or a last layer of softmax or sigmoid",
+        Needs::Probabilities => "a last layer of softmax, or of one sigmoid unit",
+    };
+    (!fits).then_some(needed)
 }
 
 fn check_data(

@@ -10,10 +10,12 @@ use crate::model::{
     AnyNetwork, Header, Model, Rows, TargetRows, Targets, Violation, Violations, given, shortened,
 };
 use crate::nn::{self, Network, Scalar};
+use crate::train::check::lacks;
+use crate::train::figures::Answers;
 use crate::train::inline::checked_rows;
-use crate::train::prepare::{Samples, whole_samples};
+use crate::train::prepare::whole_samples;
 use crate::train::targets::{check_target_range, unknown_classes};
-use crate::train::{Error, Missing, RawSamples};
+use crate::train::{Error, Metric, Metrics, Missing, RawSamples};
 
 /// What a model is evaluated on, as a user declares it: rows, or a dataset with the columns that it was trained on.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -45,25 +47,28 @@ pub struct EvaluationColumns {
     pub targets: Vec<String>,
 }
 
-/// Every figure of a model on some rows, each the mean over them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+/// Every figure of a model on some rows; one that is not defined on them is left out.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figures {
-    /// The model's loss.
-    pub loss: f64,
-    /// Share of right answers, where the outputs are classes, or those of softmax or sigmoid.
+    /// The figures.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+    /// How many rows of each class (the outer list) were taken for each, where outputs can be right or wrong and there are
+    /// not too many classes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub accuracy: Option<f64>,
-    /// (1/(N·J)) Σ (y − a)².
-    pub mean_squared_error: f64,
-    /// (1/(N·J)) Σ |y − a|.
-    pub mean_absolute_error: f64,
+    pub confusion_matrix: Option<Vec<Vec<u64>>>,
 }
+
+/// Classes up to which there is a confusion matrix.
+const MOST_CONFUSED: usize = 100;
 
 impl Figures {
     /// Whether every figure is finite.
     pub fn is_finite(&self) -> bool {
-        let figures = [self.loss, self.mean_squared_error, self.mean_absolute_error];
-        figures.into_iter().all(f64::is_finite)
+        let figures = Metric::ALL.into_iter();
+        figures
+            .filter_map(|metric| metric.of(&self.metrics))
+            .all(f64::is_finite)
     }
 }
 
@@ -259,20 +264,39 @@ fn evaluate_network<T: Scalar>(
     mut poll: impl FnMut() -> ControlFlow<()>,
 ) -> Result<ControlFlow<(), (usize, Figures)>, Error> {
     let samples = whole_samples::<T>(model, raw, &mut poll)?;
-    let ControlFlow::Continue(Samples { inputs, targets }) = samples else {
+    let ControlFlow::Continue(samples) = samples else {
         return Ok(ControlFlow::Break(()));
     };
-    let evaluated = nn::evaluate(network, model.loss, inputs.view(), targets.view(), poll);
-    Ok(evaluated.map_continue(|evaluation| {
-        let rows = evaluation.samples as f64;
-        let numbers = targets.len() as f64;
-        let has_classes = model.targets.can_be_right(network.last().activation);
-        let figures = Figures {
-            loss: evaluation.loss_sum / rows,
-            accuracy: has_classes.then(|| evaluation.correct as f64 / rows),
-            mean_squared_error: evaluation.squared_errors / numbers,
-            mean_absolute_error: evaluation.absolute_errors / numbers,
-        };
-        (evaluation.samples, figures)
-    }))
+    let (inputs, targets) = (samples.inputs.view(), samples.targets.view());
+    let evaluated = nn::evaluate(network, model.loss, inputs, targets, &mut poll);
+    let ControlFlow::Continue(evaluation) = evaluated else {
+        return Ok(ControlFlow::Break(()));
+    };
+    let ControlFlow::Continue(answers) = Answers::of(network, &samples, poll) else {
+        return Ok(ControlFlow::Break(()));
+    };
+    let header = model.header();
+    let figures = Metric::ALL.into_iter();
+    let wanted: Vec<_> = figures
+        .filter(|metric| lacks(&header, metric.needs()).is_none())
+        .collect();
+    let rows = evaluation.samples as f64;
+    let right = wanted.contains(&Metric::Accuracy);
+    let mut metrics = Metrics {
+        loss: evaluation.loss_sum / rows,
+        accuracy: right.then(|| evaluation.correct as f64 / rows),
+        ..Metrics::default()
+    };
+    answers.fill(&wanted, &mut metrics);
+    let confusion = answers
+        .confusion()
+        .filter(|confusion| right && confusion.counts().len() <= MOST_CONFUSED);
+    let whole = |counts: &Vec<f64>| counts.iter().map(|&count| count as u64).collect();
+    let confusion_matrix =
+        confusion.map(|confusion| confusion.counts().iter().map(whole).collect());
+    let figures = Figures {
+        metrics,
+        confusion_matrix,
+    };
+    Ok(ControlFlow::Continue((evaluation.samples, figures)))
 }

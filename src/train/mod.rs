@@ -5,6 +5,7 @@ mod checkpoint;
 mod cost;
 mod error;
 mod evaluate;
+mod figures;
 mod inline;
 mod optimizer_state;
 mod place;
@@ -26,7 +27,7 @@ pub use crate::train::cost::{chunks, memory_bytes, trial};
 pub use crate::train::error::Error;
 pub use crate::train::evaluate::{EvaluationColumns, EvaluationSpec, Figures, evaluate};
 pub use crate::train::optimizer_state::AnyOptimizerState;
-pub use crate::train::report::{EpochReport, Metric, Metrics, Observer, is_recorded};
+pub use crate::train::report::{EpochReport, Metric, Metrics, Needs, Observer, is_recorded};
 pub use crate::train::run::{Outcome, train};
 pub use crate::train::source::{RawSamples, Source};
 pub use crate::train::spec::{

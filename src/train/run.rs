@@ -10,6 +10,7 @@ use crate::nn::{
     Backpropagation, Clock, LayerStatistics, Loss, Network, Optimizer, OptimizerState, Scalar,
     evaluate, layer_statistics,
 };
+use crate::train::figures::Answers;
 use crate::train::place::{Place, Start};
 use crate::train::prepare::{Prepared, Samples, prepare};
 use crate::train::stopping::Watch;
@@ -238,8 +239,12 @@ where
         let ControlFlow::Continue(validation) = self.validate(observer)? else {
             return Ok(Err(Stopped));
         };
+        let train = self.metrics(self.place.sums);
+        let ControlFlow::Continue(train) = self.fill(&self.train, train, observer) else {
+            return Ok(Err(Stopped));
+        };
         let statistics = self.place.statistics.take();
-        let report = self.report(epoch, validation, statistics);
+        let report = self.report(epoch, (train, validation), statistics);
         let loss = report.validation.as_ref().unwrap_or(&report.train).loss;
         let mut plateau = self.place.plateau;
         plateau.observe(&self.spec.schedule, loss);
@@ -380,7 +385,24 @@ where
             correct: evaluation.correct,
             samples: evaluation.samples as u64,
         };
-        Ok(ControlFlow::Continue(Some(self.metrics(sums))))
+        let validation = self.validation.as_ref().expect("there are such rows");
+        let filled = self.fill(validation, self.metrics(sums), observer);
+        Ok(filled.map_continue(Some))
+    }
+
+    /// The figures that are wanted beside loss and accuracy; `Break` where the observer broke off.
+    fn fill(
+        &self,
+        samples: &Samples<T>,
+        mut metrics: Metrics,
+        observer: &mut impl Observer,
+    ) -> ControlFlow<(), Metrics> {
+        let wanted = &self.spec.metrics;
+        if wanted.iter().any(|metric| !metric.is_sum()) {
+            let answers = Answers::of(&self.network, samples, || observer.poll())?;
+            answers.fill(wanted, &mut metrics);
+        }
+        ControlFlow::Continue(metrics)
     }
 
     fn metrics(&self, sums: EpochSums) -> Metrics {
@@ -392,13 +414,14 @@ where
         Metrics {
             loss: sums.loss / samples,
             accuracy,
+            ..Metrics::default()
         }
     }
 
     fn report(
         &self,
         epoch: u64,
-        validation: Option<Metrics>,
+        (train, validation): (Metrics, Option<Metrics>),
         statistics: Option<Vec<LayerStatistics>>,
     ) -> EpochReport {
         EpochReport {
@@ -406,7 +429,7 @@ where
             step: epoch * self.spec.steps_per_epoch(),
             learning_rate: self.spec.optimizer.learning_rate()
                 * self.factor(self.place.step.saturating_sub(1)),
-            train: self.metrics(self.place.sums),
+            train,
             validation,
             statistics,
             samples: self.place.sums.samples,

@@ -162,10 +162,10 @@ fn states() -> Vec<Bad> {
         ),
         of(
             "xor/versions/1",
-            many(367),
+            many(421),
             422,
             "too-large",
-            "numbers that an evaluation holds must be at most 1100, got 1101",
+            "numbers that an evaluation holds must be at most 2100, got 2105",
         ),
     ]
 }

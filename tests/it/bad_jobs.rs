@@ -59,7 +59,7 @@ fn ranges() -> Vec<Bad> {
         of(
             json!({"metrics": []}),
             &["/metrics"],
-            "must name at least one of loss, accuracy, got none",
+            "must name at least one of loss, accuracy, precision, recall, f1, roc_auc, log_loss, brier, mean_absolute_error, mean_squared_error, root_mean_squared_error, r2, mean_absolute_percentage_error, got none",
         ),
         of(
             json!({"metadata": {"": "a"}}),
@@ -198,9 +198,9 @@ fn field_shapes() -> Vec<Bad> {
         ),
         of(json!({"seed": -1}), &["/seed"], "got -1"),
         of(
-            json!({"metrics": ["f1"]}),
+            json!({"metrics": ["f5"]}),
             &["/metrics/0"],
-            "unknown metric `f1`",
+            "unknown metric `f5`",
         ),
         of(json!({"metrics": [1]}), &["/metrics/0"], ""),
         of(json!({"metrics": [null]}), &["/metrics/0"], ""),

@@ -43,7 +43,7 @@ pub(crate) fn low_limits() -> Limits {
         predict_work: 1000,
         inspection_numbers: 300,
         evaluate_work: 3000,
-        evaluate_numbers: 1100,
+        evaluate_numbers: 2100,
         answer_numbers: 200,
         ..Limits::default()
     }

@@ -51,31 +51,40 @@ async fn every_metric_is_what_it_comes_to_by_hand() {
         server.create(model).await;
     }
     let cases = [
-        // (1, 3) and (2, 5) miss (0, 3) and (4, 4) by 1, 0, 2 and 1: ½ · 6 / 2, 6 / 4 and 4 / 4.
+        // (1, 3) and (2, 5) miss (0, 3) and (4, 4) by 1, 0, 2 and 1: ½ · 6 / 2, 6 / 4 and 4 / 4. Of the squares about the means,
+        // 8 and ½, 5 and 1 are left: r2 is the mean of 1 − 5/8 and 1 − 1/½.
         (
             "pair",
             json!({"inputs": [[1], [2]], "targets": [[0, 3], [4, 4]]}),
-            json!({"loss": 1.5, "mean_squared_error": 1.5, "mean_absolute_error": 1.0}),
+            json!({"loss": 1.5, "mean_squared_error": 1.5, "mean_absolute_error": 1.0, "r2": -0.3125,
+                   "root_mean_squared_error": f64::midpoint(2.5_f64.sqrt(), 0.5_f64.sqrt()), "accuracy": null}),
         ),
         // 2.5 and 0.5 miss 1 and 0 by 1.5 and 0.5; numbers are neither right nor wrong.
         (
             "line",
             json!({"inputs": [[1], [0]], "targets": [[1], [0]]}),
-            json!({"loss": 0.625, "mean_squared_error": 1.25, "mean_absolute_error": 1.0}),
+            json!({"loss": 0.625, "mean_squared_error": 1.25, "mean_absolute_error": 1.0, "r2": -4.0, "f1": null,
+                   "confusion_matrix": null}),
         ),
         // (½, ½) whatever the input: −ln ½, and the first of equals is the answer.
         (
             "even",
             json!({"inputs": [[3]], "targets": [[1, 0]]}),
             json!({"loss": std::f64::consts::LN_2, "accuracy": 1.0, "mean_squared_error": 0.25,
-                   "mean_absolute_error": 0.5}),
+                   "mean_absolute_error": 0.5, "log_loss": std::f64::consts::LN_2, "brier": 0.25, "f1": 1.0,
+                   "confusion_matrix": [[1, 0], [0, 0]], "roc_auc": null}),
         ),
     ];
     for (model, body, metrics) in cases {
         let rows = body["inputs"].as_array().map_or(0, Vec::len);
         let found = evaluated(&server, &format!("{model}/versions/latest"), body).await;
-        let expected = json!({"model": model, "version": 1, "rows": rows, "metrics": metrics});
-        assert_eq!(found, expected);
+        assert_eq!(
+            (&found["model"], &found["version"], &found["rows"]),
+            (&json!(model), &json!(1), &json!(rows))
+        );
+        for (name, figure) in metrics.as_object().expect("figures") {
+            assert_eq!(&found["metrics"][name], figure, "{model} {name}: {found}");
+        }
     }
     server.stop().await;
 }
@@ -153,8 +162,14 @@ async fn the_target_column_of_a_dataset_may_have_another_name() {
         body["dataset"] = json!("other");
         let found = evaluated(&server, "line/versions/2", body).await;
         // 0 and 4 miss 1 and 5 by 1 each.
-        let expected = json!({"loss": 0.5, "mean_squared_error": 1.0, "mean_absolute_error": 1.0});
-        assert_eq!((&found["metrics"], &found["rows"]), (&expected, &json!(2)));
+        let figures = &found["metrics"];
+        let expected = (&json!(0.5), &json!(1.0), &json!(1.0));
+        let (squared, absolute) = (
+            &figures["mean_squared_error"],
+            &figures["mean_absolute_error"],
+        );
+        assert_eq!((&figures["loss"], squared, absolute), expected);
+        assert_eq!(found["rows"], 2);
     }
     server.stop().await;
 }

@@ -114,3 +114,71 @@ async fn what_stops_a_job_is_checked() {
     );
     server.stop().await;
 }
+
+#[tokio::test]
+async fn every_figure_is_in_the_history_of_a_job_that_asks_for_it() {
+    let server = TestServer::start().await;
+    server.create(xor_model("xor")).await;
+    let names = [
+        "loss",
+        "accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "roc_auc",
+        "log_loss",
+        "brier",
+        "mean_absolute_error",
+        "mean_squared_error",
+        "root_mean_squared_error",
+        "r2",
+        "mean_absolute_percentage_error",
+    ];
+    let held = noisy(60, 4);
+    let more =
+        json!({"data": noisy(90, 0), "validation": held.clone(), "epochs": 3, "metrics": names});
+    let job = server.train(xor_job("xor", more)).await;
+    assert_eq!(job["spec"]["metrics"], json!(names));
+    let losses = server.losses(&text(&job["id"])).await;
+    for row in &losses {
+        for name in names {
+            assert!(row["train"][name].is_number(), "{name}: {row}");
+            assert!(row["validation"][name].is_number(), "{name}: {row}");
+        }
+    }
+    // What the last epoch's validation came to is what evaluating the version on the same rows comes to.
+    let figures = server
+        .post("/v1/models/xor/versions/2/evaluate", held)
+        .await
+        .expect(200);
+    for name in names {
+        assert_eq!(
+            figures["metrics"][name], losses[2]["validation"][name],
+            "{name}"
+        );
+    }
+    let path = format!("/v1/jobs/{}/loss", text(&job["id"]));
+    let csv = server
+        .request(reqwest::Method::GET, &path)
+        .header("Accept", "text/csv");
+    let csv = crate::server::send(csv).await.text();
+    let header = csv.lines().next().expect("a header");
+    let split = |name: &str| names.map(|figure| format!("{name}_{figure}")).join(",");
+    assert_eq!(
+        header,
+        format!(
+            "epoch,step,learning_rate,seconds,{},{}",
+            split("train"),
+            split("validation")
+        )
+    );
+    assert_eq!(
+        csv.lines()
+            .nth(3)
+            .expect("the last epoch")
+            .split(',')
+            .count(),
+        4 + 2 * names.len()
+    );
+    server.stop().await;
+}
