@@ -4,7 +4,9 @@ use std::ops::{ControlFlow, Range};
 
 use ndarray::{ArrayView2, ArrayViewMut2, s};
 
-use crate::nn::{Accumulator, BatchSums, FixedTree, Loss, Network, Scalar, Workspace};
+use crate::nn::{
+    Accumulator, BatchSums, CHUNK, FixedTree, Loss, Network, Noise, Scalar, Workspace,
+};
 
 /// Computes the gradient of a batch, in memory that is allocated once.
 ///
@@ -13,6 +15,9 @@ use crate::nn::{Accumulator, BatchSums, FixedTree, Loss, Network, Scalar, Worksp
 pub struct Backpropagation<T> {
     workspace: Workspace<T>,
     tree: FixedTree<BatchSums<T>>,
+    noise: Option<Noise>,
+    /// The epoch and the step whose noise is drawn.
+    step: (u64, u64),
 }
 
 impl<T: Scalar> Backpropagation<T> {
@@ -21,7 +26,25 @@ impl<T: Scalar> Backpropagation<T> {
         Self {
             workspace: Workspace::for_rows(network, largest_batch),
             tree: FixedTree::new(largest_batch, || BatchSums::zeros(network)),
+            noise: None,
+            step: (0, 0),
         }
+    }
+
+    /// The same with noise, where there is any: each pass is then of the network that the noise leaves.
+    #[must_use]
+    pub fn with(mut self, noise: Option<Noise>) -> Self {
+        if let Some(noise) = &noise {
+            self.workspace = self.workspace.with(noise);
+        }
+        self.noise = noise;
+        self
+    }
+
+    /// The same, at a step of an epoch: passes draw its noise, however often they are made.
+    pub fn at(&mut self, epoch: u64, step: u64) -> &mut Self {
+        self.step = (epoch, step);
+        self
     }
 
     /// Σ of loss, gradient and correct answers over `samples` samples, and of moments where `record` is true.
@@ -58,13 +81,14 @@ impl<T: Scalar> Backpropagation<T> {
         mut poll: impl FnMut() -> ControlFlow<B>,
         mut observe: impl FnMut(Range<usize>, &Workspace<T>),
     ) -> ControlFlow<B, &BatchSums<T>> {
-        let workspace = &mut self.workspace;
+        let (workspace, noise, step) = (&mut self.workspace, self.noise.as_ref(), self.step);
         self.tree.sum(samples, |rows, sums| {
             poll()?;
             let count = rows.len();
             let (x, y) = workspace.samples_mut(count);
             gather(rows.clone(), x, y);
-            workspace.forward(network, count);
+            let noise = noise.map(|noise| noise.of(step, rows.start / CHUNK));
+            workspace.forward(network, count, noise);
             workspace.backward(network, loss, count);
             sums.overwrite(network, workspace, count, record);
             sums.loss = workspace.loss(network, loss, count);
@@ -124,7 +148,7 @@ pub fn evaluate<T: Scalar, B>(
             workspace
                 .targets_mut(count)
                 .assign(&targets.slice(s![rows, ..]));
-            workspace.forward(network, count);
+            workspace.forward(network, count, None);
             *sums = Evaluation {
                 loss_sum: workspace.loss(network, loss, count),
                 correct: workspace.correct(count),

@@ -231,7 +231,7 @@ impl<'a> Losses<'a> {
             workspace
                 .targets_mut(count)
                 .assign(&self.targets.slice(s![rows, ..]));
-            workspace.forward(network, count);
+            workspace.forward(network, count, None);
             *sum = workspace.loss(network, self.loss, count);
             for (index, layer) in network.layers().iter().enumerate() {
                 let kinks = layer.activation.kinks();

@@ -83,6 +83,8 @@ pub enum Setting {
     Word(&'static str),
     /// Whole numbers.
     List(Vec<u64>),
+    /// Numbers.
+    Numbers(Vec<f64>),
 }
 
 /// One hyperparameter: its name, what it is set to, what it may be and what it means.
@@ -144,6 +146,21 @@ impl Hyperparameter {
         }
     }
 
+    /// Numbers.
+    pub const fn numbers(
+        name: &'static str,
+        values: Vec<f64>,
+        range: Range,
+        meaning: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            setting: Setting::Numbers(values),
+            range,
+            meaning,
+        }
+    }
+
     /// Yes or no.
     pub const fn flag(name: &'static str, value: bool, meaning: &'static str) -> Self {
         Self {
@@ -170,8 +187,28 @@ impl Hyperparameter {
                     .find(|value| !range.contains(**value as f64))?;
                 Some(format!("must have numbers in {range}, got {outside}"))
             }
+            Setting::Numbers(values) => {
+                let outside = values.iter().find(|value| !range.contains(**value))?;
+                Some(format!("must have numbers in {range}, got {outside}"))
+            }
             Setting::Flag(_) | Setting::Word(_) | Setting::Optional(None) => None,
         }
+    }
+
+    /// What is wrong with the setting, each under its name, or in a list of numbers under its name and place: "dropout/1".
+    pub fn violations(&self) -> Vec<(String, String)> {
+        let (name, range) = (self.name, self.range);
+        if let Setting::Numbers(values) = &self.setting {
+            let outside = |(_, value): &(usize, &f64)| !range.contains(**value);
+            let said = |(index, value)| {
+                let detail = format!("must be in {range}, got {value}");
+                (format!("{name}/{index}"), detail)
+            };
+            let values = values.iter().enumerate();
+            return values.filter(outside).map(said).collect();
+        }
+        let violation = self.violation().into_iter();
+        violation.map(|detail| (name.to_owned(), detail)).collect()
     }
 }
 
@@ -206,5 +243,18 @@ mod tests {
             None
         );
         assert!(of(f64::NAN).violation().is_some());
+    }
+
+    #[test]
+    fn each_number_of_a_list_is_found_fault_with_by_its_place() {
+        let of = |values| Hyperparameter::numbers("dropout", values, Range::below(0.0, 1.0), "");
+        assert_eq!(of(vec![0.0, 0.5]).violations(), []);
+        let said = of(vec![1.0, 0.5, -0.5]).violations();
+        let expected = [
+            ("dropout/0", "must be in [0, 1), got 1"),
+            ("dropout/2", "must be in [0, 1), got -0.5"),
+        ];
+        let expected = expected.map(|(name, detail)| (name.to_owned(), detail.to_owned()));
+        assert_eq!(said, expected);
     }
 }

@@ -196,7 +196,7 @@ impl<T: Scalar> Network<T> {
         {
             let rows = inputs.nrows();
             workspace.inputs_mut(rows).assign(&inputs);
-            workspace.forward(self, rows);
+            workspace.forward(self, rows, None);
             outputs.assign(&workspace.activations(last, rows));
         }
     }

@@ -8,6 +8,12 @@ use rand_core::{Rng, SeedableRng};
 /// Purpose: the first parameters of a network.
 pub const INITIALIZE: u64 = 1;
 
+/// Purpose: which units a training step leaves out; 2 and 3 are the split and the shuffle of `data`.
+pub const DROPOUT: u64 = 4;
+
+/// Purpose: the noise that a training step adds to its inputs.
+pub const INPUT_NOISE: u64 = 5;
+
 /// Purpose: which parameters a gradient check looks at.
 pub const GRADIENT_CHECK: u64 = 101;
 

@@ -1,6 +1,9 @@
 //! What is done to the gradient and to the parameters so that a network does not learn its training rows by heart, or
 //! run away.
 
+use std::fmt;
+
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::nn::optimizer::{MOST_SLOTS, Rule, sign};
@@ -10,8 +13,9 @@ use crate::nn::{Gradient, Hyperparameter, Layer, Network, Range, Scalar};
 ///
 /// The gradient of the batch becomes g = (1/N) Σₙ ∂Cₙ/∂p + λ₂ w + λ₁ sign(w), the last two for weights alone; then each
 /// of its entries is clipped, then its norm; then the optimizer moves the parameters; then max_norm is imposed. Neither
-/// penalty is part of the reported loss.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// penalty is part of the reported loss. Dropout and noise are a training step's alone, see [`crate::nn::Noise`]: its loss,
+/// its gradient and their statistics are those of the network that they leave; nothing else ever meets them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Regularization {
     /// λ₁: λ₁ Σ |w| is added to the loss that is descended. Its slope at 0 is taken as 0. Source: Tibshirani (1996).
@@ -26,12 +30,87 @@ pub struct Regularization {
     /// c: a gradient whose norm, over all layers together, is above c is scaled by c / (norm + 10⁻⁶).
     /// Source: Pascanu et al. (2013), algorithm 1; the 10⁻⁶ is PyTorch's.
     pub clip_norm: Option<f64>,
+    /// p of the hidden layers: a ← m ⊙ a / (1 − p), each entry of m 0 with probability p, else 1.
+    /// Source: Srivastava et al. (2014), section 4, with the factor in training, as in section 10 and in PyTorch.
+    pub dropout: Dropout,
+    /// p of the inputs, as they are after preprocessing.
+    pub input_dropout: f64,
+    /// s: before that, each input becomes x + s n, n from N(0, 1). Source: Bishop (1995).
+    pub input_noise: f64,
+}
+
+/// Dropout of the hidden layers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Dropout {
+    /// p of all of them.
+    All(f64),
+    /// p of each.
+    Each(Vec<f64>),
+}
+
+impl Dropout {
+    /// p of a hidden layer, counted from 0.
+    ///
+    /// Panics: where there is a list, and it has no entry for the layer, the caller's bug.
+    pub fn of(&self, hidden_layer: usize) -> f64 {
+        match self {
+            Self::All(p) => *p,
+            Self::Each(list) => list[hidden_layer],
+        }
+    }
+}
+
+impl Default for Dropout {
+    fn default() -> Self {
+        Self::All(0.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Dropout {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DropoutVisitor)
+    }
+}
+
+struct DropoutVisitor;
+
+impl<'de> Visitor<'de> for DropoutVisitor {
+    type Value = Dropout;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a number or an array of numbers")
+    }
+
+    fn visit_f64<E: Error>(self, p: f64) -> Result<Dropout, E> {
+        Ok(Dropout::All(p))
+    }
+
+    fn visit_u64<E: Error>(self, p: u64) -> Result<Dropout, E> {
+        Ok(Dropout::All(p as f64))
+    }
+
+    fn visit_i64<E: Error>(self, p: i64) -> Result<Dropout, E> {
+        Ok(Dropout::All(p as f64))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut numbers: A) -> Result<Dropout, A::Error> {
+        let mut list = Vec::new();
+        while let Some(p) = numbers.next_element()? {
+            list.push(p);
+        }
+        Ok(Dropout::Each(list))
+    }
 }
 
 /// Penalties that are accepted.
 const PENALTIES: Range = Range::closed(0.0, 1e6);
 /// Bounds of gradients and of weights that are accepted.
 const BOUNDS: Range = Range::above(0.0, 1e30);
+/// Shares of units left out that are accepted.
+const SHARES: Range = Range::below(0.0, 1.0);
+/// Standard deviations that are accepted.
+const DEVIATIONS: Range = Range::closed(0.0, 1e6);
 
 impl Regularization {
     /// Every part, as it is set, with its range.
@@ -42,7 +121,17 @@ impl Regularization {
             max_norm,
             clip_value,
             clip_norm,
+            ref dropout,
+            input_dropout,
+            input_noise,
         } = *self;
+        let meaning = "p, the share of units that a step leaves out";
+        let dropout = match dropout {
+            Dropout::All(p) => Hyperparameter::number("dropout", *p, SHARES, meaning),
+            Dropout::Each(list) => {
+                Hyperparameter::numbers("dropout", list.clone(), SHARES, meaning)
+            }
+        };
         vec![
             Hyperparameter::number("l1", l1, PENALTIES, "λ₁, the weight of Σ |w|"),
             Hyperparameter::number("l2", l2, PENALTIES, "λ₂, the weight of ½ Σ w²"),
@@ -64,15 +153,26 @@ impl Regularization {
                 BOUNDS,
                 "the largest norm of the whole gradient",
             ),
+            dropout,
+            Hyperparameter::number(
+                "input_dropout",
+                input_dropout,
+                SHARES,
+                "p, the share of inputs that a step leaves out",
+            ),
+            Hyperparameter::number(
+                "input_noise",
+                input_noise,
+                DEVIATIONS,
+                "s, the standard deviation of what is added to the inputs",
+            ),
         ]
     }
 
-    /// What is wrong with it: names and details.
-    pub fn violations(&self) -> Vec<(&'static str, String)> {
+    /// What is wrong with it: names, with the place in a list, and details.
+    pub fn violations(&self) -> Vec<(String, String)> {
         let parts = self.hyperparameters().into_iter();
-        parts
-            .filter_map(|part| Some((part.name, part.violation()?)))
-            .collect()
+        parts.flat_map(|part| part.violations()).collect()
     }
 
     /// Imposes max_norm on each unit of a layer. Norms are summed in f64, in order.

@@ -101,6 +101,9 @@ impl Accumulator for Moments {
 }
 
 /// How one layer fares in one batch.
+///
+/// With dropout or noise, the numbers are those of the network that they leave in the step; a is counted before units of its
+/// own layer are left out, so that none of these passes for saturated or dead.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerStatistics {
     /// The layer's number, 1..L.

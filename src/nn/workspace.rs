@@ -4,7 +4,8 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 
 use crate::nn::kernel::{self, Shape};
 use crate::nn::loss::Output;
-use crate::nn::{CHUNK, Loss, Network, Scalar};
+use crate::nn::noise::ChunkNoise;
+use crate::nn::{CHUNK, Loss, Network, Noise, Scalar};
 
 /// z, a and δ of every layer, and the inputs x and targets y, for up to `CHUNK` rows.
 ///
@@ -17,6 +18,17 @@ pub struct Workspace<T> {
     weighted_inputs: Vec<Rows<T>>,
     activations: Vec<Rows<T>>,
     deltas: Vec<Rows<T>>,
+    /// One entry for each layer; none where no units are left out.
+    dropped: Vec<Option<Dropped<T>>>,
+}
+
+/// What dropout draws for a layer, and what it makes of its activations.
+#[derive(Clone, Debug)]
+struct Dropped<T> {
+    /// m / (1 − p).
+    factors: Rows<T>,
+    /// m ⊙ a / (1 − p), which the next layer takes.
+    activations: Rows<T>,
 }
 
 /// Rows of one width, one after another.
@@ -77,7 +89,19 @@ impl<T: Scalar> Workspace<T> {
             weighted_inputs: layers(),
             activations: layers(),
             deltas: layers(),
+            dropped: vec![None; network.layers().len()],
         }
+    }
+
+    /// The same, with memory for passes with this noise, which every forward pass must then be given.
+    pub(crate) fn with(mut self, noise: &Noise) -> Self {
+        for (index, (dropped, a)) in self.dropped.iter_mut().zip(&self.activations).enumerate() {
+            *dropped = noise.drops(index + 1).then(|| Dropped {
+                factors: Rows::new(a.width, self.capacity),
+                activations: Rows::new(a.width, self.capacity),
+            });
+        }
+        self
     }
 
     /// The most rows that a chunk may have here.
@@ -113,7 +137,7 @@ impl<T: Scalar> Workspace<T> {
         self.weighted_inputs[layer].view(rows)
     }
 
-    /// a of a layer, (rows × J).
+    /// a of a layer, (rows × J), before units of it are left out.
     pub fn activations(&self, layer: usize, rows: usize) -> ArrayView2<'_, T> {
         self.activations[layer].view(rows)
     }
@@ -124,10 +148,21 @@ impl<T: Scalar> Workspace<T> {
     }
 
     /// z = w·a + b and a = σ(z), layer after layer, from the inputs. The one forward pass of this program.
-    pub(crate) fn forward(&mut self, network: &Network<T>, rows: usize) {
+    ///
+    /// With noise, which training alone has, x is disturbed in its place, and a layer takes m ⊙ a / (1 − p) of the one before
+    /// it. Panics: where the workspace has memory for other noise than is given, the caller's bug.
+    pub(crate) fn forward(
+        &mut self,
+        network: &Network<T>,
+        rows: usize,
+        noise: Option<ChunkNoise<'_>>,
+    ) {
+        if let Some(noise) = noise {
+            noise.disturb(self.inputs.slice_mut(rows));
+        }
         for (index, layer) in network.layers().iter().enumerate() {
             let (before, rest) = self.activations.split_at_mut(index);
-            let x = before.last().unwrap_or(&self.inputs).slice(rows);
+            let x = taken(&self.inputs, before, &self.dropped[..index]).slice(rows);
             let z = self.weighted_inputs[index].slice_mut(rows);
             let shape = Shape {
                 m: rows,
@@ -140,15 +175,20 @@ impl<T: Scalar> Workspace<T> {
                     *z += b;
                 }
             }
-            layer
-                .activation
-                .apply(layer.units(), z, rest[0].slice_mut(rows));
+            let a = rest[0].slice_mut(rows);
+            layer.activation.apply(layer.units(), z, a);
+            if let Some(dropped) = &mut self.dropped[index] {
+                let noise = noise.expect("a workspace for noise is given it");
+                let factors = dropped.factors.slice_mut(rows);
+                noise.drop_out(index + 1, a, factors, dropped.activations.slice_mut(rows));
+            }
         }
     }
 
     /// δ of every layer, from the last to the first, each row that of its own sample's loss Cₙ.
     ///
-    /// Source: Arango, δᴸ = (aᴸ − y) σ′(zᴸ) and δˡ = σ′(zˡ) Σ δˡ⁺¹ wˡ⁺¹.
+    /// Where the forward pass left units out, their part of ∂C/∂a is m / (1 − p) times the sum, before σ′, which is that of
+    /// the whole a. Source: Arango, δᴸ = (aᴸ − y) σ′(zᴸ) and δˡ = σ′(zˡ) Σ δˡ⁺¹ wˡ⁺¹.
     pub(crate) fn backward(&mut self, network: &Network<T>, loss: Loss, rows: usize) {
         let last = network.layers().len() - 1;
         let layer = network.last();
@@ -165,6 +205,11 @@ impl<T: Scalar> Workspace<T> {
             let (before, after) = self.deltas.split_at_mut(index + 1);
             let deltas = before[index].slice_mut(rows);
             propagate(network, index + 1, after[0].slice(rows), rows, deltas);
+            if let Some(dropped) = &self.dropped[index] {
+                for (delta, &factor) in deltas.iter_mut().zip(dropped.factors.slice(rows)) {
+                    *delta *= factor;
+                }
+            }
             let z = self.weighted_inputs[index].slice(rows);
             let a = self.activations[index].slice(rows);
             layer.activation.backward(layer.units(), z, a, deltas);
@@ -181,11 +226,8 @@ impl<T: Scalar> Workspace<T> {
     /// Source: Arango, ∂C/∂w = δ a and ∂C/∂b = δ.
     pub(crate) fn gradient(&self, index: usize, rows: usize, weights: &mut [T], biases: &mut [T]) {
         let deltas = &self.deltas[index];
-        let x = if index == 0 {
-            &self.inputs
-        } else {
-            &self.activations[index - 1]
-        };
+        let (before, dropped) = (&self.activations[..index], &self.dropped[..index]);
+        let x = taken(&self.inputs, before, dropped);
         let shape = Shape {
             m: deltas.width,
             k: rows,
@@ -225,6 +267,19 @@ impl<T: Scalar> Workspace<T> {
             .zip(y.slice(rows).chunks_exact(y.width))
             .filter(right)
             .count() as u64
+    }
+}
+
+/// What the layer after these takes: x where there is none, else a of the last, without the units that were left out.
+fn taken<'a, T>(
+    inputs: &'a Rows<T>,
+    before: &'a [Rows<T>],
+    dropped: &'a [Option<Dropped<T>>],
+) -> &'a Rows<T> {
+    match (before.last(), dropped.last()) {
+        (Some(_), Some(Some(dropped))) => &dropped.activations,
+        (Some(activations), Some(None) | None) => activations,
+        (None, _) => inputs,
     }
 }
 

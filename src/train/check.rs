@@ -1,14 +1,13 @@
 //! The check of a job: every range and every rule between fields, all violations at once.
 
 use crate::model::{Header, Targets, Violation, Violations, check_labels};
-use crate::nn::{Activation, LayerRule};
+use crate::nn::{Dropout, LayerRule};
+use crate::train::figures::check_metrics;
 use crate::train::inline::check_inline;
 use crate::train::selection::{Selection, select};
 use crate::train::spec::DEFAULT_BATCH_SIZE;
 use crate::train::validation::{Against, Validation, check_validation};
-use crate::train::{
-    BatchSize, CheckedData, CheckedSpec, DataSpec, From, JobLimits, JobSpec, Metric, Needs,
-};
+use crate::train::{BatchSize, CheckedData, CheckedSpec, DataSpec, From, JobLimits, JobSpec};
 
 pub use crate::train::selection::DatasetView;
 
@@ -69,6 +68,7 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
     let validation = check_validation(spec.validation.as_ref(), &against, &mut violations);
     let metrics = check_metrics(&spec, &header, &mut violations);
     check_layers(&spec.layers, base, &mut violations);
+    check_dropout(&spec.regularization.dropout, base, &mut violations);
     let Some(data) = data else {
         return Err(violations.into_vec());
     };
@@ -184,6 +184,22 @@ fn check_layers(rules: &[LayerRule], base: &Header, violations: &mut Violations)
     }
 }
 
+/// Dropout of single layers: one for each hidden layer, or one for all.
+fn check_dropout(dropout: &Dropout, base: &Header, violations: &mut Violations) {
+    let Dropout::Each(list) = dropout else {
+        return;
+    };
+    let (hidden, got) = (base.layers.len().saturating_sub(1), list.len());
+    if got != hidden {
+        violations.add(
+            "/regularization/dropout",
+            format!(
+                "must be a number, or have one entry for each hidden layer, {hidden} in all, got {got}"
+            ),
+        );
+    }
+}
+
 /// Steps of a job whose epochs and batches are within their own ranges.
 fn check_steps(spec: &CheckedSpec, limits: &JobLimits, violations: &mut Violations) {
     if spec.epochs > limits.epochs || spec.batch_rows() == 0 {
@@ -197,54 +213,6 @@ fn check_steps(spec: &CheckedSpec, limits: &JobLimits, violations: &mut Violatio
             format!("must take at most {most} steps, got {epochs} epochs of {per_epoch} steps"),
         );
     }
-}
-
-/// The figures that the history holds: those asked for, and what a job may end by.
-fn check_metrics(spec: &JobSpec, header: &Header, violations: &mut Violations) -> Vec<Metric> {
-    let asked = spec.metrics.iter().flatten().enumerate();
-    let asked = asked.map(|(place, metric)| (format!("/metrics/{place}"), *metric));
-    let early = spec.early_stopping.iter();
-    let early = early.map(|early| ("/early_stopping/metric".to_owned(), early.metric));
-    let target = spec.target_metric.iter();
-    let target = target.map(|target| ("/target_metric/metric".to_owned(), target.metric));
-    let wanted: Vec<_> = asked.chain(early).chain(target).collect();
-    for (pointer, metric) in &wanted {
-        if let Some(needed) = lacks(header, metric.needs()) {
-            let name = metric.name();
-            violations.add(pointer, format!("{name} needs {needed}"));
-        }
-    }
-    if spec.metrics.as_ref().is_some_and(Vec::is_empty) {
-        let names = Metric::ALL.map(Metric::name).join(", ");
-        violations.add(
-            "/metrics",
-            format!("must name at least one of {names}, got none"),
-        );
-    }
-    let by_default = spec.metrics.is_none() && header.targets.classes().is_some();
-    let is_wanted = |metric: &Metric| {
-        let is_named = wanted.iter().any(|(_, named)| named == metric);
-        is_named || *metric == Metric::Loss || (by_default && *metric == Metric::Accuracy)
-    };
-    Metric::ALL.into_iter().filter(is_wanted).collect()
-}
-
-/// What a model's outputs lack for a figure.
-pub(crate) fn lacks(header: &Header, needs: Needs) -> Option<&'static str> {
-    let last = header.layers.last()?.activation;
-    let fits = match needs {
-        Needs::Nothing => true,
-        Needs::Classes => header.targets.can_be_right(last),
-        Needs::Probabilities => {
-            last == Activation::Softmax || (last == Activation::Sigmoid && header.outputs() == 1)
-        }
-    };
-    let needed = match needs {
-        Needs::Nothing => "nothing",
-        Needs::Classes => "a target of classes, or a last layer of softmax or sigmoid",
-        Needs::Probabilities => "a last layer of softmax, or of one sigmoid unit",
-    };
-    (!fits).then_some(needed)
 }
 
 fn check_data(

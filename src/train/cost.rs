@@ -32,7 +32,12 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
     let slots = spec.optimizer.slots() as u64;
     let best = u64::from(spec.early_stopping.is_some_and(|early| early.restore_best));
     let (networks, checkpoints) = (3 + slots + best, 2 * (2 + slots + best));
-    let workspace = CHUNK.min(spec.batch_rows()) as u64 * (sample + 3 * units.sum::<u64>());
+    // z, a and δ of each layer, and of those with dropout the mask and what it leaves of a.
+    let hidden = base.layers.len().saturating_sub(1);
+    let drops = |layer| layer < hidden && spec.regularization.dropout.of(layer) > 0.0;
+    let units = units.enumerate();
+    let units = units.map(|(layer, units)| if drops(layer) { 5 * units } else { 3 * units });
+    let workspace = CHUNK.min(spec.batch_rows()) as u64 * (sample + units.sum::<u64>());
     let prepared = rows * sample * width;
     let preparing = rows * sample * 8 + parameters * 2 * width;
     let training = (parameters * (networks + gradients + checkpoints) + workspace) * width

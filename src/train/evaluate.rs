@@ -10,8 +10,7 @@ use crate::model::{
     AnyNetwork, Header, Model, Rows, TargetRows, Targets, Violation, Violations, given, shortened,
 };
 use crate::nn::{self, Network, Scalar};
-use crate::train::check::lacks;
-use crate::train::figures::Answers;
+use crate::train::figures::{Answers, lacks};
 use crate::train::inline::checked_rows;
 use crate::train::prepare::whole_samples;
 use crate::train::targets::{check_target_range, unknown_classes};

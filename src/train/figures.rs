@@ -1,16 +1,69 @@
-//! Figures of predictions against targets that are no plain sum over samples: what `nn::metrics` computes of all rows.
+//! Figures of predictions against targets: which a job may ask for, and those that `nn::metrics` computes of all rows.
 
 use std::ops::ControlFlow;
 
 use ndarray::{Array2, Axis};
 
+use crate::model::{Header, Violations};
 use crate::nn::metrics::{
     Average, Confusion, Tallies, brier, log_loss, mean_absolute_error,
     mean_absolute_percentage_error, mean_squared_error, r2, roc_auc, root_mean_squared_error,
 };
-use crate::nn::{CHUNK, Dtype, Network, Scalar, Workspace};
+use crate::nn::{Activation, CHUNK, Dtype, Network, Scalar, Workspace};
 use crate::train::prepare::Samples;
-use crate::train::{Metric, Metrics};
+use crate::train::{JobSpec, Metric, Metrics, Needs};
+
+/// The figures that the history holds: those asked for, and what a job may end by.
+pub(super) fn check_metrics(
+    spec: &JobSpec,
+    header: &Header,
+    violations: &mut Violations,
+) -> Vec<Metric> {
+    let asked = spec.metrics.iter().flatten().enumerate();
+    let asked = asked.map(|(place, metric)| (format!("/metrics/{place}"), *metric));
+    let early = spec.early_stopping.iter();
+    let early = early.map(|early| ("/early_stopping/metric".to_owned(), early.metric));
+    let target = spec.target_metric.iter();
+    let target = target.map(|target| ("/target_metric/metric".to_owned(), target.metric));
+    let wanted: Vec<_> = asked.chain(early).chain(target).collect();
+    for (pointer, metric) in &wanted {
+        if let Some(needed) = lacks(header, metric.needs()) {
+            let name = metric.name();
+            violations.add(pointer, format!("{name} needs {needed}"));
+        }
+    }
+    if spec.metrics.as_ref().is_some_and(Vec::is_empty) {
+        let names = Metric::ALL.map(Metric::name).join(", ");
+        violations.add(
+            "/metrics",
+            format!("must name at least one of {names}, got none"),
+        );
+    }
+    let by_default = spec.metrics.is_none() && header.targets.classes().is_some();
+    let is_wanted = |metric: &Metric| {
+        let is_named = wanted.iter().any(|(_, named)| named == metric);
+        is_named || *metric == Metric::Loss || (by_default && *metric == Metric::Accuracy)
+    };
+    Metric::ALL.into_iter().filter(is_wanted).collect()
+}
+
+/// What a model's outputs lack for a figure.
+pub(super) fn lacks(header: &Header, needs: Needs) -> Option<&'static str> {
+    let last = header.layers.last()?.activation;
+    let fits = match needs {
+        Needs::Nothing => true,
+        Needs::Classes => header.targets.can_be_right(last),
+        Needs::Probabilities => {
+            last == Activation::Softmax || (last == Activation::Sigmoid && header.outputs() == 1)
+        }
+    };
+    let needed = match needs {
+        Needs::Nothing => "nothing",
+        Needs::Classes => "a target of classes, or a last layer of softmax or sigmoid",
+        Needs::Probabilities => "a last layer of softmax, or of one sigmoid unit",
+    };
+    (!fits).then_some(needed)
+}
 
 /// Outputs and targets of rows, in f64.
 pub(super) struct Answers {

@@ -6,6 +6,7 @@ mod cost;
 mod error;
 mod evaluate;
 mod figures;
+mod frame;
 mod inline;
 mod optimizer_state;
 mod place;

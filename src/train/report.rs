@@ -205,7 +205,7 @@ pub struct EpochReport {
     pub step: u64,
     /// The learning rate of the epoch's last step.
     pub learning_rate: f64,
-    /// Over the epoch's batches, each before its update.
+    /// Over the epoch's batches, each before its update, and with the dropout and noise of its step.
     pub train: Metrics,
     /// After the epoch.
     pub validation: Option<Metrics>,

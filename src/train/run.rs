@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 use ndarray::{Array2, ArrayViewMut2, Axis};
 
 use crate::data::{SHUFFLE, permutation};
-use crate::model::{AnyNetwork, Model, Scaling, Targets};
+use crate::model::{AnyNetwork, Model};
 use crate::nn::{
-    Backpropagation, Clock, LayerStatistics, Loss, Network, Optimizer, OptimizerState, Scalar,
+    Backpropagation, Clock, LayerStatistics, Network, Noise, Optimizer, OptimizerState, Scalar,
     evaluate, layer_statistics,
 };
 use crate::train::figures::Answers;
+use crate::train::frame::Frame;
 use crate::train::place::{Place, Start};
 use crate::train::prepare::{Prepared, Samples, prepare};
 use crate::train::stopping::Watch;
@@ -116,14 +117,6 @@ struct Run<'a, T: Scalar> {
     place: Place,
 }
 
-/// The model to publish, but for its network.
-struct Frame {
-    loss: Loss,
-    scaling: Scaling,
-    features: Option<Vec<String>>,
-    targets: Targets,
-}
-
 /// The parameters at the end of the last finished epoch, which a cancelled job keeps.
 struct EpochEnd<T> {
     network: Network<T>,
@@ -170,14 +163,16 @@ where
         } = start;
         let stops = (spec.early_stopping, spec.target_metric);
         let watch = Watch::new(stops, &network, (place.watched, best));
-        let mut optimizer =
-            Optimizer::new(spec.optimizer, &network).with(spec.regularization, &spec.layers);
+        let mut optimizer = Optimizer::new(spec.optimizer, &network)
+            .with(spec.regularization.clone(), &spec.layers);
         if let Some(state) = state
             && !optimizer.restore(state)
         {
             let detail = "the checkpoint is of another optimizer or network".to_owned();
             return Err(Error::Data { detail });
         }
+        let hidden_layers = network.layers().len() - 1;
+        let noise = Noise::new(&spec.regularization, hidden_layers, spec.seed);
         Ok(Self {
             spec,
             frame,
@@ -186,7 +181,7 @@ where
                 epoch: (place.step == 0).then_some(place.epoch),
                 told: true,
             },
-            backpropagation: Backpropagation::new(&network, spec.batch_rows()),
+            backpropagation: Backpropagation::new(&network, spec.batch_rows()).with(noise),
             optimizer,
             watch,
             network,
@@ -310,15 +305,19 @@ where
                 gather_rows(&train.inputs, &rows[part.clone()], inputs);
                 gather_rows(&train.targets, &rows[part], targets);
             };
-        let passed =
-            backpropagation.run(network, self.frame.loss, rows.len(), record, gather, || {
-                observer.poll()
-            });
+        let (epoch, number) = (place.epoch + 1, place.step + 1);
+        let passed = backpropagation.at(epoch, number).run(
+            network,
+            self.frame.loss,
+            rows.len(),
+            record,
+            gather,
+            || observer.poll(),
+        );
         let sums = match passed {
             ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
             ControlFlow::Continue(sums) => sums,
         };
-        let (epoch, number) = (place.epoch + 1, place.step + 1);
         let diverged = |quantity| Error::Diverged {
             quantity,
             epoch,
@@ -467,18 +466,6 @@ where
             best: best.cloned().map(AnyNetwork::from),
             optimizer,
             model,
-        }
-    }
-}
-
-impl Frame {
-    fn model(&self, network: AnyNetwork) -> Model {
-        Model {
-            network,
-            loss: self.loss,
-            scaling: self.scaling.clone(),
-            features: self.features.clone(),
-            targets: self.targets.clone(),
         }
     }
 }

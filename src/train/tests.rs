@@ -133,9 +133,14 @@ fn a_run_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one() {
             r#""early_stopping":{"metric":"accuracy"},"target_metric":{"metric":"loss","value":0.001}"#,
         ];
         let schedule = schedule[number % schedule.len()];
+        let noise = [
+            r#""dropout":0.0"#,
+            r#""dropout":[0.4],"input_dropout":0.1,"input_noise":0.2"#,
+        ];
+        let noise = noise[number / 2 % noise.len()];
         let rest = format!(
             r#""epochs":4,"batch_size":70,"seed":9,"validation":{{"fraction":0.2}},"metrics":["accuracy"],
-               "optimizer":{optimizer},{schedule},"regularization":{{"l1":0.001,"clip_norm":0.5}}"#
+               "optimizer":{optimizer},{schedule},"regularization":{{"l1":0.001,"clip_norm":0.5,{noise}}}"#
         );
         let base = model(dtype);
         let header = base.header();
@@ -176,6 +181,54 @@ fn a_run_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one() {
                 "{dtype}, broken off after {break_after} polls"
             );
         }
+    }
+}
+
+#[test]
+fn dropout_and_noise_are_in_the_training_steps_and_nowhere_else() {
+    // A learning rate that is 0 in float32 and moves nothing: what differs is what is computed in the steps.
+    let base = model("float32");
+    let header = base.header();
+    let context = Context {
+        base: &header,
+        base_version: 1,
+        data: None,
+        validation: None,
+        limits: JOB_LIMITS,
+    };
+    let run = |regularization: &str| {
+        let rest = format!(
+            r#""epochs":2,"seed":9,"validation":{{"fraction":0.2}},"regularization":{regularization},
+               "optimizer":{{"type":"gradient_descent","learning_rate":1e-300}}"#
+        );
+        let spec = check(job(&rest), &context).expect("a good job").spec;
+        let mut witness = Witness::default();
+        let trained = train(&spec, &base, source(), None, &mut witness).expect("trains");
+        (finished(trained), witness.reports)
+    };
+    let (model, plain) = run("{}");
+    for regularization in [
+        r#"{"dropout":0.5}"#,
+        r#"{"dropout":[0.5]}"#,
+        r#"{"input_dropout":0.5}"#,
+        r#"{"input_noise":0.5}"#,
+    ] {
+        let (noisy_model, noisy) = run(regularization);
+        assert_eq!(noisy_model, model);
+        let inputs = Array2::from_shape_fn((9, 2), |(row, column)| (row + column) as f64);
+        let predictions = |model: &Model| model.network.to_float64().predict(inputs.view());
+        assert_eq!(predictions(&noisy_model), predictions(&base));
+        for (noisy, plain) in noisy.iter().zip(&plain) {
+            assert_eq!(noisy.validation, plain.validation, "{regularization}");
+            assert_ne!(noisy.train.loss, plain.train.loss, "{regularization}");
+            let of = |report: &EpochReport| {
+                let layers = report.statistics.clone().expect("a recorded epoch");
+                layers[1].activations
+            };
+            assert_ne!(of(noisy), of(plain), "{regularization}");
+        }
+        // Each epoch draws anew.
+        assert_ne!(noisy[0].train.loss, noisy[1].train.loss);
     }
 }
 
@@ -332,10 +385,11 @@ fn the_memory_that_a_run_holds_is_what_was_estimated_within_a_factor_of_two() {
         parameters: 1_000_000,
         ..MODEL_LIMITS
     };
-    for (units, rows, batch) in [
-        (2, 20_000, 32.into()),
-        (600, 300, 10.into()),
-        (300, 2000, serde_json::json!("full")),
+    for (units, rows, batch, dropout) in [
+        (2, 20_000, 32.into(), 0.0),
+        (600, 300, 10.into(), 0.0),
+        (300, 2000, serde_json::json!("full"), 0.0),
+        (300, 2000, serde_json::json!("full"), 0.5),
     ] {
         let text = format!(
             r#"{{"name":"m","inputs":20,"layers":[{{"units":{units},"activation":"tanh"}},
@@ -344,7 +398,8 @@ fn the_memory_that_a_run_holds_is_what_was_estimated_within_a_factor_of_two() {
         let spec: ModelSpec = serde_json::from_str(&text).expect("a spec");
         let base = spec.check(&limits).expect("a good spec").build();
         let data = serde_json::json!({"inputs": vec![[0.5; 20]; rows], "targets": vec![[1]; rows]});
-        let job = serde_json::json!({"model": "m", "data": data, "epochs": 2, "batch_size": batch});
+        let job = serde_json::json!({"model": "m", "data": data, "epochs": 2, "batch_size": batch,
+            "regularization": {"dropout": dropout}});
         let spec = serde_json::from_value(job).expect("a job");
         let context = Context {
             base: &base.header(),

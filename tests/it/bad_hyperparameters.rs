@@ -9,7 +9,7 @@ const PATH: &str = "/v1/jobs";
 
 /// Every refused job of its hyperparameters.
 pub(crate) fn all() -> Vec<Bad> {
-    [optimizers(), hyperparameters()]
+    [optimizers(), hyperparameters(), chances()]
         .into_iter()
         .flatten()
         .collect()
@@ -156,6 +156,67 @@ fn hyperparameters() -> Vec<Bad> {
             xor_job("xor", json!({"regularization": {"l3": 1}})).to_string(),
             &["/regularization/l3"],
             "unknown field `l3`",
+        ),
+    ]
+}
+
+/// Dropout and noise: a number, or a list of the right length, each number of it in range.
+fn chances() -> Vec<Bad> {
+    let regularization =
+        |parts: Value, pointers, detail| of(json!({"regularization": parts}), pointers, detail);
+    let misshapen = |parts: Value, pointers, detail| {
+        let job = xor_job("xor", json!({"regularization": parts}));
+        shape(PATH, job.to_string(), pointers, detail)
+    };
+    vec![
+        regularization(
+            json!({"dropout": 1, "input_dropout": -0.5, "input_noise": -1}),
+            &[
+                "/regularization/dropout",
+                "/regularization/input_dropout",
+                "/regularization/input_noise",
+            ],
+            "3 violations",
+        ),
+        regularization(
+            json!({"dropout": 1}),
+            &["/regularization/dropout"],
+            "must be in [0, 1), got 1",
+        ),
+        regularization(
+            json!({"dropout": [1.5]}),
+            &["/regularization/dropout/0"],
+            "must be in [0, 1), got 1.5",
+        ),
+        regularization(
+            json!({"dropout": [0.5, 0.3]}),
+            &["/regularization/dropout"],
+            "must be a number, or have one entry for each hidden layer, 1 in all, got 2",
+        ),
+        regularization(
+            json!({"dropout": []}),
+            &["/regularization/dropout"],
+            "must be a number, or have one entry for each hidden layer, 1 in all, got 0",
+        ),
+        misshapen(
+            json!({"dropout": "0.5"}),
+            &["/regularization/dropout"],
+            "must be a number or an array of numbers, got the string \"0.5\"",
+        ),
+        misshapen(
+            json!({"dropout": ["a"]}),
+            &["/regularization/dropout/0"],
+            "must be a number, got the string \"a\"",
+        ),
+        misshapen(
+            json!({"dropout": null}),
+            &["/regularization/dropout"],
+            "must be a number or an array of numbers, got null",
+        ),
+        misshapen(
+            json!({"input_noise": "a"}),
+            &["/regularization/input_noise"],
+            "must be a number, got the string \"a\"",
         ),
     ]
 }

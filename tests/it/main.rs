@@ -20,6 +20,7 @@ mod cors;
 mod crash;
 mod defaults;
 mod docs;
+mod dropout;
 mod dry_run;
 mod ergonomics;
 mod etags;

@@ -3,6 +3,7 @@
 mod by_hand;
 mod finite_differences;
 mod no_allocation;
+mod noise;
 mod optimizers;
 mod pytorch;
 mod same_bits;

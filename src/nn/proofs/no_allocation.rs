@@ -8,7 +8,8 @@ use ndarray::{Array2, s};
 
 use super::{matrix, network};
 use crate::nn::{
-    Activation, Backpropagation, Loss, Optimizer, OptimizerSpec, Regularization, Scalar, Workspace,
+    Activation, Backpropagation, Dropout, Loss, Noise, Optimizer, OptimizerSpec, Regularization,
+    Scalar, Workspace,
 };
 
 /// Numbers in (0, 1].
@@ -18,17 +19,18 @@ fn targets<T: Scalar>(rows: usize, columns: usize) -> Array2<T> {
 
 fn allocations_of_steps<T: Scalar>(
     (loss, activations): (Loss, [Activation; 3]),
-    (spec, regularization): (OptimizerSpec, Regularization),
+    (spec, regularization): (OptimizerSpec, &Regularization),
 ) -> u64 {
     let mut network = network::<T>(&[20, 30, 9, 4], &activations, 1);
     // Five chunks, so that every level of the tree is used.
     let (x, y) = (matrix::<T>(300, 20, 2), targets::<T>(300, 4));
     let mut outputs = Array2::zeros((300, 4));
     let mut workspace = Workspace::new(&network);
-    let mut backpropagation = Backpropagation::new(&network, 300);
-    let mut optimizer = Optimizer::new(spec, &network).with(regularization, &[]);
+    let noise = Noise::new(regularization, 2, 1);
+    let mut backpropagation = Backpropagation::new(&network, 300).with(noise);
+    let mut optimizer = Optimizer::new(spec, &network).with(regularization.clone(), &[]);
     let mut step = |samples, record| {
-        let sums = backpropagation.run(
+        let sums = backpropagation.at(1, samples as u64).run(
             &network,
             loss,
             samples,
@@ -57,7 +59,8 @@ fn allocations_of_steps<T: Scalar>(
 #[test]
 fn steps_and_predictions_allocate_nothing() {
     let activations = [Activation::Relu, Activation::Softmax, Activation::Sigmoid];
-    let plain = (OptimizerSpec::default(), Regularization::default());
+    let none = Regularization::default();
+    let plain = (OptimizerSpec::default(), &none);
     for loss in Loss::ALL {
         assert_eq!(allocations_of_steps::<f32>((loss, activations), plain), 0);
         assert_eq!(allocations_of_steps::<f64>((loss, activations), plain), 0);
@@ -66,10 +69,13 @@ fn steps_and_predictions_allocate_nothing() {
         l2: 0.1,
         max_norm: Some(1.0),
         clip_norm: Some(0.1),
+        dropout: Dropout::Each(vec![0.5, 0.1]),
+        input_dropout: 0.2,
+        input_noise: 0.1,
         ..Regularization::default()
     };
     for spec in OptimizerSpec::all() {
-        for regularization in [Regularization::default(), regularization] {
+        for regularization in [&none, &regularization] {
             let update = (spec, regularization);
             let network = (Loss::Quadratic, activations);
             assert_eq!(allocations_of_steps::<f32>(network, update), 0);
