@@ -40,6 +40,7 @@ mod scalar;
 mod schedule;
 mod statistics;
 mod workspace;
+mod ziggurat;
 
 pub use activation::{Activation, GeluApproximation};
 pub use backpropagation::{Backpropagation, Evaluation, evaluate};

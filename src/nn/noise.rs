@@ -2,7 +2,8 @@
 
 use rand_core::Rng;
 
-use crate::nn::random::{DROPOUT, INPUT_NOISE, keyed, normal};
+use crate::nn::random::{DROPOUT, INPUT_NOISE, keyed};
+use crate::nn::ziggurat::Ziggurat;
 use crate::nn::{Regularization, Scalar};
 
 /// Dropout and noise of a run, and the seed of their draws.
@@ -19,6 +20,8 @@ pub struct Noise {
     seed: u64,
     /// s.
     deviation: f64,
+    /// What n is drawn by.
+    normal: Ziggurat,
     /// p of layers 0..L−1, of which layer 0 is the input.
     dropout: Vec<f64>,
 }
@@ -47,6 +50,7 @@ impl Noise {
         let noise = Self {
             seed,
             deviation: *input_noise,
+            normal: Ziggurat::new(),
             dropout: std::iter::once(*input_dropout).chain(hidden).collect(),
         };
         let is_any = noise.deviation > 0.0 || noise.dropout.iter().any(|&p| p > 0.0);
@@ -72,11 +76,11 @@ impl Noise {
 impl ChunkNoise<'_> {
     /// x ← m ⊙ (x + s n) / (1 − p), of layer 0.
     pub(crate) fn disturb<T: Scalar>(self, inputs: &mut [T]) {
-        let s = self.noise.deviation;
+        let (s, normal) = (self.noise.deviation, &self.noise.normal);
         if s > 0.0 {
             let mut random = self.random(INPUT_NOISE, 0);
             for x in &mut *inputs {
-                *x += T::from_f64(s * normal(&mut random));
+                *x += T::from_f64(s * normal.draw(&mut random));
             }
         }
         if self.noise.drops(0) {
