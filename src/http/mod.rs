@@ -13,6 +13,7 @@ mod events;
 mod gradients;
 mod health;
 mod history;
+mod hyperparameters;
 mod idempotency;
 mod jobs;
 mod metrics;

@@ -9,7 +9,8 @@ use axum::{Extension, Router, middleware};
 use crate::http::body::BodyLimit;
 use crate::http::{
     App, aliases, checkpoints, datasets, docs, evaluations, events, gradients, health, history,
-    jobs, metrics, models, paths, predictions, problem, requests, upload, versions,
+    hyperparameters, jobs, metrics, models, paths, predictions, problem, requests, upload,
+    versions,
 };
 
 /// Every operation there is. `openapi.yaml` describes the same ones; a test says so otherwise. A `bare` one takes no
@@ -33,6 +34,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/docs", bare(get(docs::page)))
         .route("/docs/{file}", bare(get(docs::file)))
         .route("/v1/limits", bare(get(health::limits)))
+        .route("/v1/hyperparameters", bare(get(hyperparameters::list)))
         .route("/v1/models", rows(bare(post(models::create)).get(models::list)))
         .route("/v1/models/{name}", control(get(models::show).delete(models::delete)))
         .route("/v1/models/{name}/predict", predict(post(predictions::predict)))

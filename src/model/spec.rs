@@ -179,14 +179,14 @@ impl ModelSpec {
                 limits.units,
             );
             let pointer = format!("/layers/{index}/activation");
-            violations.parameters(&pointer, layer.activation.out_of_range());
+            violations.parameters(&pointer, layer.activation.violations());
             if let Some(initializer) = layer.initializer {
                 let pointer = format!("/layers/{index}/initializer");
-                violations.parameters(&pointer, initializer.out_of_range());
+                violations.parameters(&pointer, initializer.violations());
             }
         }
         if let Some(initializer) = self.initializer {
-            violations.parameters("/initializer", initializer.out_of_range());
+            violations.parameters("/initializer", initializer.violations());
         }
         if violations.len() == before
             && self
@@ -213,7 +213,7 @@ impl ModelSpec {
     }
 
     fn check_loss(&self, violations: &mut Violations) {
-        violations.parameters("/loss", self.loss.out_of_range());
+        violations.parameters("/loss", self.loss.violations());
         if let Some(last) = self.layers.last().map(|layer| layer.activation)
             && let Some(accepted) = self.loss.last_activations()
             && !self.loss.accepts(last)

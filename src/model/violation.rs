@@ -2,8 +2,6 @@
 
 use serde::Serialize;
 
-use crate::nn::OutOfRange;
-
 /// Violations listed at most; a body that breaks more rules than this needs a look, not a longer list.
 pub const MOST_VIOLATIONS: usize = 100;
 
@@ -127,9 +125,9 @@ impl Violations {
     }
 
     /// Notes parameters outside their ranges, of a choice that stands at `pointer`.
-    pub fn parameters(&mut self, pointer: &str, faults: impl IntoIterator<Item = OutOfRange>) {
-        for fault in faults {
-            self.add(format!("{pointer}/{}", fault.name), fault.to_string());
+    pub fn parameters(&mut self, pointer: &str, faults: Vec<(&'static str, String)>) {
+        for (name, detail) in faults {
+            self.add(format!("{pointer}/{name}"), detail);
         }
     }
 

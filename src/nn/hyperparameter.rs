@@ -98,9 +98,21 @@ pub struct Hyperparameter {
     pub range: Range,
     /// What it is, in a few words and the symbol of its source.
     pub meaning: &'static str,
+    /// Whether it must be given; the setting is then one that might be.
+    pub required: bool,
 }
 
 impl Hyperparameter {
+    const fn of(name: &'static str, setting: Setting, range: Range, meaning: &'static str) -> Self {
+        Self {
+            name,
+            setting,
+            range,
+            meaning,
+            required: false,
+        }
+    }
+
     /// A number.
     pub const fn number(
         name: &'static str,
@@ -108,12 +120,7 @@ impl Hyperparameter {
         range: Range,
         meaning: &'static str,
     ) -> Self {
-        Self {
-            name,
-            setting: Setting::Number(value),
-            range,
-            meaning,
-        }
+        Self::of(name, Setting::Number(value), range, meaning)
     }
 
     /// A whole number.
@@ -123,12 +130,7 @@ impl Hyperparameter {
         range: Range,
         meaning: &'static str,
     ) -> Self {
-        Self {
-            name,
-            setting: Setting::Whole(value),
-            range,
-            meaning,
-        }
+        Self::of(name, Setting::Whole(value), range, meaning)
     }
 
     /// A number or none.
@@ -138,12 +140,17 @@ impl Hyperparameter {
         range: Range,
         meaning: &'static str,
     ) -> Self {
-        Self {
-            name,
-            setting: Setting::Optional(value),
-            range,
-            meaning,
-        }
+        Self::of(name, Setting::Optional(value), range, meaning)
+    }
+
+    /// Whole numbers.
+    pub const fn list(
+        name: &'static str,
+        values: Vec<u64>,
+        range: Range,
+        meaning: &'static str,
+    ) -> Self {
+        Self::of(name, Setting::List(values), range, meaning)
     }
 
     /// Numbers.
@@ -153,21 +160,25 @@ impl Hyperparameter {
         range: Range,
         meaning: &'static str,
     ) -> Self {
-        Self {
-            name,
-            setting: Setting::Numbers(values),
-            range,
-            meaning,
-        }
+        Self::of(name, Setting::Numbers(values), range, meaning)
     }
 
     /// Yes or no.
     pub const fn flag(name: &'static str, value: bool, meaning: &'static str) -> Self {
+        Self::of(name, Setting::Flag(value), Range::closed(0.0, 1.0), meaning)
+    }
+
+    /// One of some words.
+    pub const fn word(name: &'static str, value: &'static str, meaning: &'static str) -> Self {
+        Self::of(name, Setting::Word(value), Range::closed(0.0, 1.0), meaning)
+    }
+
+    /// The same, which must be given.
+    #[must_use]
+    pub fn required(self) -> Self {
         Self {
-            name,
-            setting: Setting::Flag(value),
-            range: Range::closed(0.0, 1.0),
-            meaning,
+            required: true,
+            ..self
         }
     }
 
@@ -210,6 +221,13 @@ impl Hyperparameter {
         let violation = self.violation().into_iter();
         violation.map(|detail| (name.to_owned(), detail)).collect()
     }
+}
+
+/// What is wrong with hyperparameters: names and details.
+pub(super) fn violations(parameters: Vec<Hyperparameter>) -> Vec<(&'static str, String)> {
+    let each = parameters.into_iter();
+    each.filter_map(|parameter| Some((parameter.name, parameter.violation()?)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -30,7 +30,6 @@ pub mod metrics;
 mod network;
 mod noise;
 mod optimizer;
-mod parameter;
 #[cfg(test)]
 mod proofs;
 pub mod random;
@@ -57,7 +56,6 @@ pub use loss::Loss;
 pub use network::{Layer, Network};
 pub use noise::Noise;
 pub use optimizer::{LayerRule, Optimizer, OptimizerSpec, OptimizerState};
-pub use parameter::OutOfRange;
 pub use reduce::{Accumulator, CHUNK, FixedTree, sum_over_samples};
 pub use regularization::{Dropout, Regularization};
 pub use scalar::{Dtype, Scalar};

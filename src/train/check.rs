@@ -146,7 +146,7 @@ fn check_ranges(spec: &JobSpec, limits: &JobLimits, violations: &mut Violations)
     for (name, detail) in spec.optimizer.violations() {
         violations.add(format!("/optimizer/{name}"), detail);
     }
-    for (name, detail) in spec.schedule.check() {
+    for (name, detail) in spec.schedule.violations() {
         violations.add(format!("/schedule/{name}"), detail);
     }
     let (warmup, epochs) = (spec.warmup_epochs, spec.epochs);

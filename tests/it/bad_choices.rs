@@ -120,7 +120,7 @@ fn initializers() -> Vec<Bad> {
             PATH,
             &of(json!({"type": "uniform", "low": 0.5, "high": 0.5})),
             &["/initializer/high"],
-            "must be in (low, 1000000], got 0.5",
+            "must be in (0.5, 1000000], got 0.5",
         ),
         rule(
             PATH,

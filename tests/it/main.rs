@@ -28,6 +28,7 @@ mod evaluate;
 mod events;
 mod floors;
 mod history;
+mod hyperparameters;
 mod idempotency;
 mod interruptions;
 mod jobs;

@@ -6,13 +6,13 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::nn::Scalar;
 use crate::nn::activation::functions::{
     SELU_ALPHA, SELU_SCALE, elu, elu_slope, gelu_slope, gelu_tanh_slope, hard_sigmoid,
     hard_sigmoid_slope, normal_below, sigmoid, silu_slope, softmax, softplus, softsign_slope,
     twice_gelu_tanh,
 };
-use crate::nn::parameter::{OutOfRange, outside};
+use crate::nn::hyperparameter::violations;
+use crate::nn::{Hyperparameter, Range, Scalar};
 
 /// The function σ of a layer: a = σ(z).
 ///
@@ -86,6 +86,16 @@ pub enum GeluApproximation {
     Tanh,
 }
 
+impl GeluApproximation {
+    /// The name used in JSON.
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Tanh => "tanh",
+        }
+    }
+}
+
 impl Activation {
     /// Every activation, with the parameters it has where none are given.
     pub const ALL: [Self; 13] = [
@@ -129,14 +139,24 @@ impl Activation {
         }
     }
 
-    /// The parameter that is outside its range, where one is.
-    pub fn out_of_range(self) -> Option<OutOfRange> {
+    /// Every parameter, as it is set, with its range.
+    pub fn hyperparameters(self) -> Vec<Hyperparameter> {
         match self {
             Self::LeakyRelu { slope } => {
-                outside((0.0..1.0).contains(&slope), "slope", "[0, 1)", slope)
+                let range = Range::below(0.0, 1.0);
+                vec![Hyperparameter::number("slope", slope, range, "σ′ below 0")]
             }
             Self::Elu { alpha } => {
-                outside(alpha > 0.0 && alpha <= 100.0, "alpha", "(0, 100]", alpha)
+                let (range, meaning) = (Range::above(0.0, 100.0), "α, which σ falls to below 0");
+                vec![Hyperparameter::number("alpha", alpha, range, meaning)]
+            }
+            Self::Gelu { approximation } => {
+                let meaning = "none, or the one by tanh";
+                vec![Hyperparameter::word(
+                    "approximation",
+                    approximation.name(),
+                    meaning,
+                )]
             }
             Self::Sigmoid
             | Self::Tanh
@@ -144,12 +164,16 @@ impl Activation {
             | Self::Identity
             | Self::Softmax
             | Self::Selu
-            | Self::Gelu { .. }
             | Self::Silu
             | Self::Softplus
             | Self::Softsign
-            | Self::HardSigmoid => None,
+            | Self::HardSigmoid => Vec::new(),
         }
+    }
+
+    /// What is wrong with the parameters: names and details.
+    pub fn violations(self) -> Vec<(&'static str, String)> {
+        violations(self.hyperparameters())
     }
 
     /// a = σ(z) for a whole batch.

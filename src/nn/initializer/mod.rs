@@ -8,10 +8,10 @@ use ndarray::{Array1, Array2};
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::nn::hyperparameter::violations;
 use crate::nn::initializer::orthogonal::orthonormal;
-use crate::nn::parameter::{OutOfRange, outside};
 use crate::nn::random::{normal, uniform};
-use crate::nn::{Activation, Layer, Scalar};
+use crate::nn::{Activation, Hyperparameter, Layer, Range, Scalar};
 
 /// The distribution of a layer's first weights. K is its inputs (fan in), J its units (fan out); biases start at 0.
 ///
@@ -90,7 +90,6 @@ enum Distribution {
 
 /// Means and bounds lie within ± this, standard deviations up to it: far beyond use, and far within float32.
 const LARGEST: f64 = 1e6;
-const WITHIN: &str = "[-1000000, 1000000]";
 
 impl Initializer {
     /// Every initializer, with the parameters it has where none are given.
@@ -138,24 +137,24 @@ impl Initializer {
         }
     }
 
-    /// The parameters that are outside their ranges.
-    pub fn out_of_range(self) -> Vec<OutOfRange> {
-        let within = |name, got: f64| outside(got.abs() <= LARGEST, name, WITHIN, got);
-        let faults = match self {
-            Self::Normal { mean, std } | Self::TruncatedNormal { mean, std } => [
-                within("mean", mean),
-                outside(std > 0.0 && std <= LARGEST, "std", "(0, 1000000]", std),
+    /// Every parameter, as it is set, with its range.
+    pub fn hyperparameters(self) -> Vec<Hyperparameter> {
+        let within = |name, value, meaning| {
+            Hyperparameter::number(name, value, Range::closed(-LARGEST, LARGEST), meaning)
+        };
+        let above = |name, value, least, meaning| {
+            Hyperparameter::number(name, value, Range::above(least, LARGEST), meaning)
+        };
+        match self {
+            Self::Normal { mean, std } | Self::TruncatedNormal { mean, std } => vec![
+                within("mean", mean, "the mean of the weights"),
+                above("std", std, 0.0, "their standard deviation"),
             ],
-            Self::Uniform { low, high } => [
-                within("low", low),
-                outside(
-                    high > low && high <= LARGEST,
-                    "high",
-                    "(low, 1000000]",
-                    high,
-                ),
+            Self::Uniform { low, high } => vec![
+                within("low", low, "the least weight"),
+                above("high", high, low, "the bound that none reaches"),
             ],
-            Self::Constant { value } => [within("value", value), None],
+            Self::Constant { value } => vec![within("value", value, "every weight")],
             Self::GlorotNormal
             | Self::GlorotUniform
             | Self::HeNormal
@@ -164,9 +163,13 @@ impl Initializer {
             | Self::LecunUniform
             | Self::StandardNormal
             | Self::Zeros
-            | Self::Orthogonal => [None, None],
-        };
-        faults.into_iter().flatten().collect()
+            | Self::Orthogonal => Vec::new(),
+        }
+    }
+
+    /// What is wrong with the parameters: names and details.
+    pub fn violations(self) -> Vec<(&'static str, String)> {
+        violations(self.hyperparameters())
     }
 
     /// Multiplications that drawing a layer takes beyond one for each weight, about: min(J, K)² max(J, K) for orthogonal.

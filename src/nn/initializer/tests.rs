@@ -109,8 +109,8 @@ fn orthogonal_weights_keep_the_length_of_what_they_multiply() {
 #[test]
 fn parameters_outside_their_ranges_are_named() {
     let said = |initializer: Initializer| {
-        let faults = initializer.out_of_range().into_iter();
-        let said = faults.map(|fault| format!("{} {fault}", fault.name));
+        let faults = initializer.violations().into_iter();
+        let said = faults.map(|(name, fault)| format!("{name} {fault}"));
         said.collect::<Vec<_>>().join("; ")
     };
     for initializer in Initializer::ALL {
@@ -126,7 +126,7 @@ fn parameters_outside_their_ranges_are_named() {
             low: 0.5,
             high: 0.5
         }),
-        "high must be in (low, 1000000], got 0.5"
+        "high must be in (0.5, 1000000], got 0.5"
     );
     assert_eq!(
         said(Initializer::Constant { value }),

@@ -7,14 +7,14 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+use crate::nn::hyperparameter::violations;
 use crate::nn::loss::differences::{
     POISSON_EPSILON, add_up, clamped, huber, log_cosh, pinball, pinball_slope, set, sign,
 };
 use crate::nn::loss::probabilities::{
     Probabilities, cross_entropy, cross_entropy_deltas, focal, focal_deltas,
 };
-use crate::nn::parameter::{OutOfRange, outside};
-use crate::nn::{Activation, Scalar};
+use crate::nn::{Activation, Hyperparameter, Range, Scalar};
 
 /// What training makes small: C = (1/N) Σₙ Cₙ over the samples. J is the number of outputs.
 ///
@@ -123,26 +123,40 @@ impl Loss {
         }
     }
 
-    /// The parameter that is outside its range, where one is.
-    pub fn out_of_range(self) -> Option<OutOfRange> {
-        match self {
-            Self::CrossEntropy { label_smoothing: s } => {
-                outside((0.0..1.0).contains(&s), "label_smoothing", "[0, 1)", s)
-            }
-            Self::Huber { delta } => {
-                let is_within = (1e-6..=1e6).contains(&delta);
-                outside(is_within, "delta", "[0.000001, 1000000]", delta)
-            }
-            Self::Quantile { q } => outside(q > 0.0 && q < 1.0, "q", "(0, 1)", q),
-            Self::Focal { gamma } => {
-                outside((0.0..=10.0).contains(&gamma), "gamma", "[0, 10]", gamma)
-            }
+    /// Every parameter, as it is set, with its range.
+    pub fn hyperparameters(self) -> Vec<Hyperparameter> {
+        let (name, value, range, meaning) = match self {
+            Self::CrossEntropy { label_smoothing } => (
+                "label_smoothing",
+                label_smoothing,
+                Range::below(0.0, 1.0),
+                "s, the share of each target that is spread over all classes",
+            ),
+            Self::Huber { delta } => (
+                "delta",
+                delta,
+                Range::closed(1e-6, 1e6),
+                "δ, from where the loss is a line",
+            ),
+            Self::Quantile { q } => ("q", q, Range::open(0.0, 1.0), "which quantile is learned"),
+            Self::Focal { gamma } => (
+                "gamma",
+                gamma,
+                Range::closed(0.0, 10.0),
+                "γ, how little the rows count that are answered well",
+            ),
             Self::Quadratic
             | Self::MeanSquaredError
             | Self::MeanAbsoluteError
             | Self::LogCosh
-            | Self::Poisson => None,
-        }
+            | Self::Poisson => return Vec::new(),
+        };
+        vec![Hyperparameter::number(name, value, range, meaning)]
+    }
+
+    /// What is wrong with the parameters: names and details.
+    pub fn violations(self) -> Vec<(&'static str, String)> {
+        violations(self.hyperparameters())
     }
 
     /// The activations that the last layer may have; any, where there is no list.

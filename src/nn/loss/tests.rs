@@ -245,7 +245,7 @@ fn a_loss_is_spelled_as_in_the_api() {
         let by_name = serde_json::json!({"type": loss.name()});
         let read = serde_json::from_value::<Loss>(by_name);
         assert_eq!(read.expect("parameters have defaults"), loss);
-        assert_eq!(loss.out_of_range(), None);
+        assert_eq!(loss.violations(), []);
     }
     let json = serde_json::to_string(&CROSS_ENTROPY).expect("a loss serializes");
     assert_eq!(json, r#"{"type":"cross_entropy"}"#);
@@ -254,8 +254,8 @@ fn a_loss_is_spelled_as_in_the_api() {
 #[test]
 fn a_parameter_outside_its_range_is_named_with_its_range() {
     let said = |loss: Loss| {
-        let fault = loss.out_of_range().expect("it is outside");
-        format!("{} {fault}", fault.name)
+        let (name, fault) = &loss.violations()[0];
+        format!("{name} {fault}")
     };
     let label_smoothing = 1.0;
     assert_eq!(

@@ -5,6 +5,7 @@ mod update;
 
 use serde::{Deserialize, Serialize};
 
+use crate::nn::hyperparameter::violations;
 use crate::nn::optimizer::rules::slots;
 use crate::nn::{Hyperparameter, Range};
 
@@ -441,10 +442,7 @@ impl OptimizerSpec {
 
     /// What is wrong with the hyperparameters: names and details, each range and what one asks of another.
     pub fn violations(&self) -> Vec<(&'static str, String)> {
-        let ranges = self.hyperparameters().into_iter();
-        let mut found: Vec<_> = ranges
-            .filter_map(|parameter| Some((parameter.name, parameter.violation()?)))
-            .collect();
+        let mut found = violations(self.hyperparameters());
         if let Self::GradientDescent {
             momentum: 0.0,
             nesterov: true,

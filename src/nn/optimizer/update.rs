@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::nn::hyperparameter::violations;
 use crate::nn::optimizer::OptimizerSpec;
 use crate::nn::optimizer::rules::{MOST_SLOTS, Rule, nadam_momentum};
 use crate::nn::regularization::Regularized;
@@ -35,10 +36,7 @@ impl LayerRule {
 
     /// What is wrong with it: names and details.
     pub fn violations(&self) -> Vec<(&'static str, String)> {
-        let parts = self.hyperparameters().into_iter();
-        parts
-            .filter_map(|part| Some((part.name, part.violation()?)))
-            .collect()
+        violations(self.hyperparameters())
     }
 }
 

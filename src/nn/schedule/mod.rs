@@ -4,6 +4,7 @@
 //! warm-up, E steps in an epoch and S steps in what the warm-up leaves of the job: t = s/E is the time in epochs, a
 //! fraction; e = ⌊t⌋ the epochs finished; p = min(s/S, 1) the progress, 1 where a job goes on beyond its end.
 
+mod parameters;
 mod plateau;
 #[cfg(test)]
 mod tests;
@@ -177,64 +178,6 @@ impl Schedule {
         }
     }
 
-    /// Every parameter that is out of its range, by name, with what it must be and what it is.
-    pub fn check(&self) -> Vec<(&'static str, String)> {
-        let faults = match self {
-            Self::Constant => vec![],
-            Self::Step { epochs, gamma } => {
-                vec![at_least_one("epochs", *epochs), decay("gamma", *gamma)]
-            }
-            Self::MultiStep { milestones, gamma } => {
-                vec![rising("milestones", milestones), decay("gamma", *gamma)]
-            }
-            Self::Exponential { gamma } => vec![decay("gamma", *gamma)],
-            Self::Polynomial { power, end } => {
-                vec![positive("power", *power), share("end", *end)]
-            }
-            Self::InverseScaling { power } => vec![positive("power", *power)],
-            Self::Cosine {
-                end,
-                restart_epochs,
-                restart_factor,
-            } => vec![
-                share("end", *end),
-                restart_epochs.and_then(|epochs| at_least_one("restart_epochs", epochs)),
-                cycle_factor("restart_factor", *restart_factor, *restart_epochs),
-            ],
-            Self::OneCycle {
-                warmup_fraction,
-                start,
-                end,
-            } => vec![
-                share("warmup_fraction", *warmup_fraction),
-                share("start", *start),
-                share("end", *end),
-            ],
-            Self::ReduceOnPlateau {
-                factor,
-                min_delta,
-                minimum,
-                patience: _,
-                cooldown: _,
-            } => vec![
-                fault(
-                    "factor",
-                    "in (0, 1)",
-                    *factor > 0.0 && *factor < 1.0,
-                    factor,
-                ),
-                fault(
-                    "min_delta",
-                    "in [0, 1)",
-                    (0.0..1.0).contains(min_delta),
-                    min_delta,
-                ),
-                share("minimum", *minimum),
-            ],
-        };
-        faults.into_iter().flatten().collect()
-    }
-
     /// What the job's learning rate is multiplied by in the coming step.
     ///
     /// A warm-up of W steps multiplies the schedule's first factor by (n + 1)/W in step n of the job; after it, the
@@ -352,48 +295,6 @@ impl Stretch {
 /// From `from` to `to` along half a cosine: to + ½(from − to)(1 + cos πp).
 fn half_cosine(from: f64, to: f64, progress: f64) -> f64 {
     to + (from - to) / 2.0 * (1.0 + (PI * progress).cos())
-}
-
-type Fault = Option<(&'static str, String)>;
-
-fn fault(name: &'static str, range: &str, holds: bool, got: impl std::fmt::Display) -> Fault {
-    (!holds).then(|| (name, format!("must be {range}, got {got}")))
-}
-
-fn at_least_one(name: &'static str, got: u64) -> Fault {
-    fault(name, "at least 1", got >= 1, got)
-}
-
-fn decay(name: &'static str, got: f64) -> Fault {
-    fault(name, "in (0, 1]", got > 0.0 && got <= 1.0, got)
-}
-
-fn share(name: &'static str, got: f64) -> Fault {
-    fault(name, "in [0, 1]", (0.0..=1.0).contains(&got), got)
-}
-
-fn positive(name: &'static str, got: f64) -> Fault {
-    let holds = got.is_finite() && got > 0.0;
-    fault(name, "finite and greater than 0", holds, got)
-}
-
-fn cycle_factor(name: &'static str, got: u64, restart_epochs: Option<u64>) -> Fault {
-    if restart_epochs.is_none() {
-        return fault(name, "left out where restart_epochs is", got == 1, got);
-    }
-    at_least_one(name, got)
-}
-
-fn rising(name: &'static str, epochs: &[u64]) -> Fault {
-    if epochs.is_empty() {
-        return fault(name, "a list of at least one epoch", false, "none");
-    }
-    let before = std::iter::once(&0).chain(epochs);
-    let wrong = before.zip(epochs).find(|(before, epoch)| before >= epoch);
-    wrong.map(|(before, epoch)| {
-        let range = "epochs of at least 1, each greater than the one before it";
-        (name, format!("must be {range}, got {epoch} after {before}"))
-    })
 }
 
 fn tenth() -> f64 {

@@ -51,7 +51,7 @@ fn each() -> Vec<Schedule> {
 fn the_factors_are_those_of_pytorch_and_scikit_learn() {
     for case in cases() {
         let mut plateau = Plateau::default();
-        assert_eq!(case.schedule.check(), []);
+        assert_eq!(case.schedule.violations(), []);
         assert_eq!(
             case.factors.len() as u64,
             case.steps_per_epoch * case.epochs
@@ -87,7 +87,7 @@ fn the_fixture_has_every_schedule() {
 fn a_schedule_is_spelled_as_in_the_api() {
     for (schedule, name) in each().iter().zip(Schedule::NAMES) {
         assert_eq!(schedule.name(), name);
-        assert_eq!(schedule.check(), []);
+        assert_eq!(schedule.violations(), []);
         let json = serde_json::to_value(schedule).expect("a schedule serializes");
         assert_eq!(json["type"], name);
         let again: Schedule = serde_json::from_value(json).expect("what was written");
@@ -135,20 +135,19 @@ fn a_parameter_out_of_its_range_is_named() {
     for (json, expected) in [
         (
             r#"{"type":"step","epochs":0,"gamma":0}"#,
-            "epochs must be at least 1, got 0; gamma must be in (0, 1], got 0",
+            "epochs must be in [1, 1000000000], got 0; gamma must be in (0, 1], got 0",
         ),
         (
             r#"{"type":"multi_step","milestones":[]}"#,
-            "milestones must be a list of at least one epoch, got none",
+            "milestones must have at least one epoch, got none",
         ),
         (
             r#"{"type":"multi_step","milestones":[0,1]}"#,
-            "milestones must be epochs of at least 1, each greater than the one before it, got 0 after 0",
+            "milestones must have numbers in [1, 1000000000], got 0",
         ),
         (
             r#"{"type":"multi_step","milestones":[3,7,7],"gamma":1.5}"#,
-            "milestones must be epochs of at least 1, each greater than the one before it, got 7 after 7; gamma must be \
-             in (0, 1], got 1.5",
+            "gamma must be in (0, 1], got 1.5; milestones must have epochs that rise, got 7 after 7",
         ),
         (
             r#"{"type":"exponential","gamma":-0.5}"#,
@@ -156,16 +155,16 @@ fn a_parameter_out_of_its_range_is_named() {
         ),
         (
             r#"{"type":"polynomial","power":0,"end":2}"#,
-            "power must be finite and greater than 0, got 0; end must be in [0, 1], got 2",
+            "power must be in (0, 1000000], got 0; end must be in [0, 1], got 2",
         ),
         (
             r#"{"type":"inverse_scaling","power":-1}"#,
-            "power must be finite and greater than 0, got -1",
+            "power must be in (0, 1000000], got -1",
         ),
         (
             r#"{"type":"cosine","end":-1,"restart_epochs":0,"restart_factor":0}"#,
-            "end must be in [0, 1], got -1; restart_epochs must be at least 1, got 0; restart_factor must be at least 1, \
-             got 0",
+            "end must be in [0, 1], got -1; restart_epochs must be in [1, 1000000000], got 0; \
+             restart_factor must be in [1, 1000000000], got 0",
         ),
         (
             r#"{"type":"cosine","restart_factor":2}"#,
@@ -180,19 +179,22 @@ fn a_parameter_out_of_its_range_is_named() {
             "factor must be in (0, 1), got 1; min_delta must be in [0, 1), got 1; minimum must be in [0, 1], got 2",
         ),
     ] {
-        let faults = read(json).check();
+        let faults = read(json).violations();
         let said: Vec<_> = faults
             .iter()
             .map(|(name, said)| format!("{name} {said}"))
             .collect();
         assert_eq!(said.join("; "), expected, "{json}");
     }
-    assert_eq!(Schedule::Exponential { gamma: f64::NAN }.check().len(), 1);
+    assert_eq!(
+        Schedule::Exponential { gamma: f64::NAN }.violations().len(),
+        1
+    );
     assert_eq!(
         Schedule::InverseScaling {
             power: f64::INFINITY
         }
-        .check()
+        .violations()
         .len(),
         1
     );
@@ -200,7 +202,7 @@ fn a_parameter_out_of_its_range_is_named() {
 
 /// Schedules at the ends of their ranges beside those with their defaults.
 fn extreme() -> Vec<Schedule> {
-    let most = u64::MAX;
+    let most = 1_000_000_000_u64;
     let tiny = f64::MIN_POSITIVE;
     let mut schedules = each();
     schedules.extend(
@@ -211,8 +213,8 @@ fn extreme() -> Vec<Schedule> {
             format!(r#"{{"type":"exponential","gamma":{tiny:e}}}"#),
             r#"{"type":"exponential","gamma":1}"#.to_owned(),
             format!(r#"{{"type":"polynomial","power":{tiny:e},"end":{tiny:e}}}"#),
-            r#"{"type":"polynomial","power":1e300,"end":1}"#.to_owned(),
-            r#"{"type":"inverse_scaling","power":1e300}"#.to_owned(),
+            r#"{"type":"polynomial","power":1e6,"end":1}"#.to_owned(),
+            r#"{"type":"inverse_scaling","power":1e6}"#.to_owned(),
             format!(r#"{{"type":"inverse_scaling","power":{tiny:e}}}"#),
             r#"{"type":"cosine","end":1}"#.to_owned(),
             format!(r#"{{"type":"cosine","restart_epochs":{most},"restart_factor":{most}}}"#),
@@ -235,7 +237,7 @@ fn a_factor_is_between_0_and_1_at_any_step_of_any_job() {
     let counts = [0, 1, 2, 3, 10, 1000, u64::MAX / 2, u64::MAX - 1, u64::MAX];
     let warmups = [0.0, 1e-300, 0.3, 1.0, 2.5, 1e6, 1e300];
     for schedule in extreme() {
-        assert_eq!(schedule.check(), []);
+        assert_eq!(schedule.violations(), []);
         for (steps_per_epoch, epochs) in counts.iter().flat_map(|&a| counts.map(|b| (a, b))) {
             let total = steps_per_epoch.saturating_mul(epochs);
             let near_the_end = [total.saturating_sub(1), total, total.saturating_add(1)];
