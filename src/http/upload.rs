@@ -157,10 +157,10 @@ async fn parse(app: &App, name: String, body: Body) -> Result<(NewDataset, Strin
     Ok((parsed?, fed.digest))
 }
 
-/// What a body was, as far as it came.
+/// What a body was.
 struct Fed {
     digest: String,
-    /// Whether no line ended in it.
+    /// Whether all of it came and no line ended in it.
     is_one_line: bool,
 }
 
@@ -212,7 +212,7 @@ async fn feed(
         {
             return Ok(Fed {
                 digest: String::new(),
-                is_one_line,
+                is_one_line: false,
             });
         }
     }

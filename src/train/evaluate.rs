@@ -287,9 +287,8 @@ fn evaluate_network<T: Scalar>(
         ..Metrics::default()
     };
     answers.fill(&wanted, &mut metrics);
-    let confusion = answers
-        .confusion()
-        .filter(|confusion| right && confusion.counts().len() <= MOST_CONFUSED);
+    let confusion = right.then(|| answers.confusion()).flatten();
+    let confusion = confusion.filter(|confusion| confusion.counts().len() <= MOST_CONFUSED);
     let whole = |counts: &Vec<f64>| counts.iter().map(|&count| count as u64).collect();
     let confusion_matrix =
         confusion.map(|confusion| confusion.counts().iter().map(whole).collect());

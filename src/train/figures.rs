@@ -106,7 +106,10 @@ impl Answers {
     /// defined on these rows stays none.
     pub(super) fn fill(&self, wanted: &[Metric], metrics: &mut Metrics) {
         let (a, y) = (self.outputs.view(), self.targets.view());
-        let tallies = self.confusion().map(|confusion| confusion.tallies());
+        let counts = [Metric::Precision, Metric::Recall, Metric::F1];
+        let counted = wanted.iter().any(|metric| counts.contains(metric));
+        let confusion = counted.then(|| self.confusion()).flatten();
+        let tallies = confusion.map(|confusion| confusion.tallies());
         let tally = |figure: fn(&Tallies, Average) -> f64| {
             tallies
                 .as_ref()

@@ -165,10 +165,14 @@ where
         let watch = Watch::new(stops, &network, (place.watched, best));
         let mut optimizer = Optimizer::new(spec.optimizer, &network)
             .with(spec.regularization.clone(), &spec.layers);
-        if let Some(state) = state
-            && !optimizer.restore(state)
-        {
-            let detail = "the checkpoint is of another optimizer or network".to_owned();
+        // A fresh state in mid-run would end with other bits.
+        let is_begun = place.epoch > 0 || place.step > 0;
+        let restored = match state {
+            Some(state) => optimizer.restore(state),
+            None => !is_begun || spec.optimizer.slots() == 0,
+        };
+        if !restored {
+            let detail = "the checkpoint has not the state of this optimizer".to_owned();
             return Err(Error::Data { detail });
         }
         let hidden_layers = network.layers().len() - 1;

@@ -327,6 +327,33 @@ fn a_run_that_diverges_says_in_which_epoch_and_step() {
 }
 
 #[test]
+fn a_checkpoint_without_the_state_of_its_optimizer_is_refused() {
+    let base = model("float32");
+    let header = base.header();
+    let context = Context {
+        base: &header,
+        base_version: 1,
+        data: None,
+        validation: None,
+        limits: JOB_LIMITS,
+    };
+    for (optimizer, refused) in [("adam", true), ("gradient_descent", false)] {
+        let rest = format!(r#""epochs":3,"optimizer":"{optimizer}""#);
+        let spec = check(job(&rest), &context).expect("a good job").spec;
+        let mut witness = Witness::default();
+        finished(train(&spec, &base, source(), None, &mut witness).expect("trains"));
+        let mut at = witness.checkpoints[0].clone();
+        at.optimizer = None;
+        let resumed = train(&spec, &base, source(), Some(at), &mut Witness::default());
+        assert_eq!(
+            matches!(resumed, Err(Error::Data { .. })),
+            refused,
+            "{optimizer}"
+        );
+    }
+}
+
+#[test]
 fn bytes_that_are_no_checkpoint_are_refused_whatever_is_cut_or_flipped() {
     let model = model("float32");
     let whole = Checkpoint {
