@@ -37,6 +37,7 @@ enum Include {
     Deltas,
     WeightGradient,
     BiasGradient,
+    ScaleGradient,
     Statistics,
     InputGradient,
 }
@@ -71,6 +72,9 @@ struct Layer<'a> {
     weight_gradient: Option<Matrix<'a, f64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bias_gradient: Option<Vec<f64>>,
+    /// None where the layer is not normalized.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scale_gradient: Option<Vec<f64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     statistics: Option<BTreeMap<&'static str, Statistics>>,
 }
@@ -263,6 +267,8 @@ fn layer_answer<'a>(
         weight_gradient: include(Include::WeightGradient)
             .then(|| Matrix(layer.weight_gradient.view())),
         bias_gradient: include(Include::BiasGradient).then(|| bias_gradient.to_vec()),
+        scale_gradient: (include(Include::ScaleGradient) && !layer.scale_gradient.is_empty())
+            .then(|| layer.scale_gradient.to_vec()),
         statistics: include(Include::Statistics).then(statistics),
     }
 }

@@ -4,14 +4,15 @@ use axum::Json;
 use serde::Serialize;
 
 use crate::nn::{
-    Activation, Hyperparameter, Initializer, LayerRule, Loss, OptimizerSpec, Regularization,
-    Schedule, Setting,
+    Activation, Hyperparameter, Initializer, LayerRule, Loss, Normalization, OptimizerSpec,
+    Regularization, Schedule, Setting,
 };
 
 /// Every choice.
 #[derive(Serialize)]
 pub(crate) struct Hyperparameters {
     activations: Vec<Choice>,
+    normalizations: Vec<Choice>,
     losses: Vec<Choice>,
     initializers: Vec<Choice>,
     optimizers: Vec<Choice>,
@@ -47,6 +48,9 @@ struct Parameter {
 pub(crate) async fn list() -> Json<Hyperparameters> {
     Json(Hyperparameters {
         activations: Activation::ALL
+            .map(|choice| described(choice.name(), choice.hyperparameters()))
+            .into(),
+        normalizations: Normalization::ALL
             .map(|choice| described(choice.name(), choice.hyperparameters()))
             .into(),
         losses: Loss::ALL

@@ -1,5 +1,6 @@
 //! Versions: listed, shown, deleted, and their parameters read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -14,7 +15,7 @@ use crate::http::path::Path;
 use crate::http::problem::{Problem, TOO_LARGE};
 use crate::http::query::Query;
 use crate::model::{AnyNetwork, Matrix, Model};
-use crate::nn::{Dtype, Network, Scalar};
+use crate::nn::{Dtype, Network, Normalized, Scalar};
 use crate::serve::{Version, VersionName};
 use crate::store::{Page, PageQuery, VersionRow};
 
@@ -30,13 +31,15 @@ struct Parameters {
     parameters: Layers,
 }
 
-/// Weights and biases of each layer, in the model's dtype.
+/// Weights and biases of each layer, and what its normalization has, in the model's dtype.
 struct Layers(Arc<Model>);
 
 #[derive(Serialize)]
 struct Layer<'a, T> {
     weights: Matrix<'a, T>,
     biases: Vec<&'a T>,
+    #[serde(flatten)]
+    normalization: BTreeMap<&'static str, Vec<&'a T>>,
 }
 
 impl Serialize for Layers {
@@ -52,6 +55,11 @@ fn layers<T: Scalar + Serialize>(network: &Network<T>) -> impl Iterator<Item = L
     network.layers().iter().map(|layer| Layer {
         weights: Matrix(layer.weights.view()),
         biases: layer.biases.iter().collect(),
+        normalization: (layer.normalization.iter())
+            .flat_map(Normalized::arrays)
+            .filter(|(_, array)| !array.is_empty())
+            .map(|(name, array)| (name, array.iter().collect()))
+            .collect(),
     })
 }
 

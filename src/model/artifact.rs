@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::model::{AnyNetwork, Error, Header, Model, ReadTensors, Scaling, Tensors};
-use crate::nn::{Network, Scalar};
+use crate::nn::{Network, Normalized, Scalar};
 
 /// The format of the bytes. A later format is refused by an earlier program.
 const FORMAT: u32 = 1;
@@ -91,7 +91,8 @@ impl Model {
         Err(Error::artifact("the header does not describe the tensors"))
     }
 
-    /// SHA-256 over the parameters' bytes (little-endian, layer by layer, weights before biases), in lower-case hex.
+    /// SHA-256 over the parameters' bytes (little-endian, layer by layer, weights before biases, and of normalized
+    /// layers then the scales, running means and running variances), in lower-case hex.
     pub fn parameter_digest(&self) -> String {
         match &self.network {
             AnyNetwork::Float32(network) => parameter_digest(network),
@@ -105,7 +106,9 @@ fn parameter_digest<T: Scalar>(network: &Network<T>) -> String {
     let mut hasher = Sha256::new();
     let mut bytes = Vec::with_capacity(8192);
     for layer in network.layers() {
-        for value in layer.weights.iter().chain(&layer.biases) {
+        let beside = layer.normalization.iter().flat_map(Normalized::arrays);
+        let beside = beside.flat_map(|(_, array)| array);
+        for value in layer.weights.iter().chain(&layer.biases).chain(beside) {
             value.to_le(&mut bytes);
             if bytes.len() >= 8192 {
                 hasher.update(&bytes);

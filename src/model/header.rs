@@ -6,9 +6,9 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Error, Preprocess, TargetRows, Violations, choice, known};
-use crate::nn::{Activation, Dtype, Loss};
+use crate::nn::{Activation, Dtype, Loss, Normalization};
 
-/// Units and activation of a layer.
+/// Units, activation and normalization of a layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerShape {
     /// Neurons in the layer.
@@ -16,6 +16,13 @@ pub struct LayerShape {
     /// The layer's activation function.
     #[serde(with = "choice")]
     pub activation: Activation,
+    /// How its weighted inputs are normalized, where they are.
+    #[serde(
+        default,
+        with = "choice::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub normalization: Option<Normalization>,
 }
 
 /// What the outputs of a model mean.
@@ -81,6 +88,12 @@ impl Header {
     /// Numbers in an output row.
     pub fn outputs(&self) -> usize {
         self.layers.last().map_or(0, |layer| layer.units)
+    }
+
+    /// Whether a layer is normalized over the samples of a batch.
+    pub fn needs_whole_batch(&self) -> bool {
+        let normalizations = self.layers.iter().filter_map(|layer| layer.normalization);
+        normalizations.into_iter().any(Normalization::is_of_batch)
     }
 
     /// The last layer's activation function.
@@ -183,6 +196,7 @@ mod tests {
             layers: vec![LayerShape {
                 units: classes,
                 activation: Activation::Softmax,
+                normalization: None,
             }],
             loss: Loss::CrossEntropy {
                 label_smoothing: 0.0,

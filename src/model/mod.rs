@@ -8,6 +8,7 @@ mod given;
 mod header;
 mod matrix;
 mod name;
+mod parameters;
 mod rows;
 mod scaling;
 mod spec;
@@ -25,11 +26,10 @@ pub use crate::model::given::given;
 pub use crate::model::header::{Header, LayerShape, Targets};
 pub use crate::model::matrix::Matrix;
 pub use crate::model::name::{check_name, is_alias, is_name, name_rule};
+pub use crate::model::parameters::LayerParameters;
 pub use crate::model::rows::{Rows, TargetRows};
 pub use crate::model::scaling::{Preprocess, Scaling};
-pub use crate::model::spec::{
-    CheckedModelSpec, LayerParameters, LayerSpec, ModelLimits, ModelSpec, check_labels,
-};
+pub use crate::model::spec::{CheckedModelSpec, LayerSpec, ModelLimits, ModelSpec, check_labels};
 pub use crate::model::tensors::{ReadTensors, Tensors};
 pub use crate::model::violation::{
     MOST_VIOLATIONS, Violation, Violations, escaped, known, near_miss, shortened,
@@ -155,6 +155,7 @@ fn shape_of<T: Scalar>(network: &Network<T>) -> Vec<LayerShape> {
     let shape = |layer: &crate::nn::Layer<T>| LayerShape {
         units: layer.biases.len(),
         activation: layer.activation,
+        normalization: layer.normalization.as_ref().map(|normalized| normalized.by),
     };
     network.layers().iter().map(shape).collect()
 }

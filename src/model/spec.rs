@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
 use crate::model::name::check_name;
+use crate::model::parameters::check_parameters;
 use crate::model::{
-    AnyNetwork, Model, Preprocess, Rows, Scaling, Targets, Violation, Violations, choice,
+    AnyNetwork, LayerParameters, Model, Preprocess, Scaling, Targets, Violation, Violations, choice,
 };
-use crate::nn::{Activation, Dtype, Initializer, Layer, Loss, Network, Scalar, random};
+use crate::nn::{
+    Activation, Dtype, Initializer, Layer, Loss, Network, Normalization, Normalized, Scalar, random,
+};
 
 /// The largest networks that are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,13 @@ pub struct LayerSpec {
     /// The layer's activation function.
     #[serde(with = "choice")]
     pub activation: Activation,
+    /// How its weighted inputs are normalized; left out, they are not.
+    #[serde(
+        default,
+        with = "choice::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub normalization: Option<Normalization>,
     /// The layer's own initializer; left out, the model's.
     #[serde(
         default,
@@ -40,16 +49,6 @@ pub struct LayerSpec {
         skip_serializing_if = "Option::is_none"
     )]
     pub initializer: Option<Initializer>,
-}
-
-/// Parameters of one layer as they stand in a body.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LayerParameters {
-    /// w (units × inputs).
-    pub weights: Rows,
-    /// b (units).
-    pub biases: Vec<f64>,
 }
 
 /// A model as its user declares it. What was left out is filled in by [`ModelSpec::check`].
@@ -118,12 +117,14 @@ fn layer_generator(seed: u64, layer: usize) -> impl rand_core::Rng {
 }
 
 impl ModelSpec {
-    /// Number of weights and biases: Σ_l units_l · (units_{l−1} + 1). `None` where it overflows.
+    /// Number of weights, biases and scales: Σ_l units_l · (units_{l−1} + 1, or + 2 where the layer is normalized). `None`
+    /// where it overflows.
     pub fn parameter_count(&self) -> Option<u64> {
         let mut inputs = self.inputs;
         let mut count = 0u64;
         for layer in &self.layers {
-            count = count.checked_add(layer.units.checked_mul(inputs.checked_add(1)?)?)?;
+            let beside = 1 + u64::from(layer.normalization.is_some());
+            count = count.checked_add(layer.units.checked_mul(inputs.checked_add(beside)?)?)?;
             inputs = layer.units;
         }
         Some(count)
@@ -143,7 +144,7 @@ impl ModelSpec {
         check_labels(&mut violations, &self.description, &self.metadata);
         let parameters = self.parameters.take();
         if let (Some(parameters), true) = (&parameters, in_shape) {
-            self.check_parameters(&mut violations, parameters);
+            check_parameters(&self, parameters, &mut violations);
         }
         violations.finish()?;
         if parameters.is_none() {
@@ -180,6 +181,10 @@ impl ModelSpec {
             );
             let pointer = format!("/layers/{index}/activation");
             violations.parameters(&pointer, layer.activation.violations());
+            if let Some(normalization) = layer.normalization {
+                let pointer = format!("/layers/{index}/normalization");
+                violations.parameters(&pointer, normalization.violations());
+            }
             if let Some(initializer) = layer.initializer {
                 let pointer = format!("/layers/{index}/initializer");
                 violations.parameters(&pointer, initializer.violations());
@@ -248,78 +253,6 @@ impl ModelSpec {
             );
         }
     }
-
-    fn check_parameters(&self, violations: &mut Violations, parameters: &[LayerParameters]) {
-        let own = self
-            .layers
-            .iter()
-            .position(|layer| layer.initializer.is_some());
-        let given = own.map(|index| format!("/layers/{index}/initializer"));
-        if let Some(pointer) = given.or_else(|| self.initializer.map(|_| "/initializer".to_owned()))
-        {
-            violations.add(
-                pointer,
-                "must be left out where parameters are given: nothing is drawn",
-            );
-        }
-        if parameters.len() != self.layers.len() {
-            let (layers, got) = (self.layers.len(), parameters.len());
-            violations.add(
-                "/parameters",
-                format!("must have one entry for each of the {layers} layers, got {got}"),
-            );
-            return;
-        }
-        let mut inputs = self.inputs as usize;
-        for (index, (layer, given)) in self.layers.iter().zip(parameters).enumerate() {
-            let units = layer.units as usize;
-            let (rows, width) = (given.weights.len(), given.weights.width());
-            if (rows, width) != (units, inputs) {
-                violations.add(
-                    format!("/parameters/{index}/weights"),
-                    format!("must be {units} rows (units) of {inputs} numbers (inputs), got {rows} of {width}"),
-                );
-            }
-            if given.biases.len() != units {
-                let got = given.biases.len();
-                violations.add(
-                    format!("/parameters/{index}/biases"),
-                    format!("must be {units} numbers (units), got {got}"),
-                );
-            }
-            self.check_magnitude(violations, index, given);
-            inputs = units;
-        }
-    }
-
-    fn check_magnitude(&self, violations: &mut Violations, index: usize, given: &LayerParameters) {
-        let most = self.dtype.max();
-        let dtype = self.dtype.name();
-        for ((row, column), value) in given.weights.view().indexed_iter() {
-            if violations.is_full() {
-                return;
-            }
-            if value.abs() > most {
-                let pointer = format!("/parameters/{index}/weights/{row}/{column}");
-                violations.add(
-                    pointer,
-                    format!("must fit {dtype}, within ±{most:e}, got {value:e}"),
-                );
-            }
-        }
-        for (row, value) in given.biases.iter().enumerate() {
-            if violations.is_full() {
-                return;
-            }
-            if value.abs() > most {
-                let pointer = format!("/parameters/{index}/biases/{row}");
-                violations.add(
-                    pointer,
-                    format!("must fit {dtype}, within ±{most:e}, got {value:e}"),
-                );
-            }
-        }
-    }
 }
 
 /// Names of activations as alternatives: `softplus, relu or sigmoid`.
@@ -371,7 +304,7 @@ impl CheckedModelSpec {
         &self.spec
     }
 
-    /// Number of weights and biases.
+    /// Number of weights, biases and scales.
     pub fn parameter_count(&self) -> u64 {
         self.spec
             .parameter_count()
@@ -398,7 +331,7 @@ impl CheckedModelSpec {
         let mut layers = Vec::with_capacity(self.spec.layers.len());
         for (index, layer) in self.spec.layers.iter().enumerate() {
             let made = match &self.parameters {
-                Some(parameters) => given_layer(&parameters[index], layer.activation),
+                Some(parameters) => parameters[index].layer(layer),
                 None => self.drawn_layer(index, inputs),
             };
             layers.push(made);
@@ -413,18 +346,12 @@ impl CheckedModelSpec {
             .initializer
             .expect("a checked spec names each layer's initializer");
         let mut random = layer_generator(self.spec.seed, index + 1);
-        initializer.draw(layer.units as usize, inputs, layer.activation, &mut random)
-    }
-}
-
-fn given_layer<T: Scalar>(given: &LayerParameters, activation: Activation) -> Layer<T> {
-    Layer {
-        weights: given.weights.view().mapv(T::from_f64),
-        biases: given
-            .biases
-            .iter()
-            .map(|&value| T::from_f64(value))
-            .collect::<Array1<T>>(),
-        activation,
+        let units = layer.units as usize;
+        let drawn = initializer.draw(units, inputs, layer.activation, &mut random);
+        let normalization = layer.normalization.map(|by| Normalized::new(by, units));
+        Layer {
+            normalization,
+            ..drawn
+        }
     }
 }

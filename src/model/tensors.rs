@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::{AnyNetwork, Error, Header, LayerShape};
-use crate::nn::{Dtype, Layer, Network, Scalar};
+use crate::nn::{Dtype, Layer, Network, Normalization, Normalized, Scalar};
 
 /// The key of the header among the metadata of the bytes. One key alone, so that its place is always the same.
 const HEADER: &str = "gradientd";
@@ -156,7 +156,7 @@ fn values<T: Scalar>(bytes: &[u8]) -> Vec<T> {
 
 impl Tensors {
     /// Adds a network's parameters as `layers.{l}.weights` (units × inputs) and `layers.{l}.biases` (units), l from 1, behind
-    /// a prefix.
+    /// a prefix; of normalized layers also `.scales`, and of batch normalization `.running_mean` and `.running_variance`.
     pub fn push_network(&mut self, prefix: &str, network: &AnyNetwork) {
         match network {
             AnyNetwork::Float32(network) => push_network(self, prefix, network),
@@ -190,6 +190,11 @@ fn push_network<T: Scalar>(tensors: &mut Tensors, prefix: &str, network: &Networ
             layer.biases.shape(),
             layer.biases.iter(),
         );
+        let normalized = layer.normalization.iter().flat_map(Normalized::arrays);
+        for (name, array) in normalized.filter(|(_, array)| !array.is_empty()) {
+            let name = format!("{prefix}layers.{number}.{name}");
+            tensors.push(name, array.shape(), array.iter());
+        }
     }
 }
 
@@ -201,10 +206,21 @@ fn read_network<T: Scalar>(
     let mut layers = Vec::with_capacity(shapes.len());
     for (index, shape) in shapes.iter().enumerate() {
         let number = index + 1;
+        let vector = |name| tensors.vector(&format!("{prefix}layers.{number}.{name}"));
+        let normalized = |by: Normalization| {
+            let mut normalized = Normalized::new(by, shape.units);
+            normalized.scales = vector("scales")?;
+            if by.is_of_batch() {
+                normalized.running_mean = vector("running_mean")?;
+                normalized.running_variance = vector("running_variance")?;
+            }
+            Ok::<_, Error>(normalized)
+        };
         let layer = Layer {
             weights: tensors.matrix(&format!("{prefix}layers.{number}.weights"))?,
-            biases: tensors.vector(&format!("{prefix}layers.{number}.biases"))?,
+            biases: vector("biases")?,
             activation: shape.activation,
+            normalization: shape.normalization.map(normalized).transpose()?,
         };
         if layer.biases.len() != shape.units {
             return Err(Error::artifact(format!(

@@ -4,6 +4,7 @@ use std::ops::{ControlFlow, Range};
 
 use ndarray::{ArrayView2, ArrayViewMut2, s};
 
+use crate::nn::whole_batch::WholeBatch;
 use crate::nn::{
     Accumulator, BatchSums, CHUNK, FixedTree, Loss, Network, Noise, Scalar, Workspace,
 };
@@ -14,6 +15,8 @@ use crate::nn::{
 #[derive(Clone, Debug)]
 pub struct Backpropagation<T> {
     workspace: Workspace<T>,
+    /// The memory of whole batches, where the network is normalized over them; the workspace then has room for one row.
+    whole: Option<WholeBatch<T>>,
     tree: FixedTree<BatchSums<T>>,
     noise: Option<Noise>,
     /// The epoch and the step whose noise is drawn.
@@ -23,8 +26,25 @@ pub struct Backpropagation<T> {
 impl<T: Scalar> Backpropagation<T> {
     /// Memory for batches of up to `largest_batch` samples of a network of these widths and activations.
     pub fn new(network: &Network<T>, largest_batch: usize) -> Self {
+        let whole = network.needs_whole_batch();
+        let whole = whole.then(|| WholeBatch::new(network, largest_batch));
+        Self::with_memory(network, largest_batch, whole)
+    }
+
+    /// The same for a network as it predicts: batch normalization goes by its running mean and variance.
+    pub fn predicting(network: &Network<T>, largest_batch: usize) -> Self {
+        Self::with_memory(network, largest_batch, None)
+    }
+
+    fn with_memory(
+        network: &Network<T>,
+        largest_batch: usize,
+        whole: Option<WholeBatch<T>>,
+    ) -> Self {
+        let rows = if whole.is_some() { 1 } else { largest_batch };
         Self {
-            workspace: Workspace::for_rows(network, largest_batch),
+            workspace: Workspace::for_rows(network, rows),
+            whole,
             tree: FixedTree::new(largest_batch, || BatchSums::zeros(network)),
             noise: None,
             step: (0, 0),
@@ -36,9 +56,27 @@ impl<T: Scalar> Backpropagation<T> {
     pub fn with(mut self, noise: Option<Noise>) -> Self {
         if let Some(noise) = &noise {
             self.workspace = self.workspace.with(noise);
+            self.whole = self.whole.map(|whole| whole.with(noise));
         }
         self.noise = noise;
         self
+    }
+
+    /// The same with layers that are frozen, counted from 0: batch normalization goes by its running mean and variance there.
+    #[must_use]
+    pub fn freezing(mut self, frozen: impl Iterator<Item = usize>) -> Self {
+        if let Some(whole) = &mut self.whole {
+            frozen.for_each(|layer| whole.freeze(layer));
+        }
+        self
+    }
+
+    /// Moves the running means and variances of batch normalization towards those of the last batch, after its step.
+    /// Allocates nothing.
+    pub fn follow(&self, network: &mut Network<T>) {
+        if let Some(whole) = &self.whole {
+            whole.follow(network);
+        }
     }
 
     /// The same, at a step of an epoch: passes draw its noise, however often they are made.
@@ -82,13 +120,28 @@ impl<T: Scalar> Backpropagation<T> {
         mut observe: impl FnMut(Range<usize>, &Workspace<T>),
     ) -> ControlFlow<B, &BatchSums<T>> {
         let (workspace, noise, step) = (&mut self.workspace, self.noise.as_ref(), self.step);
+        let noise_of = |chunk: usize| noise.map(|noise| noise.of(step, chunk));
+        if let Some(whole) = &mut self.whole {
+            let gather = |rows: Range<usize>, chunk: &mut Workspace<T>| {
+                let (x, y) = chunk.samples_mut(rows.len());
+                gather(rows, x, y);
+            };
+            whole.run(network, loss, samples, gather, noise_of, poll)?;
+            let whole = &*whole;
+            return self.tree.sum(samples, |rows, sums| {
+                let (workspace, count) = (whole.chunk(rows.start / CHUNK), rows.len());
+                sums.overwrite(network, workspace, count, record);
+                sums.loss = workspace.loss(network, loss, count);
+                observe(rows, workspace);
+                ControlFlow::Continue(())
+            });
+        }
         self.tree.sum(samples, |rows, sums| {
             poll()?;
             let count = rows.len();
             let (x, y) = workspace.samples_mut(count);
             gather(rows.clone(), x, y);
-            let noise = noise.map(|noise| noise.of(step, rows.start / CHUNK));
-            workspace.forward(network, count, noise);
+            workspace.forward(network, count, noise_of(rows.start / CHUNK));
             workspace.backward(network, loss, count);
             sums.overwrite(network, workspace, count, record);
             sums.loss = workspace.loss(network, loss, count);

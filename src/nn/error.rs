@@ -40,6 +40,16 @@ pub enum Error {
         /// Length of its biases.
         got: usize,
     },
+    /// The numbers of a normalization are not those of its layer.
+    #[error(
+        "layer {layer} must have a scale for each of its {expected} units, and of batch normalization a running mean and variance"
+    )]
+    NormalizationMismatch {
+        /// The layer's number.
+        layer: usize,
+        /// Rows of its weights.
+        expected: usize,
+    },
     /// A weight or bias is NaN or infinite.
     #[error("layer {layer} has a weight or bias that is not finite")]
     NotFinite {

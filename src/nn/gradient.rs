@@ -4,20 +4,22 @@ use ndarray::{Array1, Array2};
 
 use crate::nn::{Accumulator, Activation, Bins, Moments, Network, Scalar, Workspace};
 
-/// ∂C/∂w and ∂C/∂b of every layer, in the shapes of the network.
+/// ∂C/∂w, ∂C/∂b and ∂C/∂γ of every layer, in the shapes of the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gradient<T> {
     /// One entry per layer, in the order of `Network::layers`.
     pub layers: Vec<LayerGradient<T>>,
 }
 
-/// ∂C/∂w and ∂C/∂b of one layer.
+/// ∂C/∂w, ∂C/∂b and ∂C/∂γ of one layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerGradient<T> {
     /// (J × K), row-major.
     pub weights: Array2<T>,
     /// (J).
     pub biases: Array1<T>,
+    /// (J), where the layer is normalized; else empty.
+    pub scales: Array1<T>,
 }
 
 impl<T: Scalar> Gradient<T> {
@@ -26,6 +28,7 @@ impl<T: Scalar> Gradient<T> {
         let layers = network.layers().iter().map(|layer| LayerGradient {
             weights: Array2::zeros(layer.weights.raw_dim()),
             biases: Array1::zeros(layer.units()),
+            scales: Array1::zeros(layer.normalization.as_ref().map_or(0, |_| layer.units())),
         });
         Self {
             layers: layers.collect(),
@@ -34,22 +37,24 @@ impl<T: Scalar> Gradient<T> {
 }
 
 impl<T: Scalar> LayerGradient<T> {
-    /// The weights row by row, and the biases.
-    pub(crate) fn slices(&self) -> (&[T], &[T]) {
+    /// The weights row by row, the biases, and the scales.
+    pub(crate) fn slices(&self) -> [&[T]; 3] {
         let contiguous = "a gradient is made row-major";
-        (
+        [
             self.weights.as_slice().expect(contiguous),
             self.biases.as_slice().expect(contiguous),
-        )
+            self.scales.as_slice().expect(contiguous),
+        ]
     }
 
     /// The same, to be changed.
-    pub(crate) fn slices_mut(&mut self) -> (&mut [T], &mut [T]) {
+    pub(crate) fn slices_mut(&mut self) -> [&mut [T]; 3] {
         let contiguous = "a gradient is made row-major";
-        (
+        [
             self.weights.as_slice_mut().expect(contiguous),
             self.biases.as_slice_mut().expect(contiguous),
-        )
+            self.scales.as_slice_mut().expect(contiguous),
+        ]
     }
 }
 
@@ -58,6 +63,7 @@ impl<T: Scalar> Accumulator for Gradient<T> {
         for (sum, other) in self.layers.iter_mut().zip(&other.layers) {
             sum.weights += &other.weights;
             sum.biases += &other.biases;
+            sum.scales += &other.scales;
         }
     }
 }
@@ -114,8 +120,7 @@ impl<T: Scalar> BatchSums<T> {
         record: bool,
     ) {
         for (index, layer) in self.gradient.layers.iter_mut().enumerate() {
-            let (weights, biases) = layer.slices_mut();
-            workspace.gradient(index, rows, weights, biases);
+            workspace.gradient(index, rows, layer.slices_mut());
         }
         self.correct = workspace.correct(rows);
         self.samples = rows;

@@ -69,11 +69,11 @@ impl GradientCheck {
 pub struct WorstParameter {
     /// The layer's number, 1..L.
     pub layer: usize,
-    /// `"weight"` or `"bias"`.
+    /// `"weight"`, `"bias"` or `"scale"`.
     pub parameter: &'static str,
     /// Its unit, from 0.
     pub row: usize,
-    /// Its input, from 0; none for a bias.
+    /// Its input, from 0; none for a bias or a scale.
     pub column: Option<usize>,
     /// What backpropagation says.
     pub analytic: f64,
@@ -109,10 +109,12 @@ pub fn check_gradients<B>(
     mut poll: impl FnMut() -> ControlFlow<B>,
 ) -> ControlFlow<B, GradientCheck> {
     let inspection = inspect(network, loss, inputs, targets);
-    let gradients = inspection
-        .layers
-        .iter()
-        .flat_map(|layer| layer.weight_gradient.iter().chain(&layer.bias_gradient));
+    let gradients = inspection.layers.iter().flat_map(|layer| {
+        let weights = layer.weight_gradient.iter();
+        weights
+            .chain(&layer.bias_gradient)
+            .chain(&layer.scale_gradient)
+    });
     let floor = 1e-3 * gradients.fold(0.0, |largest: f64, g| largest.max(g.abs()));
     let mut losses = Losses::new(network, loss, inputs, targets);
     let mut check = GradientCheck::new(network, options.tolerance);
@@ -123,9 +125,10 @@ pub fn check_gradients<B>(
         let (below, sides_below) = losses.moved(place, -options.epsilon);
         if sides_above == sides_below {
             let layer = &inspection.layers[place.layer];
-            let analytic = match place.column {
-                Some(column) => layer.weight_gradient[[place.row, column]],
-                None => layer.bias_gradient[place.row],
+            let analytic = match place.part {
+                Part::Weight { column } => layer.weight_gradient[[place.row, column]],
+                Part::Bias => layer.bias_gradient[place.row],
+                Part::Scale => layer.scale_gradient[place.row],
             };
             let numeric = (above - below) / (2.0 * options.epsilon);
             check.compare(place, analytic, numeric, floor);
@@ -141,11 +144,29 @@ pub fn check_gradients<B>(
 struct Place {
     layer: usize,
     row: usize,
-    column: Option<usize>,
+    part: Part,
+}
+
+/// What a parameter is.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Weight { column: usize },
+    Bias,
+    Scale,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Weight { .. } => "weight",
+            Self::Bias => "bias",
+            Self::Scale => "scale",
+        }
+    }
 }
 
 impl Place {
-    /// The place of a parameter by its number: layer by layer, the weights row by row, then the biases.
+    /// The place of a parameter by its number: layer by layer, the weights row by row, then the biases, then the scales.
     fn of(network: &Network<f64>, mut number: usize) -> Self {
         for (index, layer) in network.layers().iter().enumerate() {
             if number < layer.weights.len() {
@@ -153,27 +174,34 @@ impl Place {
                 return Self {
                     layer: index,
                     row,
-                    column: Some(column),
+                    part: Part::Weight { column },
                 };
             }
             number -= layer.weights.len();
-            if number < layer.units() {
-                return Self {
-                    layer: index,
-                    row: number,
-                    column: None,
-                };
+            let scaled = layer.normalization.is_some();
+            for part in [Part::Bias, Part::Scale]
+                .into_iter()
+                .take(1 + usize::from(scaled))
+            {
+                if number < layer.units() {
+                    return Self {
+                        layer: index,
+                        row: number,
+                        part,
+                    };
+                }
+                number -= layer.units();
             }
-            number -= layer.units();
         }
         unreachable!("numbers below the parameter count have a place")
     }
 
     fn parameter(self, layers: &mut [Layer<f64>]) -> &mut f64 {
         let layer = &mut layers[self.layer];
-        match self.column {
-            Some(column) => &mut layer.weights[[self.row, column]],
-            None => &mut layer.biases[self.row],
+        match self.part {
+            Part::Weight { column } => &mut layer.weights[[self.row, column]],
+            Part::Bias => &mut layer.biases[self.row],
+            Part::Scale => &mut layer.scales_mut()[self.row],
         }
     }
 }
@@ -303,13 +331,12 @@ impl GradientCheck {
             self.max_relative_error = error;
             self.worst = Some(WorstParameter {
                 layer: place.layer + 1,
-                parameter: if place.column.is_some() {
-                    "weight"
-                } else {
-                    "bias"
-                },
+                parameter: place.part.name(),
                 row: place.row,
-                column: place.column,
+                column: match place.part {
+                    Part::Weight { column } => Some(column),
+                    Part::Bias | Part::Scale => None,
+                },
                 analytic,
                 numeric,
             });

@@ -20,6 +20,9 @@ pub struct LayerInspection {
     pub weight_gradient: Array2<f64>,
     /// (1/N) Σₙ ∂Cₙ/∂b, (J).
     pub bias_gradient: Array1<f64>,
+    /// (1/N) Σₙ ∂Cₙ/∂γ, (J), where the layer is normalized; else empty. Batch normalization goes by its running mean and
+    /// variance here, as in a prediction.
+    pub scale_gradient: Array1<f64>,
 }
 
 /// What backpropagation computes for N samples.
@@ -42,7 +45,9 @@ impl Inspection {
                 && finite(&layer.activations)
                 && finite(&layer.deltas)
                 && finite(&layer.weight_gradient)
-                && layer.bias_gradient.iter().all(|number| number.is_finite())
+                && (layer.bias_gradient.iter())
+                    .chain(&layer.scale_gradient)
+                    .all(|number| number.is_finite())
         };
         self.loss.is_finite() && finite(&self.input_gradient) && self.layers.iter().all(layer)
     }
@@ -65,7 +70,7 @@ pub fn inspect(
         "as many rows of targets as of inputs"
     );
     let mut inspection = empty(network, samples);
-    let mut backpropagation = Backpropagation::new(network, samples);
+    let mut backpropagation = Backpropagation::predicting(network, samples);
     let sums = backpropagation.run_observed(
         network,
         loss,
@@ -87,6 +92,7 @@ pub fn inspect(
     for (layer, gradient) in inspection.layers.iter_mut().zip(&sums.gradient.layers) {
         layer.weight_gradient = &gradient.weights / count;
         layer.bias_gradient = &gradient.biases / count;
+        layer.scale_gradient = &gradient.scales / count;
     }
     inspection
 }
@@ -127,6 +133,7 @@ fn empty(network: &Network<f64>, samples: usize) -> Inspection {
             deltas: rows,
             weight_gradient: Array2::zeros(layer.weights.raw_dim()),
             bias_gradient: Array1::zeros(layer.units()),
+            scale_gradient: Array1::zeros(0),
         }
     });
     Inspection {

@@ -29,6 +29,7 @@ mod loss;
 pub mod metrics;
 mod network;
 mod noise;
+mod normalization;
 mod optimizer;
 #[cfg(test)]
 mod proofs;
@@ -38,6 +39,7 @@ mod regularization;
 mod scalar;
 mod schedule;
 mod statistics;
+mod whole_batch;
 mod workspace;
 mod ziggurat;
 
@@ -55,6 +57,7 @@ pub use inspection::{Inspection, LayerInspection, inspect};
 pub use loss::Loss;
 pub use network::{Layer, Network};
 pub use noise::Noise;
+pub use normalization::{Normalization, Normalized};
 pub use optimizer::{LayerRule, Optimizer, OptimizerSpec, OptimizerState};
 pub use reduce::{Accumulator, CHUNK, FixedTree, sum_over_samples};
 pub use regularization::{Dropout, Regularization};

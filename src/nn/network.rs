@@ -2,9 +2,9 @@
 
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2};
 
-use crate::nn::{Activation, Error, Scalar, Workspace};
+use crate::nn::{Activation, Error, Normalized, Scalar, Workspace};
 
-/// One layer: a = σ(w·x + b).
+/// One layer: a = σ(z), z = w·x + b, or with normalization z = γ ⊙ n(w·x) + b.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer<T> {
     /// w, (J × K): units × inputs, as in PyTorch.
@@ -13,6 +13,8 @@ pub struct Layer<T> {
     pub biases: Array1<T>,
     /// σ.
     pub activation: Activation,
+    /// γ and n, where there is normalization.
+    pub normalization: Option<Normalized<T>>,
 }
 
 impl<T> Layer<T> {
@@ -52,10 +54,21 @@ impl<T: Scalar> Layer<T> {
     }
 
     fn is_finite(&self) -> bool {
-        self.weights
-            .iter()
-            .chain(&self.biases)
+        let parameters = self.weights.iter().chain(&self.biases);
+        let normalization = self.normalization.as_ref();
+        parameters
+            .into_iter()
             .all(|parameter| parameter.is_finite())
+            && normalization.is_none_or(Normalized::is_finite)
+    }
+
+    /// γ in order; empty where there is no normalization.
+    pub(crate) fn scales_mut(&mut self) -> &mut [T] {
+        let scales = self.normalization.as_mut().map(|normalized| {
+            let scales = normalized.scales.as_slice_mut();
+            scales.expect("a network keeps its parameters in one piece")
+        });
+        scales.unwrap_or_default()
     }
 }
 
@@ -101,6 +114,13 @@ impl<T: Scalar> Network<T> {
             if !layer.is_finite() {
                 return Err(Error::NotFinite { layer: index });
             }
+            let normalization = layer.normalization.as_ref();
+            if !normalization.is_none_or(|normalized| normalized.fits(units)) {
+                return Err(Error::NormalizationMismatch {
+                    layer: index,
+                    expected: units,
+                });
+            }
             expected = units;
         }
         Ok(Self {
@@ -133,12 +153,36 @@ impl<T: Scalar> Network<T> {
         self.layers.last().expect("a network has a layer")
     }
 
-    /// How many weights and biases there are.
+    /// How many weights, biases and scales there are.
     pub fn parameter_count(&self) -> usize {
         self.layers
             .iter()
-            .map(|layer| layer.weights.len() + layer.biases.len())
+            .map(|layer| {
+                let scales = layer.normalization.as_ref();
+                let scales = scales.map_or(0, |normalized| normalized.scales.len());
+                layer.weights.len() + layer.biases.len() + scales
+            })
             .sum()
+    }
+
+    /// Whether a training step needs the whole batch at once: some layer is normalized over its samples.
+    pub fn needs_whole_batch(&self) -> bool {
+        let normalizations = self.layers.iter();
+        let mut normalizations = normalizations.filter_map(|layer| layer.normalization.as_ref());
+        normalizations.any(|normalized| normalized.by.is_of_batch())
+    }
+
+    /// Copies every number of another network of the same shape. Allocates nothing.
+    ///
+    /// Panics: where it is of other shapes, the caller's bug.
+    pub fn assign(&mut self, from: &Self) {
+        for (into, from) in self.layers.iter_mut().zip(&from.layers) {
+            into.weights.assign(&from.weights);
+            into.biases.assign(&from.biases);
+            if let (Some(into), Some(from)) = (&mut into.normalization, &from.normalization) {
+                into.assign(from);
+            }
+        }
     }
 
     /// Whether no parameter is NaN or infinite.
@@ -155,6 +199,10 @@ impl<T: Scalar> Network<T> {
             weights: layer.weights.map(cast),
             biases: layer.biases.map(cast),
             activation: layer.activation,
+            normalization: layer
+                .normalization
+                .as_ref()
+                .map(|normalized| normalized.map(cast)),
         });
         Network {
             layers: layers.collect(),
@@ -208,6 +256,7 @@ fn in_rows<T: Scalar>(layer: Layer<T>) -> Layer<T> {
         weights,
         biases,
         activation,
+        normalization,
     } = layer;
     let weights = if weights.is_standard_layout() {
         weights
@@ -223,6 +272,7 @@ fn in_rows<T: Scalar>(layer: Layer<T>) -> Layer<T> {
         weights,
         biases,
         activation,
+        normalization,
     }
 }
 
@@ -235,6 +285,7 @@ mod tests {
             weights: Array2::from_shape_fn((units, inputs), |(j, k)| (j * inputs + k) as f64),
             biases: Array1::zeros(units),
             activation: Activation::Identity,
+            normalization: None,
         }
     }
 

@@ -243,12 +243,12 @@ impl<T: Scalar> Regularized<T> {
             if frozen(index) {
                 continue;
             }
-            let (weights, biases) = sums.slices();
+            let [weights, biases, scales] = sums.slices();
             for (&w, &sum) in layer.weights_slice().iter().zip(weights) {
                 let g = self.of_weight(sum, w).to_f64();
                 squares += g * g;
             }
-            for &sum in biases {
+            for &sum in biases.iter().chain(scales) {
                 let g = self.of_bias(sum).to_f64();
                 squares += g * g;
             }

@@ -5,6 +5,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use crate::nn::kernel::{self, Shape};
 use crate::nn::loss::Output;
 use crate::nn::noise::ChunkNoise;
+use crate::nn::normalization::NormalizedRows;
 use crate::nn::{CHUNK, Loss, Network, Noise, Scalar};
 
 /// z, a and δ of every layer, and the inputs x and targets y, for up to `CHUNK` rows.
@@ -20,6 +21,8 @@ pub struct Workspace<T> {
     deltas: Vec<Rows<T>>,
     /// One entry for each layer; none where no units are left out.
     dropped: Vec<Option<Dropped<T>>>,
+    /// One entry for each layer; none where it is not normalized.
+    normalized: Vec<Option<NormalizedRows<T>>>,
 }
 
 /// What dropout draws for a layer, and what it makes of its activations.
@@ -90,6 +93,12 @@ impl<T: Scalar> Workspace<T> {
             activations: layers(),
             deltas: layers(),
             dropped: vec![None; network.layers().len()],
+            normalized: (network.layers().iter())
+                .map(|layer| {
+                    let by = layer.normalization.as_ref()?.by;
+                    Some(NormalizedRows::new(by, layer.units(), capacity))
+                })
+                .collect(),
         }
     }
 
@@ -150,38 +159,81 @@ impl<T: Scalar> Workspace<T> {
     /// z = w·a + b and a = σ(z), layer after layer, from the inputs. The one forward pass of this program.
     ///
     /// With noise, which training alone has, x is disturbed in its place, and a layer takes m ⊙ a / (1 − p) of the one before
-    /// it. Panics: where the workspace has memory for other noise than is given, the caller's bug.
+    /// it. Batch normalization goes by the running mean and variance. Panics: where the workspace has memory for other noise
+    /// than is given, the caller's bug.
     pub(crate) fn forward(
         &mut self,
         network: &Network<T>,
         rows: usize,
         noise: Option<ChunkNoise<'_>>,
     ) {
+        self.disturb(rows, noise);
+        for index in 0..network.layers().len() {
+            self.weigh(network, index, rows);
+            self.take_running(network, index);
+            self.activate(network, index, rows, noise);
+        }
+    }
+
+    /// The noise of the inputs.
+    pub(crate) fn disturb(&mut self, rows: usize, noise: Option<ChunkNoise<'_>>) {
         if let Some(noise) = noise {
             noise.disturb(self.inputs.slice_mut(rows));
         }
-        for (index, layer) in network.layers().iter().enumerate() {
-            let (before, rest) = self.activations.split_at_mut(index);
-            let x = taken(&self.inputs, before, &self.dropped[..index]).slice(rows);
-            let z = self.weighted_inputs[index].slice_mut(rows);
-            let shape = Shape {
-                m: rows,
-                k: layer.inputs(),
-                n: layer.units(),
-            };
-            kernel::nt(shape, x, layer.weights_slice(), z);
-            for z in z.chunks_exact_mut(layer.units()) {
-                for (z, &b) in z.iter_mut().zip(layer.biases_slice()) {
-                    *z += b;
+    }
+
+    /// w·a of one layer: the first part of its forward pass.
+    pub(crate) fn weigh(&mut self, network: &Network<T>, index: usize, rows: usize) {
+        let layer = &network.layers()[index];
+        let (before, dropped) = (&self.activations[..index], &self.dropped[..index]);
+        let x = taken(&self.inputs, before, dropped).slice(rows);
+        let shape = Shape {
+            m: rows,
+            k: layer.inputs(),
+            n: layer.units(),
+        };
+        let u = match &mut self.normalized[index] {
+            Some(normalized) => &mut normalized.values[..rows * layer.units()],
+            None => self.weighted_inputs[index].slice_mut(rows),
+        };
+        kernel::nt(shape, x, layer.weights_slice(), u);
+    }
+
+    /// The running mean and variance of a layer, where it is normalized by them, for the next [`Workspace::activate`].
+    pub(crate) fn take_running(&mut self, network: &Network<T>, index: usize) {
+        let normalization = network.layers()[index].normalization.as_ref();
+        if let (Some(normalized), Some(layer)) = (&mut self.normalized[index], normalization) {
+            normalized.take_running(layer);
+        }
+    }
+
+    /// From w·a to z and a = σ(z) of one layer: the second part of its forward pass.
+    pub(crate) fn activate(
+        &mut self,
+        network: &Network<T>,
+        index: usize,
+        rows: usize,
+        noise: Option<ChunkNoise<'_>>,
+    ) {
+        let layer = &network.layers()[index];
+        let z = self.weighted_inputs[index].slice_mut(rows);
+        match (&mut self.normalized[index], &layer.normalization) {
+            (Some(normalized), Some(by)) => normalized.normalize(by, layer.biases_slice(), z),
+            _ => {
+                for z in z.chunks_exact_mut(layer.units()) {
+                    for (z, &b) in z.iter_mut().zip(layer.biases_slice()) {
+                        *z += b;
+                    }
                 }
             }
-            let a = rest[0].slice_mut(rows);
-            layer.activation.apply(layer.units(), z, a);
-            if let Some(dropped) = &mut self.dropped[index] {
-                let noise = noise.expect("a workspace for noise is given it");
-                let factors = dropped.factors.slice_mut(rows);
-                noise.drop_out(index + 1, a, factors, dropped.activations.slice_mut(rows));
-            }
+        }
+        let a = self.activations[index].slice_mut(rows);
+        layer.activation.apply(layer.units(), z, a);
+        if let Some(dropped) = &mut self.dropped[index] {
+            let noise = noise.expect("a workspace for noise is given it");
+            let a = self.activations[index].slice(rows);
+            let factors = dropped.factors.slice_mut(rows);
+            noise.drop_out(index + 1, a, factors, dropped.activations.slice_mut(rows));
         }
     }
 
@@ -190,6 +242,15 @@ impl<T: Scalar> Workspace<T> {
     /// Where the forward pass left units out, their part of ∂C/∂a is m / (1 − p) times the sum, before σ′, which is that of
     /// the whole a. Source: Arango, δᴸ = (aᴸ − y) σ′(zᴸ) and δˡ = σ′(zˡ) Σ δˡ⁺¹ wˡ⁺¹.
     pub(crate) fn backward(&mut self, network: &Network<T>, loss: Loss, rows: usize) {
+        self.output_deltas(network, loss, rows);
+        for index in (0..network.layers().len()).rev() {
+            self.lead_back(network, index, rows, None);
+            self.pass_back(network, index, rows);
+        }
+    }
+
+    /// δᴸ of the last layer.
+    pub(crate) fn output_deltas(&mut self, network: &Network<T>, loss: Loss, rows: usize) {
         let last = network.layers().len() - 1;
         let layer = network.last();
         let output = Output {
@@ -200,31 +261,54 @@ impl<T: Scalar> Workspace<T> {
         };
         let deltas = self.deltas[last].slice_mut(rows);
         loss.output_deltas(layer.activation, output, deltas);
-        for index in (0..last).rev() {
-            let layer = &network.layers()[index];
-            let (before, after) = self.deltas.split_at_mut(index + 1);
-            let deltas = before[index].slice_mut(rows);
-            propagate(network, index + 1, after[0].slice(rows), rows, deltas);
-            if let Some(dropped) = &self.dropped[index] {
-                for (delta, &factor) in deltas.iter_mut().zip(dropped.factors.slice(rows)) {
-                    *delta *= factor;
-                }
-            }
-            let z = self.weighted_inputs[index].slice(rows);
-            let a = self.activations[index].slice(rows);
-            layer.activation.backward(layer.units(), z, a, deltas);
+    }
+
+    /// ∂C/∂(w·a) of a normalized layer from its δ; `sums` as in [`NormalizedRows::lead_back`].
+    pub(super) fn lead_back(
+        &mut self,
+        network: &Network<T>,
+        index: usize,
+        rows: usize,
+        sums: Option<(&[f64], &[f64], usize)>,
+    ) {
+        let layer = network.layers()[index].normalization.as_ref();
+        if let (Some(normalized), Some(layer)) = (&mut self.normalized[index], layer) {
+            normalized.lead_back(layer, self.deltas[index].slice(rows), sums);
         }
+    }
+
+    /// δ of the layer before this one, where there is one.
+    pub(crate) fn pass_back(&mut self, network: &Network<T>, index: usize, rows: usize) {
+        if index == 0 {
+            return;
+        }
+        let (before, after) = self.deltas.split_at_mut(index);
+        let deltas = before[index - 1].slice_mut(rows);
+        let led = led_back(&after[0], self.normalized[index].as_ref(), rows);
+        propagate(network, index, led, rows, deltas);
+        if let Some(dropped) = &self.dropped[index - 1] {
+            for (delta, &factor) in deltas.iter_mut().zip(dropped.factors.slice(rows)) {
+                *delta *= factor;
+            }
+        }
+        let layer = &network.layers()[index - 1];
+        let z = self.weighted_inputs[index - 1].slice(rows);
+        let a = self.activations[index - 1].slice(rows);
+        layer.activation.backward(layer.units(), z, a, deltas);
     }
 
     /// ∂Cₙ/∂x = δ¹ w¹, which training has no use for. Shapes: `gradient` (rows × K), row-major.
     pub(crate) fn input_gradient(&self, network: &Network<T>, rows: usize, gradient: &mut [T]) {
-        propagate(network, 0, self.deltas[0].slice(rows), rows, gradient);
+        let deltas = led_back(&self.deltas[0], self.normalized[0].as_ref(), rows);
+        propagate(network, 0, deltas, rows, gradient);
     }
 
-    /// ∂C/∂w = δᵀ a and ∂C/∂b = Σ δ of one layer, added up over the rows, into `weights` (J × K) and `biases` (J).
+    /// ∂C/∂w = δᵀ a, ∂C/∂b = Σ δ and ∂C/∂γ = Σ δ ⊙ n(w·a) of one layer, added up over the rows, into weights (J × K),
+    /// biases (J) and scales (J, or none). In a normalized layer ∂C/∂w has ∂C/∂(w·a) for δ.
     ///
     /// Source: Arango, ∂C/∂w = δ a and ∂C/∂b = δ.
-    pub(crate) fn gradient(&self, index: usize, rows: usize, weights: &mut [T], biases: &mut [T]) {
+    pub(crate) fn gradient(&self, index: usize, rows: usize, into: [&mut [T]; 3]) {
+        let [weights, biases, scales] = into;
         let deltas = &self.deltas[index];
         let (before, dropped) = (&self.activations[..index], &self.dropped[..index]);
         let x = taken(&self.inputs, before, dropped);
@@ -233,11 +317,22 @@ impl<T: Scalar> Workspace<T> {
             k: rows,
             n: x.width,
         };
-        kernel::tn(shape, deltas.slice(rows), x.slice(rows), weights);
+        let normalized = self.normalized[index].as_ref();
+        let led = led_back(deltas, normalized, rows);
+        kernel::tn(shape, led, x.slice(rows), weights);
         biases.fill(T::zero());
         for deltas in deltas.slice(rows).chunks_exact(deltas.width) {
             for (sum, &delta) in biases.iter_mut().zip(deltas) {
                 *sum += delta;
+            }
+        }
+        if let Some(normalized) = normalized {
+            scales.fill(T::zero());
+            let values = normalized.values.chunks_exact(normalized.units);
+            for (deltas, values) in deltas.slice(rows).chunks_exact(deltas.width).zip(values) {
+                for ((sum, &delta), &value) in scales.iter_mut().zip(deltas).zip(values) {
+                    *sum += delta * value;
+                }
             }
         }
     }
@@ -252,6 +347,23 @@ impl<T: Scalar> Workspace<T> {
             y: self.targets.slice(rows),
         };
         loss.sum(network.last().activation, output)
+    }
+
+    /// The normalized rows of a layer. Panics: where it is not normalized, the caller's bug.
+    pub(super) fn normalized(&self, layer: usize) -> &NormalizedRows<T> {
+        let normalized = self.normalized[layer].as_ref();
+        normalized.expect("the layer is normalized")
+    }
+
+    /// The same, to be changed.
+    pub(super) fn normalized_mut(&mut self, layer: usize) -> &mut NormalizedRows<T> {
+        let normalized = self.normalized[layer].as_mut();
+        normalized.expect("the layer is normalized")
+    }
+
+    /// δ of a layer, row by row, of the last pass and beyond.
+    pub(super) fn deltas_slice(&self, layer: usize) -> &[T] {
+        &self.deltas[layer].values
     }
 
     /// How many rows were answered right: the same largest entry (the first of equals) in a and y, or, where there is one
@@ -280,6 +392,18 @@ fn taken<'a, T>(
         (Some(_), Some(Some(dropped))) => &dropped.activations,
         (Some(activations), Some(None) | None) => activations,
         (None, _) => inputs,
+    }
+}
+
+/// ∂C/∂(w·a) of a layer: its δ, unless it is normalized.
+fn led_back<'a, T: Scalar>(
+    deltas: &'a Rows<T>,
+    normalized: Option<&'a NormalizedRows<T>>,
+    rows: usize,
+) -> &'a [T] {
+    match normalized {
+        Some(normalized) => &normalized.deltas[..rows * normalized.units],
+        None => deltas.slice(rows),
     }
 }
 

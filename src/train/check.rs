@@ -106,6 +106,7 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         targets: data.targets,
     };
     check_steps(&checked, &context.limits, &mut violations);
+    check_normalization(&checked, base, &mut violations);
     violations.finish()?;
     Ok(CheckedJob {
         spec: checked,
@@ -212,6 +213,17 @@ fn check_steps(spec: &CheckedSpec, limits: &JobLimits, violations: &mut Violatio
             "/epochs",
             format!("must take at most {most} steps, got {epochs} epochs of {per_epoch} steps"),
         );
+    }
+}
+
+/// A batch of one row has no variance to normalize by.
+fn check_normalization(spec: &CheckedSpec, base: &Header, violations: &mut Violations) {
+    if base.needs_whole_batch() && spec.batch_size == BatchSize::Samples(1) {
+        let detail = "must be at least 2 for batch normalization: one row has no variance, got 1";
+        violations.add("/batch_size", detail);
+    } else if base.needs_whole_batch() && spec.train_rows == 1 {
+        let detail = "must leave at least 2 rows to train on for batch normalization, got 1";
+        violations.add("/data", detail);
     }
 }
 

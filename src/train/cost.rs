@@ -36,8 +36,18 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
     let hidden = base.layers.len().saturating_sub(1);
     let drops = |layer| layer < hidden && spec.regularization.dropout.of(layer) > 0.0;
     let units = units.enumerate();
-    let units = units.map(|(layer, units)| if drops(layer) { 5 * units } else { 3 * units });
-    let workspace = CHUNK.min(spec.batch_rows()) as u64 * (sample + units.sum::<u64>());
+    // Of those with normalization, n(u) and what leads back through it.
+    let normalized = |layer: usize| base.layers[layer].normalization.is_some();
+    let units = units.map(|(layer, units)| {
+        units * (3 + 2 * u64::from(drops(layer)) + 2 * u64::from(normalized(layer)))
+    });
+    // Batch normalization needs the rows of a whole batch at once.
+    let rows_at_once = if base.needs_whole_batch() {
+        spec.batch_rows()
+    } else {
+        CHUNK.min(spec.batch_rows())
+    };
+    let workspace = rows_at_once as u64 * (sample + units.sum::<u64>());
     let prepared = rows * sample * width;
     let preparing = rows * sample * 8 + parameters * 2 * width;
     let training = (parameters * (networks + gradients + checkpoints) + workspace) * width
@@ -45,12 +55,13 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
     prepared + preparing.max(training)
 }
 
-/// Weights and biases together.
+/// Weights, biases and scales together.
 fn parameter_count(base: &Header) -> u64 {
     let mut inputs = base.inputs as u64;
     let layers = base.layers.iter().map(|layer| {
         let units = layer.units as u64;
-        (std::mem::replace(&mut inputs, units) + 1) * units
+        let beside = 1 + u64::from(layer.normalization.is_some());
+        (std::mem::replace(&mut inputs, units) + beside) * units
     });
     layers.sum()
 }

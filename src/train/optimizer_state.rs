@@ -15,13 +15,16 @@ pub enum AnyOptimizerState {
 }
 
 /// What is known of it without its tensors.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct StateHeader {
     dtype: Dtype,
     steps: u64,
     momentum_product: f64,
     slots: usize,
     layers: usize,
+    /// Whether there are scales, for each layer; empty where no layer is normalized.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    scaled: Vec<bool>,
 }
 
 /// The most slots that any optimizer has: what a header may ask for.
@@ -54,7 +57,7 @@ impl AnyOptimizerState {
         }
     }
 
-    /// Adds its tensors: `optimizer.{slot}.{l}.weights` and `.biases`, slots and layers from 1.
+    /// Adds its tensors: `optimizer.{slot}.{l}.weights`, `.biases` and, where there are any, `.scales`, slots and layers from 1.
     pub(super) fn push(&self, tensors: &mut Tensors) -> StateHeader {
         match self {
             Self::Float32(state) => push(state, tensors),
@@ -87,14 +90,26 @@ fn push<T: Scalar>(state: &OptimizerState<T>, tensors: &mut Tensors) -> StateHea
                 weights.iter(),
             );
             tensors.push(name(number, index, "biases"), biases.shape(), biases.iter());
+            if !layer.scales.is_empty() {
+                let scales = &layer.scales;
+                tensors.push(name(number, index, "scales"), scales.shape(), scales.iter());
+            }
         }
     }
+    let layers = state.slots.first().map(|slot| &slot.layers[..]);
+    let scaled = layers.unwrap_or_default().iter();
+    let scaled: Vec<_> = scaled.map(|layer| !layer.scales.is_empty()).collect();
     StateHeader {
         dtype: T::DTYPE,
         steps: state.steps,
         momentum_product: state.momentum_product,
         slots: state.slots.len(),
-        layers: state.slots.first().map_or(0, |slot| slot.layers.len()),
+        layers: scaled.len(),
+        scaled: if scaled.contains(&true) {
+            scaled
+        } else {
+            Vec::new()
+        },
     }
 }
 
@@ -107,10 +122,13 @@ fn read<T: Scalar>(
             detail: format!("an optimizer has at most {MOST_SLOTS} slots"),
         });
     }
-    let layer = |slot, layer| {
+    let layer = |slot, layer: usize| {
+        let scaled = header.scaled.get(layer) == Some(&true);
+        let scales = scaled.then(|| tensors.vector(&name(slot, layer, "scales")));
         Ok(LayerGradient {
             weights: tensors.matrix(&name(slot, layer, "weights"))?,
             biases: tensors.vector(&name(slot, layer, "biases"))?,
+            scales: scales.transpose()?.unwrap_or_default(),
         })
     };
     let slot = |slot| {

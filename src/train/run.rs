@@ -185,7 +185,9 @@ where
                 epoch: (place.step == 0).then_some(place.epoch),
                 told: true,
             },
-            backpropagation: Backpropagation::new(&network, spec.batch_rows()).with(noise),
+            backpropagation: Backpropagation::new(&network, spec.batch_rows())
+                .with(noise)
+                .freezing(spec.frozen_layers()),
             optimizer,
             watch,
             network,
@@ -254,7 +256,7 @@ where
             plateau,
             ..Place::default()
         };
-        copy(&mut self.epoch_end.network, &self.network);
+        self.epoch_end.network.assign(&self.network);
         self.epoch_end.epoch = Some(epoch);
         self.epoch_end.told = observer.wants_checkpoint(true);
         if self.epoch_end.told {
@@ -335,9 +337,11 @@ where
             return Err(diverged("parameters"));
         }
         place.statistics = before.map(|before| layer_statistics(&before, sums, network));
-        place.sums.loss += sums.loss;
-        place.sums.correct += sums.correct;
-        place.sums.samples += sums.samples as u64;
+        let (loss, correct, samples) = (sums.loss, sums.correct, sums.samples as u64);
+        backpropagation.follow(network);
+        place.sums.loss += loss;
+        place.sums.correct += correct;
+        place.sums.samples += samples;
         if !place.sums.loss.is_finite() {
             return Err(diverged("loss"));
         }
@@ -477,13 +481,5 @@ where
 fn gather_rows<T: Scalar>(from: &Array2<T>, rows: &[u32], mut into: ArrayViewMut2<T>) {
     for (mut place, &row) in into.axis_iter_mut(Axis(0)).zip(rows) {
         place.assign(&from.row(row as usize));
-    }
-}
-
-/// Copies parameters without allocating.
-fn copy<T: Scalar>(into: &mut Network<T>, from: &Network<T>) {
-    for (into, from) in into.layers_mut().iter_mut().zip(from.layers()) {
-        into.weights.assign(&from.weights);
-        into.biases.assign(&from.biases);
     }
 }

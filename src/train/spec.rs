@@ -357,6 +357,12 @@ impl CheckedSpec {
         (self.train_rows as u64).div_ceil(self.batch_rows() as u64)
     }
 
+    /// Layers that stay as they are, counted from 0.
+    pub fn frozen_layers(&self) -> impl Iterator<Item = usize> {
+        let rules = self.layers.iter().enumerate();
+        rules.filter_map(|(index, rule)| rule.frozen.then_some(index))
+    }
+
     /// The version the job starts from.
     pub fn base_version(&self) -> u64 {
         self.from.version.expect("a checked spec names the version")

@@ -61,9 +61,13 @@ impl Observer for Witness {
 }
 
 fn model(dtype: &str) -> Model {
+    normalized_model(dtype, "null")
+}
+
+fn normalized_model(dtype: &str, normalization: &str) -> Model {
     let text = format!(
         r#"{{"name":"m","inputs":2,"dtype":"{dtype}","preprocess":"standardize","seed":3,
-            "layers":[{{"units":5,"activation":"tanh"}},{{"units":1,"activation":"sigmoid"}}]}}"#
+            "layers":[{{"units":5,"activation":"tanh","normalization":{normalization}}},{{"units":1,"activation":"sigmoid"}}]}}"#
     );
     let spec: ModelSpec = serde_json::from_str(&text).expect("a spec");
     spec.check(&MODEL_LIMITS).expect("a good spec").build()
@@ -142,7 +146,8 @@ fn a_run_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one() {
             r#""epochs":4,"batch_size":70,"seed":9,"validation":{{"fraction":0.2}},"metrics":["accuracy"],
                "optimizer":{optimizer},{schedule},"regularization":{{"l1":0.001,"clip_norm":0.5,{noise}}}"#
         );
-        let base = model(dtype);
+        let normalization = ["null", r#""batch""#, r#""layer""#][number % 3];
+        let base = normalized_model(dtype, normalization);
         let header = base.header();
         let context = Context {
             base: &header,
@@ -412,14 +417,16 @@ fn the_memory_that_a_run_holds_is_what_was_estimated_within_a_factor_of_two() {
         parameters: 1_000_000,
         ..MODEL_LIMITS
     };
-    for (units, rows, batch, dropout) in [
-        (2, 20_000, 32.into(), 0.0),
-        (600, 300, 10.into(), 0.0),
-        (300, 2000, serde_json::json!("full"), 0.0),
-        (300, 2000, serde_json::json!("full"), 0.5),
+    for (units, rows, batch, dropout, normalization) in [
+        (2, 20_000, 32.into(), 0.0, "null"),
+        (600, 300, 10.into(), 0.0, "null"),
+        (300, 2000, serde_json::json!("full"), 0.0, "null"),
+        (300, 2000, serde_json::json!("full"), 0.5, "null"),
+        (300, 2000, serde_json::json!("full"), 0.5, "\"batch\""),
+        (300, 2000, serde_json::json!("full"), 0.0, "\"layer\""),
     ] {
         let text = format!(
-            r#"{{"name":"m","inputs":20,"layers":[{{"units":{units},"activation":"tanh"}},
+            r#"{{"name":"m","inputs":20,"layers":[{{"units":{units},"activation":"tanh","normalization":{normalization}}},
                 {{"units":{units},"activation":"relu"}},{{"units":1,"activation":"sigmoid"}}]}}"#
         );
         let spec: ModelSpec = serde_json::from_str(&text).expect("a spec");

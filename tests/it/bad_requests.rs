@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     bad_choices, bad_data, bad_evaluations, bad_gradients, bad_hyperparameters, bad_jobs,
-    bad_models, bad_paths, bad_rows, bad_tables,
+    bad_models, bad_normalization, bad_paths, bad_rows, bad_tables,
 };
 
 /// A request that must be refused, and how.
@@ -59,6 +59,7 @@ pub(crate) fn all() -> Vec<Bad> {
         states(),
         bad_models::all(),
         bad_choices::all(),
+        bad_normalization::all(),
         bad_rows::all(),
         bad_gradients::all(),
         bad_hyperparameters::all(),

@@ -67,6 +67,7 @@ async fn what_is_beyond_a_range_that_is_described_is_refused_with_it() {
         ("schedules", "schedule"),
         ("losses", "loss"),
         ("initializers", "initializer"),
+        ("normalizations", "normalization"),
     ];
     for (group, field) in groups {
         for choice in list(&described[group]) {
@@ -85,11 +86,20 @@ async fn what_is_beyond_a_range_that_is_described_is_refused_with_it() {
                     server.post("/v1/jobs", xor_job("xor", given)).await
                 } else {
                     let mut model = xor_model("refused");
-                    model[field] = given[field].clone();
+                    if group == "normalizations" {
+                        model["layers"][0][field] = given[field].clone();
+                    } else {
+                        model[field] = given[field].clone();
+                    }
                     server.post("/v1/models", model).await
                 };
                 let problem = answer.problem(422, "invalid-spec");
-                let pointer = format!("/{field}/{}", parameter["name"].as_str().expect("a name"));
+                let name = parameter["name"].as_str().expect("a name");
+                let pointer = if group == "normalizations" {
+                    format!("/layers/0/{field}/{name}")
+                } else {
+                    format!("/{field}/{name}")
+                };
                 assert!(pointers(&problem).contains(&pointer), "{problem}");
                 let range = parameter["range"].as_str().expect("a range");
                 assert!(

@@ -275,6 +275,7 @@ async fn with_unknown_word(server: &TestServer, field: &str) -> Answer {
         "approximation" => {
             model["layers"][0]["activation"] = json!({"type": "gelu", "approximation": "bogus"});
         }
+        "normalization" => model["layers"][0]["normalization"] = json!("bogus"),
         "layer initializer" => model["layers"][0]["initializer"] = json!("bogus"),
         "optimizer" => job["optimizer"]["type"] = json!("bogus"),
         "schedule" => job["schedule"] = json!("bogus"),
@@ -311,6 +312,10 @@ async fn the_server_accepts_just_the_words_of_the_contract() {
             "/components/schemas/InitializerName/enum",
         ),
         ("initializer", "/components/schemas/InitializerName/enum"),
+        (
+            "normalization",
+            "/components/schemas/NormalizationName/enum",
+        ),
         ("loss", "/components/schemas/LossName/enum"),
         ("dtype", "/components/schemas/Dtype/enum"),
         ("preprocess", "/components/schemas/Preprocess/enum"),

@@ -113,7 +113,7 @@ impl Scene {
 }
 
 /// Models whose numbers `bad_rows.rs` and `bad_jobs.rs` go by.
-fn models() -> [Value; 9] {
+fn models() -> [Value; 10] {
     let huge = json!([{"weights": [[1e308]], "biases": [0]}]);
     let narrow = json!([{"weights": [[3e38, 3e38]], "biases": [0]}]);
     let softmax = json!({"name": "iris", "inputs": 4, "loss": "cross_entropy", "layers": layers(3, "softmax")});
@@ -129,6 +129,7 @@ fn models() -> [Value; 9] {
         json!({"name": "pair", "inputs": 1, "layers": layers(2, "identity")}),
         json!({"name": "line", "inputs": 1, "layers": layers(1, "identity")}),
         json!({"name": "broad", "inputs": 2, "layers": [{"units": 100, "activation": "tanh"}, {"units": 1, "activation": "tanh"}]}),
+        json!({"name": "normal", "inputs": 2, "layers": [{"units": 1, "activation": "sigmoid", "normalization": "batch"}]}),
     ]
 }
 

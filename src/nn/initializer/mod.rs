@@ -230,6 +230,7 @@ impl Initializer {
             weights,
             biases,
             activation,
+            normalization: None,
         }
     }
 

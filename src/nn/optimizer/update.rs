@@ -110,7 +110,10 @@ impl<T: Scalar> Optimizer<T> {
         let shapes = |slots: &[Gradient<T>]| -> Vec<Vec<usize>> {
             let layers = slots.iter().flat_map(|slot| &slot.layers);
             layers
-                .map(|layer| [layer.weights.shape(), layer.biases.shape()].concat())
+                .map(|layer| {
+                    let (weights, biases) = (layer.weights.shape(), layer.biases.shape());
+                    [weights, biases, layer.scales.shape()].concat()
+                })
                 .collect()
         };
         let same = state.slots.len() == self.state.slots.len()
@@ -157,30 +160,28 @@ impl<T: Scalar> Optimizer<T> {
                 continue;
             }
             let rule = Rule::of(spec, state, rate * learning_rate_multiplier, sums.samples);
-            let (of_weights, of_biases) = slots_of(state, index);
+            let [of_weights, of_biases, of_scales] = slots_of(state, index);
             let gradient = &sums.gradient.layers[index];
             let (weights, biases) = layer.slices_mut();
-            let (weight_sums, bias_sums) = gradient.slices();
+            let [weight_sums, bias_sums, scale_sums] = gradient.slices();
             assert_eq!(weights.len(), weight_sums.len(), "a gradient of the shapes");
             finite &= regularized.step_weights(rule, weights, weight_sums, of_weights);
             finite &= regularized.step_biases(rule, biases, bias_sums, of_biases);
+            finite &= regularized.step_biases(rule, layer.scales_mut(), scale_sums, of_scales);
             regularization.limit_norms(layer);
         }
         finite
     }
 }
 
-/// A layer's part of each slot, of its weights and of its biases; empty where there is no slot.
+/// A layer's part of each slot, of its weights, of its biases or of its scales; empty where there is no slot.
 type Slots<'a, T> = [&'a mut [T]; MOST_SLOTS];
 
-fn slots_of<T: Scalar>(
-    state: &mut OptimizerState<T>,
-    layer: usize,
-) -> (Slots<'_, T>, Slots<'_, T>) {
+fn slots_of<T: Scalar>(state: &mut OptimizerState<T>, layer: usize) -> [Slots<'_, T>; 3] {
     let mut slots = state.slots.iter_mut();
-    let [(w0, b0), (w1, b1), (w2, b2)] = std::array::from_fn(|_| match slots.next() {
-        Some(slot) => slot.layers[layer].slices_mut(),
-        None => (Default::default(), Default::default()),
+    let [[w0, b0, s0], [w1, b1, s1], [w2, b2, s2]] = std::array::from_fn(|_| {
+        let slot = slots.next().map(|slot| slot.layers[layer].slices_mut());
+        slot.unwrap_or_default()
     });
-    ([w0, w1, w2], [b0, b1, b2])
+    [[w0, w1, w2], [b0, b1, b2], [s0, s1, s2]]
 }

@@ -20,11 +20,13 @@ fn network() -> Network<f64> {
         weights: arr2(&[[0.1, 0.2], [0.3, -0.1], [-0.2, 0.4]]),
         biases: arr1(&[0.1, -0.3, 0.2]),
         activation: Activation::Sigmoid,
+        normalization: None,
     };
     let last = Layer {
         weights: arr2(&[[0.5, -0.4, 0.3]]),
         biases: arr1(&[-0.1]),
         activation: Activation::Sigmoid,
+        normalization: None,
     };
     Network::new(vec![hidden, last]).expect("a 2-3-1 network")
 }
@@ -173,11 +175,13 @@ fn saturated_and_dead_units_are_counted_over_the_whole_batch() {
         weights: arr2(&[[1.0], [0.0]]),
         biases: arr1(&[0.0, -1.0]),
         activation: Activation::Relu,
+        normalization: None,
     };
     let sigmoid = Layer {
         weights: arr2(&[[100.0, 0.0]]),
         biases: arr1(&[0.0]),
         activation: Activation::Sigmoid,
+        normalization: None,
     };
     let network = Network::new(vec![relu, sigmoid]).expect("a 1-2-1 network");
     // 100 samples, more than a chunk: x = 1 for the last 25 of them, else −1. σ(100) is saturated, σ(0) is not.

@@ -156,6 +156,7 @@ fn a_crossing_of_the_kink_of_relu_is_skipped_and_counted() {
         weights: arr2(&[[1.0], [2.0]]),
         biases: arr1(&[-2.0, -2.0]),
         activation: Activation::Relu,
+        normalization: None,
     };
     let network = Network::new(vec![layer]).expect("a 1-2 network");
     let check = check(
@@ -176,6 +177,7 @@ fn a_crossing_of_the_kink_of_a_loss_is_skipped_and_counted() {
         weights: arr2(&[[1.0], [2.0]]),
         biases: arr1(&[-2.0, -2.0]),
         activation: Activation::Identity,
+        normalization: None,
     };
     let network = Network::new(vec![layer]).expect("a 1-2 network");
     let (x, y) = (arr2(&[[2.0]]), arr2(&[[0.0, 1.0]]));

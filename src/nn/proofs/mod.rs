@@ -4,6 +4,7 @@ mod by_hand;
 mod finite_differences;
 mod no_allocation;
 mod noise;
+mod normalization;
 mod optimizers;
 mod pytorch;
 mod same_bits;

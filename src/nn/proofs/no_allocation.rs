@@ -8,8 +8,8 @@ use ndarray::{Array2, s};
 
 use super::{matrix, network};
 use crate::nn::{
-    Activation, Backpropagation, Dropout, Loss, Noise, Optimizer, OptimizerSpec, Regularization,
-    Scalar, Workspace,
+    Activation, Backpropagation, Dropout, Layer, Loss, Network, Noise, Normalization, Normalized,
+    Optimizer, OptimizerSpec, Regularization, Scalar, Workspace,
 };
 
 /// Numbers in (0, 1].
@@ -20,8 +20,15 @@ fn targets<T: Scalar>(rows: usize, columns: usize) -> Array2<T> {
 fn allocations_of_steps<T: Scalar>(
     (loss, activations): (Loss, [Activation; 3]),
     (spec, regularization): (OptimizerSpec, &Regularization),
+    normalizations: [Option<Normalization>; 3],
 ) -> u64 {
-    let mut network = network::<T>(&[20, 30, 9, 4], &activations, 1);
+    let network = network::<T>(&[20, 30, 9, 4], &activations, 1);
+    let layers = network.layers().iter().zip(normalizations);
+    let layers = layers.map(|(layer, by)| Layer {
+        normalization: by.map(|by| Normalized::new(by, layer.units())),
+        ..layer.clone()
+    });
+    let mut network = Network::new(layers.collect()).expect("the same widths");
     // Five chunks, so that every level of the tree is used.
     let (x, y) = (matrix::<T>(300, 20, 2), targets::<T>(300, 4));
     let mut outputs = Array2::zeros((300, 4));
@@ -43,6 +50,7 @@ fn allocations_of_steps<T: Scalar>(
         );
         let ControlFlow::Continue(sums) = sums;
         assert!(optimizer.update(&mut network, sums, 1.0));
+        backpropagation.follow(&mut network);
         network.predict_into(x.view(), &mut workspace, outputs.view_mut());
     };
     step(300, false);
@@ -62,8 +70,14 @@ fn steps_and_predictions_allocate_nothing() {
     let none = Regularization::default();
     let plain = (OptimizerSpec::default(), &none);
     for loss in Loss::ALL {
-        assert_eq!(allocations_of_steps::<f32>((loss, activations), plain), 0);
-        assert_eq!(allocations_of_steps::<f64>((loss, activations), plain), 0);
+        assert_eq!(
+            allocations_of_steps::<f32>((loss, activations), plain, [None; 3]),
+            0
+        );
+        assert_eq!(
+            allocations_of_steps::<f64>((loss, activations), plain, [None; 3]),
+            0
+        );
     }
     let regularization = Regularization {
         l2: 0.1,
@@ -74,18 +88,23 @@ fn steps_and_predictions_allocate_nothing() {
         input_noise: 0.1,
         ..Regularization::default()
     };
+    let [batch, layer] = Normalization::ALL.map(Some);
     for spec in OptimizerSpec::all() {
         for regularization in [&none, &regularization] {
             let update = (spec, regularization);
             let network = (Loss::Quadratic, activations);
-            assert_eq!(allocations_of_steps::<f32>(network, update), 0);
-            assert_eq!(allocations_of_steps::<f64>(network, update), 0);
+            for normalizations in [[None; 3], [batch, layer, batch]] {
+                let of = allocations_of_steps::<f32>(network, update, normalizations);
+                assert_eq!(of, 0);
+                let of = allocations_of_steps::<f64>(network, update, normalizations);
+                assert_eq!(of, 0);
+            }
         }
     }
     for hidden in Activation::ALL {
         let activations = [hidden, Activation::Sigmoid, hidden];
         assert_eq!(
-            allocations_of_steps::<f32>((Loss::Quadratic, activations), plain),
+            allocations_of_steps::<f32>((Loss::Quadratic, activations), plain, [None; 3]),
             0
         );
     }

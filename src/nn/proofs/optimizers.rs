@@ -53,6 +53,7 @@ fn start(fixture: &Fixture) -> Network<f64> {
         weights: matrix(&parameters.weights),
         biases: Array1::from(parameters.biases.clone()),
         activation,
+        normalization: None,
     });
     Network::new(layers.collect()).expect("a 3-4-2 network")
 }
@@ -211,6 +212,7 @@ fn one_step_of_l1_and_l2_is_what_paper_says() {
         weights: Array2::from_elem((1, 1), 2.0),
         biases: Array1::from_elem(1, 1.0),
         activation: Activation::Identity,
+        normalization: None,
     };
     let mut network = Network::new(vec![layer]).expect("one weight");
     let regularization = Regularization {

@@ -89,6 +89,7 @@ fn cases() -> Vec<(Case, Network<f64>)> {
                     weights: rows(&parameters.weights),
                     biases: Array1::from(parameters.biases.clone()),
                     activation,
+                    normalization: None,
                 });
         Network::new(layers.collect()).expect("a network of the fixture")
     };
