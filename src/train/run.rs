@@ -201,7 +201,9 @@ where
     fn run(mut self, observer: &mut impl Observer) -> Result<Outcome, Error> {
         while self.place.epoch < self.spec.epochs && !self.watch.is_over() {
             if let Err(Stopped) = self.epoch(observer)? {
-                let epoch_end = self.untold_epoch_end();
+                // At an epoch's end the checkpoint of where it stands is that of the end, with the optimizer's state.
+                let is_beyond = self.place.step > 0;
+                let epoch_end = is_beyond.then(|| self.untold_epoch_end()).flatten();
                 let at = self.checkpoint_here();
                 return Ok(Outcome::Stopped { at, epoch_end });
             }

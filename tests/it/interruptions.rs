@@ -316,3 +316,32 @@ async fn a_cancel_at_the_very_end_wins_or_is_refused_and_never_does_both() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_job_paused_between_two_epochs_goes_on_with_what_its_optimizer_remembers() {
+    let server = prepared().await;
+    // One chunk for each epoch: wherever it is paused, an epoch is done and none is begun.
+    let mut wide = xor_model("wide");
+    wide["layers"][0]["units"] = json!(512);
+    server.create(wide).await;
+    let more =
+        json!({"data": xor_rows(64), "epochs": 100_000, "optimizer": "adam", "batch_size": "full"});
+    let id = server.submit(xor_job("wide", more)).await;
+    let mut epoch = 0;
+    for _ in 0..3 {
+        let beyond = |job: &Value| job["progress"]["epoch"].as_u64() > Some(epoch);
+        server.job_once(&id, beyond).await;
+        let paused = tell(&server, &id, "pause").await;
+        epoch = paused["progress"]["epoch"].as_u64().expect("a number");
+        tell(&server, &id, "resume").await;
+    }
+    let moved =
+        |job: &Value| job["status"] != "queued" && job["progress"]["epoch"].as_u64() != Some(epoch);
+    let job = server.job_once(&id, moved).await;
+    assert_eq!(
+        (&job["status"], &job["error"]),
+        (&json!("running"), &Value::Null)
+    );
+    server.cancel(&id).await;
+    server.stop().await;
+}
