@@ -38,6 +38,7 @@ impl From<store::Error> for Problem {
         let kind = match &error {
             store::Error::NotFound { .. }
             | store::Error::NoCheckpoint { .. }
+            | store::Error::NoReport { .. }
             | store::Error::ModelGone { .. } => NOT_FOUND,
             store::Error::Exists { .. } => ALREADY_EXISTS,
             store::Error::InUse { .. } => IN_USE,

@@ -1,4 +1,4 @@
-//! What a job has come to so far: its loss history, gradient statistics and checkpoints.
+//! What a job has come to so far: its loss history, gradient statistics and checkpoints, and at its end the full report.
 
 use std::iter;
 
@@ -13,7 +13,7 @@ use crate::http::jobs::job_id;
 use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::query::{FromQuery, Parameters, Query};
-use crate::store::{CheckpointRow, HistoryRow, Page, StatisticsRow};
+use crate::store::{CheckpointRow, HistoryRow, Page, ReportRow, StatisticsRow};
 use crate::train::Metric;
 
 /// Which epochs of the loss history are wanted.
@@ -157,6 +157,14 @@ pub(crate) async fn gradients(
         }
     }
     Ok(Json(page))
+}
+
+/// `GET /v1/jobs/{id}/report`
+pub(crate) async fn report(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<ReportRow>, Problem> {
+    Ok(Json(app.store.report(job_id(&id)?).await?))
 }
 
 /// `GET /v1/jobs/{id}/checkpoints`

@@ -1,12 +1,15 @@
 //! What models and jobs can be made of: every choice with its parameters, from the tables that check requests.
 
 use axum::Json;
+use axum::extract::State;
 use serde::Serialize;
 
+use crate::http::App;
 use crate::nn::{
     Activation, Hyperparameter, Initializer, LayerRule, Loss, Normalization, OptimizerSpec,
     Regularization, Schedule, Setting,
 };
+use crate::train::{Metric, Needs};
 
 /// Every choice.
 #[derive(Serialize)]
@@ -17,6 +20,7 @@ pub(crate) struct Hyperparameters {
     initializers: Vec<Choice>,
     optimizers: Vec<Choice>,
     schedules: Vec<Choice>,
+    metrics: Vec<MetricChoice>,
     regularization: Vec<Parameter>,
     layers: Vec<Parameter>,
 }
@@ -27,6 +31,16 @@ struct Choice {
     #[serde(rename = "type")]
     name: &'static str,
     parameters: Vec<Parameter>,
+}
+
+/// A metric by name, and its parameters.
+#[derive(Serialize)]
+struct MetricChoice {
+    #[serde(flatten)]
+    choice: Choice,
+    meaning: &'static str,
+    larger_is_better: bool,
+    needs: Needs,
 }
 
 /// A parameter.
@@ -45,7 +59,8 @@ struct Parameter {
 }
 
 /// `GET /v1/hyperparameters`
-pub(crate) async fn list() -> Json<Hyperparameters> {
+pub(crate) async fn list(State(app): State<App>) -> Json<Hyperparameters> {
+    let most_classes = app.limits.model.units as usize;
     Json(Hyperparameters {
         activations: Activation::ALL
             .map(|choice| described(choice.name(), choice.hyperparameters()))
@@ -65,9 +80,19 @@ pub(crate) async fn list() -> Json<Hyperparameters> {
         schedules: Schedule::all()
             .map(|choice| described(choice.name(), choice.hyperparameters()))
             .into(),
+        metrics: Metric::ALL.map(|one| metric(one, most_classes)).into(),
         regularization: parameters(Regularization::default().hyperparameters()),
         layers: parameters(LayerRule::default().hyperparameters()),
     })
+}
+
+fn metric(of: Metric, most_classes: usize) -> MetricChoice {
+    MetricChoice {
+        choice: described(of.name(), of.hyperparameters(most_classes)),
+        meaning: of.meaning(),
+        larger_is_better: of.is_larger_better(),
+        needs: of.needs(),
+    }
 }
 
 fn described(name: &'static str, of: Vec<Hyperparameter>) -> Choice {

@@ -59,7 +59,7 @@ struct JobMetrics {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum TrainMetrics {
-    Known(Metrics),
+    Known(Box<Metrics>),
     Unknown { loss: Option<f64> },
 }
 
@@ -119,7 +119,9 @@ impl From<StoredJob> for Job {
                 estimated_finish_at: job.estimated_finish_at,
             },
             metrics: JobMetrics {
-                train: train.map_or(TrainMetrics::Unknown { loss: None }, TrainMetrics::Known),
+                train: train.map_or(TrainMetrics::Unknown { loss: None }, |train| {
+                    TrainMetrics::Known(Box::new(train))
+                }),
                 validation: job.metrics.validation,
             },
             spec: job.spec,

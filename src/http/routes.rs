@@ -53,6 +53,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/v1/jobs/{id}/pause", bare(post(jobs::pause)))
         .route("/v1/jobs/{id}/resume", bare(post(jobs::resume)))
         .route("/v1/jobs/{id}/loss", get(history::loss))
+        .route("/v1/jobs/{id}/report", bare(get(history::report)))
         .route("/v1/jobs/{id}/events", get(events::events))
         .route("/v1/jobs/{id}/gradients", get(history::gradients))
         .route("/v1/jobs/{id}/checkpoints", bare(get(history::checkpoints)))

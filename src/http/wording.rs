@@ -121,6 +121,7 @@ pub(crate) fn placed(pointer: &str, text: &str) -> (String, String) {
 
 /// What a word at such a pointer is called: `activation` at `/layers/0/activation`, `optimizer` at `/optimizer/type`.
 fn noun(pointer: &str) -> String {
+    let pointer = pointer.strip_suffix("/type").unwrap_or(pointer);
     let is_name = |name: &&str| !name.bytes().all(|byte| byte.is_ascii_digit()) && *name != "type";
     let name = pointer.rsplit('/').find(is_name);
     let name = name.unwrap_or("word").replace('_', " ");
@@ -194,6 +195,7 @@ mod tests {
             ("/layers/0/activation", "activation"),
             ("/loss", "loss"),
             ("/metrics/0", "metric"),
+            ("/metrics/0/type", "metric"),
             ("/include/1", "include"),
             ("/data/target_kind", "target kind"),
             ("/optimizer/type", "optimizer"),

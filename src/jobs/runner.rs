@@ -15,7 +15,8 @@ use crate::store::{
     Publication, Timestamp,
 };
 use crate::train::{
-    Best, CheckedSpec, CheckedValidation, Error as TrainError, Outcome, RawSamples, Source, train,
+    Best, CheckedSpec, CheckedValidation, Error as TrainError, FullReport, Outcome, RawSamples,
+    Source, train,
 };
 
 /// Reports that may wait for the store before the training thread waits too.
@@ -164,6 +165,7 @@ impl Attempt {
                 model,
                 epochs,
                 best,
+                report,
             })) => {
                 if let Some(Best {
                     train, validation, ..
@@ -172,8 +174,8 @@ impl Attempt {
                     let train = Some(train);
                     self.metrics = JobMetrics { train, validation };
                 }
-                self.publish(model, best.map_or(epochs, |best| best.epoch))
-                    .await
+                let epoch = best.map_or(epochs, |best| best.epoch);
+                self.publish(model, epoch, report).await
             }
             Ok(Ok(Outcome::Unprepared)) => self.stopped(Vec::new()).await,
             Ok(Ok(Outcome::Stopped { at, epoch_end })) => {
@@ -312,7 +314,12 @@ impl Attempt {
     }
 
     /// Makes the parameters of the end of an epoch the next version.
-    async fn publish(&mut self, model: Model, epoch: u64) -> Result<JobStatus, Error> {
+    async fn publish(
+        &mut self,
+        model: Model,
+        epoch: u64,
+        report: Box<FullReport>,
+    ) -> Result<JobStatus, Error> {
         let lineage = Lineage {
             base_version: Some(self.spec.base_version()),
             data_digests: self.spec.data_digests(),
@@ -325,6 +332,7 @@ impl Attempt {
             name: self.spec.model.clone(),
             model: Arc::new(model),
             lineage,
+            report,
         };
         let store = &self.jobs.inner.store;
         loop {

@@ -34,12 +34,13 @@ impl Jobs {
     /// Errors: all rules that it breaks.
     pub(crate) async fn check(&self, spec: JobSpec) -> Result<CheckedJob, Error> {
         let (header, base_version) = self.base(&spec).await?;
-        let data = self.view(spec.data.dataset.as_deref(), &spec.data).await?;
+        let named = spec.data.dataset.as_deref();
+        let data = self.view(named, &spec.data, &header).await?;
         let other = spec
             .validation
             .as_ref()
             .and_then(|validation| validation.dataset.as_deref());
-        let validation = self.view(other, &spec.data).await?;
+        let validation = self.view(other, &spec.data, &header).await?;
         let context = Context {
             base: &header,
             base_version,
@@ -96,6 +97,7 @@ impl Jobs {
         &self,
         name: Option<&str>,
         data: &DataSpec,
+        base: &Header,
     ) -> Result<Option<DatasetView>, Error> {
         let Some(name) = name else {
             return Ok(None);
@@ -103,7 +105,7 @@ impl Jobs {
         let Some(dataset) = found(self.inner.store.dataset(name).await)? else {
             return Ok(None);
         };
-        let names = DatasetView::to_load(data, &dataset.columns);
+        let names = DatasetView::to_load(data, &base.targets, &dataset.columns);
         let columns = self.inner.store.dataset_columns(name, &names).await?;
         let loaded: BTreeMap<_, _> = names.into_iter().zip(columns).collect();
         Ok(Some(DatasetView {

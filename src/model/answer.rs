@@ -35,6 +35,13 @@ pub enum Prediction {
         /// The probability of every class.
         probabilities: BTreeMap<String, f64>,
     },
+    /// Of labels: those that are more likely than not, and the probability of each.
+    Labels {
+        /// The labels whose output is at least ½, in the order of the outputs.
+        labels: Vec<String>,
+        /// The probability of every label.
+        probabilities: BTreeMap<String, f64>,
+    },
     /// Of one numeric target, in its own units.
     Number(f64),
     /// Of several numeric targets, by name.
@@ -86,7 +93,7 @@ fn predictions<T: Scalar>(
     rows: &Array2<T>,
 ) -> Option<Vec<Prediction>> {
     match targets {
-        Targets::Values { names: None } => None,
+        Targets::Values { names: None } | Targets::Labels { names: None } => None,
         Targets::Values { names: Some(names) } => Some(
             rows.rows()
                 .into_iter()
@@ -97,6 +104,12 @@ fn predictions<T: Scalar>(
             rows.rows()
                 .into_iter()
                 .map(|row| class(classes, &row, probable))
+                .collect(),
+        ),
+        Targets::Labels { names: Some(names) } => Some(
+            rows.rows()
+                .into_iter()
+                .map(|row| labels(names, &row))
                 .collect(),
         ),
     }
@@ -113,6 +126,17 @@ fn numbers<T: Scalar>(names: &[String], row: &ArrayView1<T>) -> Prediction {
             .zip(row.iter().map(|&value| shortest(value)))
             .collect(),
     )
+}
+
+fn labels<T: Scalar>(names: &[String], row: &ArrayView1<T>) -> Prediction {
+    let each = || names.iter().cloned().zip(row.iter().copied());
+    let said = each().filter(|(_, value)| *value >= T::from_f64(0.5));
+    Prediction::Labels {
+        labels: said.map(|(name, _)| name).collect(),
+        probabilities: each()
+            .map(|(name, value)| (name, shortest(value)))
+            .collect(),
+    }
 }
 
 fn class<T: Scalar>(classes: &[String], row: &ArrayView1<T>, probable: bool) -> Prediction {

@@ -6,7 +6,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Error, Preprocess, TargetRows, Violations, choice, known};
-use crate::nn::{Activation, Dtype, Loss, Normalization};
+use crate::nn::{Activation, Dtype, Loss, Normalization, Rightness};
 
 /// Units, activation and normalization of a layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,11 @@ pub enum Targets {
         /// The classes in sorted order (numbers numerically), one for each output.
         classes: Vec<String>,
     },
+    /// One output for each label, which says yes or no for itself.
+    Labels {
+        /// Names of the target columns, one for each output, where the model was trained on a dataset.
+        names: Option<Vec<String>>,
+    },
 }
 
 /// A model without its parameters.
@@ -69,17 +74,28 @@ pub struct Header {
 const MOST_ONE_HOT: usize = 1 << 26;
 
 impl Targets {
-    /// Whether outputs of this last activation can be right or wrong: they are classes, or shares of 1. A half is then the
-    /// bound where there is one output, and the largest wins where there are several.
+    /// Whether outputs of this last activation can be right or wrong: they are classes or labels, or shares of 1, which are
+    /// taken for classes. A half is then the bound where there is one output, and the largest wins where there are several.
     pub fn can_be_right(&self, last: Activation) -> bool {
-        self.classes().is_some() || matches!(last, Activation::Softmax | Activation::Sigmoid)
+        match self {
+            Self::Classes { .. } | Self::Labels { .. } => true,
+            Self::Values { .. } => matches!(last, Activation::Softmax | Activation::Sigmoid),
+        }
+    }
+
+    /// When a row of outputs is right, where it can be.
+    pub fn rightness(&self) -> Rightness {
+        match self {
+            Self::Classes { .. } | Self::Values { .. } => Rightness::OfClass,
+            Self::Labels { .. } => Rightness::OfLabels,
+        }
     }
 
     /// The classes, where the outputs are classes.
     pub fn classes(&self) -> Option<&[String]> {
         match self {
             Self::Classes { classes, .. } => Some(classes),
-            Self::Values { .. } => None,
+            Self::Values { .. } | Self::Labels { .. } => None,
         }
     }
 }
@@ -245,6 +261,6 @@ mod tests {
             panic!("unknown classes pass")
         };
         assert_eq!(violations.len(), crate::model::MOST_VIOLATIONS);
-        assert!(violations[0].detail.contains("18, 19, … 500 in all"));
+        assert!(violations[0].detail.contains("30, 31, … 500 in all"));
     }
 }

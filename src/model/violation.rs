@@ -6,7 +6,7 @@ use serde::Serialize;
 pub const MOST_VIOLATIONS: usize = 100;
 
 /// Names that a message shows at most.
-const MOST_SHOWN: usize = 20;
+const MOST_SHOWN: usize = 32;
 
 /// Bytes of a name that is looked up among the known ones; a longer one is no slip.
 const LONGEST_SLIP: usize = 64;
@@ -38,7 +38,7 @@ pub fn known<S: AsRef<str>>(given: &str, names: &[S]) -> String {
 }
 
 /// What other programs call it, and our name for it.
-const OTHER_NAMES: [(&str, &str); 16] = [
+const OTHER_NAMES: [(&str, &str); 22] = [
     ("sgd", "gradient_descent"),
     ("lr", "learning_rate"),
     ("eta", "learning_rate"),
@@ -49,6 +49,12 @@ const OTHER_NAMES: [(&str, &str); 16] = [
     ("logistic", "sigmoid"),
     ("mse", "mean_squared_error"),
     ("mae", "mean_absolute_error"),
+    ("rmse", "root_mean_squared_error"),
+    ("mape", "mean_absolute_percentage_error"),
+    ("top_k", "top_k_accuracy"),
+    ("precision_macro", "precision"),
+    ("recall_macro", "recall"),
+    ("f1_macro", "f1"),
     ("bce", "cross_entropy"),
     ("categorical_crossentropy", "cross_entropy"),
     ("binary_crossentropy", "cross_entropy"),
@@ -215,6 +221,6 @@ mod tests {
         let names: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
         assert_eq!(shortened(&names[..3]), "0, 1, 2");
         let all = shortened(&names);
-        assert!(all.ends_with("18, 19, … 1000 in all"), "{all}");
+        assert!(all.ends_with("30, 31, … 1000 in all"), "{all}");
     }
 }

@@ -6,7 +6,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, s};
 
 use crate::nn::whole_batch::WholeBatch;
 use crate::nn::{
-    Accumulator, BatchSums, CHUNK, FixedTree, Loss, Network, Noise, Scalar, Workspace,
+    Accumulator, BatchSums, CHUNK, FixedTree, Loss, Network, Noise, Rightness, Scalar, Workspace,
 };
 
 /// Computes the gradient of a batch, in memory that is allocated once.
@@ -77,6 +77,14 @@ impl<T: Scalar> Backpropagation<T> {
         if let Some(whole) = &self.whole {
             whole.follow(network);
         }
+    }
+
+    /// The same, counting samples as answered right where this says so.
+    #[must_use]
+    pub fn judging(mut self, rightness: Rightness) -> Self {
+        self.workspace = self.workspace.judging(rightness);
+        self.whole = self.whole.map(|whole| whole.judging(rightness));
+        self
     }
 
     /// The same, at a step of an epoch: passes draw its noise, however often they are made.
@@ -156,8 +164,7 @@ impl<T: Scalar> Backpropagation<T> {
 pub struct Evaluation {
     /// Σₙ Cₙ.
     pub loss_sum: f64,
-    /// How many samples were answered right: for several outputs the same largest entry (the first of equals) in answer
-    /// and target, for one output both on the same side of ½.
+    /// How many samples were answered right, as a [`Rightness`] says.
     pub correct: u64,
     /// N.
     pub samples: usize,
@@ -179,10 +186,22 @@ impl Accumulator for Evaluation {
 /// activation, the caller's bug.
 pub fn evaluate<T: Scalar, B>(
     network: &Network<T>,
-    loss: Loss,
+    judged: (Loss, Rightness),
+    inputs: ArrayView2<T>,
+    targets: ArrayView2<T>,
+    poll: impl FnMut() -> ControlFlow<B>,
+) -> ControlFlow<B, Evaluation> {
+    evaluate_observed(network, judged, inputs, targets, poll, |_, _| {})
+}
+
+/// `evaluate`, showing `observe(rows, workspace)` every chunk's a.
+pub(crate) fn evaluate_observed<T: Scalar, B>(
+    network: &Network<T>,
+    (loss, rightness): (Loss, Rightness),
     inputs: ArrayView2<T>,
     targets: ArrayView2<T>,
     mut poll: impl FnMut() -> ControlFlow<B>,
+    mut observe: impl FnMut(Range<usize>, &Workspace<T>),
 ) -> ControlFlow<B, Evaluation> {
     let samples = inputs.nrows();
     assert_eq!(
@@ -190,7 +209,7 @@ pub fn evaluate<T: Scalar, B>(
         targets.nrows(),
         "as many rows of targets as of inputs"
     );
-    let mut workspace = Workspace::for_rows(network, samples);
+    let mut workspace = Workspace::for_rows(network, samples).judging(rightness);
     let sums = FixedTree::new(samples, Evaluation::default)
         .sum(samples, |rows, sums| {
             poll()?;
@@ -200,13 +219,14 @@ pub fn evaluate<T: Scalar, B>(
                 .assign(&inputs.slice(s![rows.clone(), ..]));
             workspace
                 .targets_mut(count)
-                .assign(&targets.slice(s![rows, ..]));
+                .assign(&targets.slice(s![rows.clone(), ..]));
             workspace.forward(network, count, None);
             *sums = Evaluation {
                 loss_sum: workspace.loss(network, loss, count),
                 correct: workspace.correct(count),
                 samples: count,
             };
+            observe(rows, &workspace);
             ControlFlow::Continue(())
         })?
         .to_owned();

@@ -6,7 +6,7 @@ use std::ops::{ControlFlow, Range};
 use ndarray::Array1;
 
 use crate::nn::noise::ChunkNoise;
-use crate::nn::{CHUNK, FixedTree, Loss, Network, Noise, Scalar, Workspace};
+use crate::nn::{CHUNK, FixedTree, Loss, Network, Noise, Rightness, Scalar, Workspace};
 
 /// Memory for every chunk of a batch, so that a layer can be normalized over all of them before the next is computed.
 ///
@@ -93,6 +93,13 @@ impl<T: Scalar> WholeBatch<T> {
     pub(super) fn with(mut self, noise: &Noise) -> Self {
         let chunks = self.chunks.into_iter();
         self.chunks = chunks.map(|chunk| chunk.with(noise)).collect();
+        self
+    }
+
+    /// The same, counting samples as answered right where this says so.
+    pub(super) fn judging(mut self, rightness: Rightness) -> Self {
+        let chunks = self.chunks.into_iter();
+        self.chunks = chunks.map(|chunk| chunk.judging(rightness)).collect();
         self
     }
 

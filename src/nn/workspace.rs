@@ -6,7 +6,7 @@ use crate::nn::kernel::{self, Shape};
 use crate::nn::loss::Output;
 use crate::nn::noise::ChunkNoise;
 use crate::nn::normalization::NormalizedRows;
-use crate::nn::{CHUNK, Loss, Network, Noise, Scalar};
+use crate::nn::{CHUNK, Loss, Network, Noise, Rightness, Scalar};
 
 /// z, a and δ of every layer, and the inputs x and targets y, for up to `CHUNK` rows.
 ///
@@ -23,6 +23,7 @@ pub struct Workspace<T> {
     dropped: Vec<Option<Dropped<T>>>,
     /// One entry for each layer; none where it is not normalized.
     normalized: Vec<Option<NormalizedRows<T>>>,
+    rightness: Rightness,
 }
 
 /// What dropout draws for a layer, and what it makes of its activations.
@@ -99,7 +100,14 @@ impl<T: Scalar> Workspace<T> {
                     Some(NormalizedRows::new(by, layer.units(), capacity))
                 })
                 .collect(),
+            rightness: Rightness::default(),
         }
+    }
+
+    /// The same, counting rows as right where this says so.
+    pub(crate) fn judging(mut self, rightness: Rightness) -> Self {
+        self.rightness = rightness;
+        self
     }
 
     /// The same, with memory for passes with this noise, which every forward pass must then be given.
@@ -366,14 +374,13 @@ impl<T: Scalar> Workspace<T> {
         &self.deltas[layer].values
     }
 
-    /// How many rows were answered right: the same largest entry (the first of equals) in a and y, or, where there is one
-    /// output, both on the same side of ½ (a half counts as above).
+    /// How many rows were answered right.
     pub(crate) fn correct(&self, rows: usize) -> u64 {
         let (a, y) = (
             self.activations.last().expect("a network has a layer"),
             &self.targets,
         );
-        let right = |(a, y): &(&[T], &[T])| class_of(a) == class_of(y);
+        let right = |(a, y): &(&[T], &[T])| self.rightness.holds(a, y);
         a.slice(rows)
             .chunks_exact(a.width)
             .zip(y.slice(rows).chunks_exact(y.width))

@@ -32,7 +32,9 @@ impl Compute {
     pub(crate) fn admit_prediction(&self, model: &Model, rows: usize) -> Result<(u64, u64), Error> {
         let words = match &model.targets {
             Targets::Classes { classes, .. } => classes.as_slice(),
-            Targets::Values { names } => names.as_deref().unwrap_or_default(),
+            Targets::Values { names } | Targets::Labels { names } => {
+                names.as_deref().unwrap_or_default()
+            }
         };
         // A word is written for each row, and counts for as many numbers as it is as long as.
         let words = words

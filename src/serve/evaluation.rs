@@ -38,6 +38,7 @@ impl Serve {
         }
         let mut violations = Violations::default();
         spec.check(&mut violations);
+        spec.check_metrics(&header, &mut violations);
         violations.finish().map_err(model::Error::from)?;
         let _slot = self.evaluations.acquire().await;
         let columns = match &spec.dataset {
@@ -113,14 +114,15 @@ fn compute(
     spec: &EvaluationSpec,
     poll: impl FnMut() -> ControlFlow<()>,
 ) -> Result<Evaluated, Error> {
-    let evaluated = train::evaluate(&version.model, raw, poll).map_err(|error| {
-        let pointer = if spec.dataset.is_some() {
-            "/dataset"
-        } else {
-            "/inputs"
-        };
-        Error::from(model::Error::invalid(pointer, error.to_string()))
-    })?;
+    let evaluated =
+        train::evaluate(&version.model, raw, spec.metrics.as_deref(), poll).map_err(|error| {
+            let pointer = if spec.dataset.is_some() {
+                "/dataset"
+            } else {
+                "/inputs"
+            };
+            Error::from(model::Error::invalid(pointer, error.to_string()))
+        })?;
     let ControlFlow::Continue((rows, figures)) = evaluated else {
         let detail = "nobody waits for it".to_owned();
         return Err(Error::Broken { detail });

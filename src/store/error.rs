@@ -57,6 +57,16 @@ pub enum Error {
         /// The epochs whose ends it keeps.
         kept: Vec<u64>,
     },
+    /// The job has no report, or none yet.
+    #[error("job {job} is {status} and has no report: {why}")]
+    NoReport {
+        /// The job.
+        job: Uuid,
+        /// Where it stands.
+        status: JobStatus,
+        /// Why it has none.
+        why: &'static str,
+    },
     /// The model that a job trained is gone, whatever has its name now.
     #[error("the model {model:?} that job {job} trained was deleted")]
     ModelGone {

@@ -9,12 +9,13 @@ use crate::model::{Model, digest};
 use crate::store::events::{EventData, tell, tell_status};
 use crate::store::history::insert_history;
 use crate::store::jobs::{drop_leavings, job_row, parse_id, parse_status};
+use crate::store::reports::insert_report;
 use crate::store::versions::Artifact;
 use crate::store::{
     Change, Error, HistoryRow, Job, JobError, JobMetrics, JobStatus, Lineage, NewCheckpoint,
     Request, Store, Timestamp, Tx, off_thread,
 };
-use crate::train::Checkpoint;
+use crate::train::{Checkpoint, FullReport};
 
 /// Checkpoints of a job that are kept.
 const KEPT_CHECKPOINTS: i64 = 2;
@@ -59,6 +60,8 @@ pub struct Publication {
     pub model: Arc<Model>,
     /// Where it comes from.
     pub lineage: Lineage,
+    /// Every figure of it.
+    pub report: Box<FullReport>,
 }
 
 impl Store {
@@ -185,7 +188,8 @@ impl Store {
         self.commit(tx).await
     }
 
-    /// Ends a job well: its last history, the new version with its parameters, and `succeeded`, in one transaction.
+    /// Ends a job well: its last history, the new version with its parameters, its report, and `succeeded`, in one
+    /// transaction.
     ///
     /// Returns the version. Errors: the job is no longer this attempt's; its model is gone.
     pub async fn succeed(
@@ -199,6 +203,7 @@ impl Store {
             name,
             model,
             lineage,
+            report,
         } = publication;
         let artifact = Artifact::of(&model).await?;
         let mut tx = self.begin().await?;
@@ -220,6 +225,7 @@ impl Store {
             .bind(serde_json::to_string(&lineage.metrics)?)
             .execute(&mut *tx)
             .await?;
+        insert_report(&mut tx, owner.id, &report).await?;
         leave(&mut tx, owner, JobStatus::Succeeded, None, now).await?;
         drop_leavings(&mut tx, owner.id, JobStatus::Succeeded).await?;
         self.publish(

@@ -303,7 +303,8 @@ mod tests {
             .iter()
             .map(|column| column.description().clone())
             .collect();
-        let wanted = DatasetView::to_load(data, &descriptions);
+        let base = Targets::Values { names: None };
+        let wanted = DatasetView::to_load(data, &base, &descriptions);
         let loaded = columns
             .into_iter()
             .map(|column| (column.name().to_owned(), column))

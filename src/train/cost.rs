@@ -4,10 +4,13 @@ use ndarray::Array2;
 
 use crate::model::{Header, Model};
 use crate::nn::{CHUNK, Dtype};
+use crate::train::full_report::MOST_ANSWERS;
 use crate::train::{CheckedData, CheckedSpec, Error, Observer, RawSamples, Source, train};
 
 /// Rows of a trial, at most: enough for many steps of the usual batches.
 const TRIAL_ROWS: usize = 4096;
+/// Bytes that a report holds for an output of a row: it and its target in f64, and both as they are ranked.
+const ANSWER: u64 = 8 + 8 + 24;
 /// Numbers in the samples of a trial, at most, unless one chunk has more: 32 MiB of raw values.
 const TRIAL_NUMBERS: usize = 1 << 22;
 
@@ -15,7 +18,7 @@ const TRIAL_NUMBERS: usize = 1 << 22;
 ///
 /// While it is prepared, the raw samples in f64 beside the prepared ones; while it trains, those beside the networks
 /// (the base, the one trained, the last epoch's), the optimizer's memory, the sums of gradients, the chunk's z, a and δ, and a checkpoint of
-/// both networks, as tensors and as bytes.
+/// both networks, as tensors and as bytes, or at its end the answers of the split that is reported on.
 pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -> u64 {
     let width = match base.dtype {
         Dtype::Float32 => 4,
@@ -50,9 +53,12 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
     let workspace = rows_at_once as u64 * (sample + units.sum::<u64>());
     let prepared = rows * sample * width;
     let preparing = rows * sample * 8 + parameters * 2 * width;
-    let training = (parameters * (networks + gradients + checkpoints) + workspace) * width
-        + spec.train_rows as u64 * 4;
-    prepared + preparing.max(training)
+    let running =
+        (parameters * (networks + gradients) + workspace) * width + spec.train_rows as u64 * 4;
+    let checkpoint = parameters * checkpoints * width;
+    let answers = spec.train_rows.max(validation_rows) * base.outputs();
+    let report = answers as u64 * if answers <= MOST_ANSWERS { ANSWER } else { 0 };
+    prepared + preparing.max(running + checkpoint.max(report))
 }
 
 /// Weights, biases and scales together.
@@ -66,13 +72,15 @@ fn parameter_count(base: &Header) -> u64 {
     layers.sum()
 }
 
-/// Chunks of rows that all epochs of a run compute; those of the validation count for a third: they go forward only.
+/// Chunks of rows that all epochs of a run compute, and its report; those of the validation and of the report count for a
+/// third: they go forward only.
 pub fn chunks(spec: &CheckedSpec, validation_rows: usize) -> f64 {
     let (rows, batch) = (spec.train_rows, spec.batch_rows());
     let whole = (rows / batch) as f64 * batch.div_ceil(CHUNK) as f64;
     let last = (rows % batch).div_ceil(CHUNK) as f64;
     let validation = validation_rows.div_ceil(CHUNK) as f64 / 3.0;
-    spec.epochs as f64 * (whole + last + validation)
+    let report = rows.div_ceil(CHUNK) as f64 / 3.0 + validation;
+    spec.epochs as f64 * (whole + last + validation) + report
 }
 
 /// Trains a copy of `base` on made-up samples, in batches and epochs like those of the spec where those are not too

@@ -3,18 +3,19 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::data::{Column, ColumnDescription, Kind};
 use crate::model::{
     AnyNetwork, Header, Model, Rows, TargetRows, Targets, Violation, Violations, given, shortened,
 };
-use crate::nn::{self, Network, Scalar};
-use crate::train::figures::{Answers, lacks};
+use crate::nn::{Network, Scalar};
+use crate::train::figures::{Answering, check_named};
+use crate::train::full_report::{Assessed, Figures};
 use crate::train::inline::checked_rows;
 use crate::train::prepare::whole_samples;
-use crate::train::targets::{check_target_range, unknown_classes};
-use crate::train::{Error, Metric, Metrics, Missing, RawSamples};
+use crate::train::targets::{check_target_range, no_label, unknown_classes};
+use crate::train::{Error, Metric, Missing, RawSamples};
 
 /// What a model is evaluated on, as a user declares it: rows, or a dataset with the columns that it was trained on.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -35,6 +36,9 @@ pub struct EvaluationSpec {
     /// What to do with rows that miss a value.
     #[serde(default, deserialize_with = "given")]
     pub missing: Option<Missing>,
+    /// The figures that are wanted beside the loss; left out, all.
+    #[serde(default, deserialize_with = "given")]
+    pub metrics: Option<Vec<Metric>>,
 }
 
 /// Columns of a dataset that a model can be evaluated on.
@@ -44,31 +48,6 @@ pub struct EvaluationColumns {
     pub features: Vec<String>,
     /// Its targets.
     pub targets: Vec<String>,
-}
-
-/// Every figure of a model on some rows; one that is not defined on them is left out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Figures {
-    /// The figures.
-    #[serde(flatten)]
-    pub metrics: Metrics,
-    /// How many rows of each class (the outer list) were taken for each, where outputs can be right or wrong and there are
-    /// not too many classes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub confusion_matrix: Option<Vec<Vec<u64>>>,
-}
-
-/// Classes up to which there is a confusion matrix.
-const MOST_CONFUSED: usize = 100;
-
-impl Figures {
-    /// Whether every figure is finite.
-    pub fn is_finite(&self) -> bool {
-        let figures = Metric::ALL.into_iter();
-        figures
-            .filter_map(|metric| metric.of(&self.metrics))
-            .all(f64::is_finite)
-    }
 }
 
 impl EvaluationSpec {
@@ -92,6 +71,14 @@ impl EvaluationSpec {
         } else if self.target.is_some() && self.targets.is_some() {
             violations.add("/targets", "must be left out where target is given");
         }
+    }
+
+    /// Notes metrics that the model's outputs do not allow.
+    pub fn check_metrics(&self, header: &Header, violations: &mut Violations) {
+        let named = self.metrics.iter().flatten().enumerate();
+        let named = named.map(|(place, metric)| (format!("/metrics/{place}"), *metric));
+        let named: Vec<_> = named.collect();
+        check_named(&named, Answering::of(header), violations);
     }
 
     /// The inline rows, once they fit the model.
@@ -148,7 +135,7 @@ impl EvaluationSpec {
                 (Some(column), _) if column.kind == Kind::Categorical => {
                     violations.add(pointer, words(name));
                 }
-                (Some(column), Targets::Values { .. }) => {
+                (Some(column), Targets::Values { .. } | Targets::Labels { .. }) => {
                     check_target_range(header, column, pointer, violations);
                 }
             }
@@ -159,7 +146,7 @@ impl EvaluationSpec {
         })
     }
 
-    /// Notes what only the values show: classes that the model does not have, and that no row is whole.
+    /// Notes what only the values show: classes that the model does not have, what is no label, and that no row is whole.
     pub fn check_values(&self, header: &Header, raw: &RawSamples, violations: &mut Violations) {
         let RawSamples::Columns { features, targets } = raw else {
             return;
@@ -170,6 +157,11 @@ impl EvaluationSpec {
             let known = shortened(known);
             let detail = format!("must have the model's classes ({known}), got {unknown}");
             violations.add(self.target_pointer(), detail);
+        }
+        if matches!(header.targets, Targets::Labels { .. }) {
+            for detail in targets.iter().filter_map(no_label) {
+                violations.add(self.target_pointer(), detail);
+            }
         }
         let missing = |row: usize| {
             let mut columns = features.iter().chain(targets);
@@ -197,14 +189,16 @@ impl EvaluationSpec {
     ) -> Option<&'a [String]> {
         let expected = match &header.targets {
             Targets::Classes { .. } => 1,
-            Targets::Values { .. } => header.outputs(),
+            Targets::Values { .. } | Targets::Labels { .. } => header.outputs(),
         };
         let names = match (&self.target, &self.targets, &header.targets) {
             (Some(target), ..) => std::slice::from_ref(target),
             (None, Some(TargetRows::Words(names)), _) => names,
             (None, Some(TargetRows::Numbers(_)), _) => &[],
             (None, None, Targets::Classes { name, .. }) => std::slice::from_ref(name),
-            (None, None, Targets::Values { names }) => names.as_deref().unwrap_or_default(),
+            (None, None, Targets::Values { names } | Targets::Labels { names }) => {
+                names.as_deref().unwrap_or_default()
+            }
         };
         if names.len() != expected {
             let (pointer, got) = (self.target_pointer(), names.len());
@@ -239,8 +233,8 @@ impl EvaluationSpec {
     }
 }
 
-/// Every figure of `model` on the whole rows of `raw`, and how many those are. The loss has the bits of a validation
-/// on the same rows.
+/// The figures of `model` that are asked for, or all, on the whole rows of `raw`, and how many those are. The loss has the
+/// bits of a validation on the same rows.
 ///
 /// `poll` is asked before each column and each chunk of rows; its `Break` ends the evaluation.
 ///
@@ -248,11 +242,12 @@ impl EvaluationSpec {
 pub fn evaluate(
     model: &Model,
     raw: &RawSamples,
+    asked: Option<&[Metric]>,
     poll: impl FnMut() -> ControlFlow<()>,
 ) -> Result<ControlFlow<(), (usize, Figures)>, Error> {
     match &model.network {
-        AnyNetwork::Float32(network) => evaluate_network(network, model, raw, poll),
-        AnyNetwork::Float64(network) => evaluate_network(network, model, raw, poll),
+        AnyNetwork::Float32(network) => evaluate_network(network, model, raw, asked, poll),
+        AnyNetwork::Float64(network) => evaluate_network(network, model, raw, asked, poll),
     }
 }
 
@@ -260,41 +255,18 @@ fn evaluate_network<T: Scalar>(
     network: &Network<T>,
     model: &Model,
     raw: &RawSamples,
+    asked: Option<&[Metric]>,
     mut poll: impl FnMut() -> ControlFlow<()>,
 ) -> Result<ControlFlow<(), (usize, Figures)>, Error> {
     let samples = whole_samples::<T>(model, raw, &mut poll)?;
     let ControlFlow::Continue(samples) = samples else {
         return Ok(ControlFlow::Break(()));
     };
-    let (inputs, targets) = (samples.inputs.view(), samples.targets.view());
-    let evaluated = nn::evaluate(network, model.loss, inputs, targets, &mut poll);
-    let ControlFlow::Continue(evaluation) = evaluated else {
-        return Ok(ControlFlow::Break(()));
-    };
-    let ControlFlow::Continue(answers) = Answers::of(network, &samples, poll) else {
-        return Ok(ControlFlow::Break(()));
-    };
-    let header = model.header();
-    let figures = Metric::ALL.into_iter();
-    let wanted: Vec<_> = figures
-        .filter(|metric| lacks(&header, metric.needs()).is_none())
-        .collect();
-    let rows = evaluation.samples as f64;
-    let right = wanted.contains(&Metric::Accuracy);
-    let mut metrics = Metrics {
-        loss: evaluation.loss_sum / rows,
-        accuracy: right.then(|| evaluation.correct as f64 / rows),
-        ..Metrics::default()
-    };
-    answers.fill(&wanted, &mut metrics);
-    let confusion = right.then(|| answers.confusion()).flatten();
-    let confusion = confusion.filter(|confusion| confusion.counts().len() <= MOST_CONFUSED);
-    let whole = |counts: &Vec<f64>| counts.iter().map(|&count| count as u64).collect();
-    let confusion_matrix =
-        confusion.map(|confusion| confusion.counts().iter().map(whole).collect());
-    let figures = Figures {
-        metrics,
-        confusion_matrix,
-    };
-    Ok(ControlFlow::Continue((evaluation.samples, figures)))
+    let mut assessed = Assessed::every(network, model.loss, &model.targets, asked.unwrap_or(&[]));
+    if let Some(asked) = asked {
+        assessed.wanted.retain(|metric| asked.contains(metric));
+    }
+    let rows = samples.inputs.nrows();
+    let figures = assessed.figures(&samples, poll);
+    Ok(figures.map_continue(|figures| (rows, figures)))
 }

@@ -2,16 +2,29 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, s};
 
-use crate::model::{Header, Violations};
+use crate::model::{Header, Targets, Violations};
 use crate::nn::metrics::{
     Average, Confusion, Tallies, brier, log_loss, mean_absolute_error,
     mean_absolute_percentage_error, mean_squared_error, r2, roc_auc, root_mean_squared_error,
+    top_k_accuracy,
 };
-use crate::nn::{Activation, CHUNK, Dtype, Network, Scalar, Workspace};
+use crate::nn::{
+    Activation, Dtype, Evaluation, Loss, Network, Rightness, Scalar, evaluate_observed,
+};
 use crate::train::prepare::Samples;
-use crate::train::{JobSpec, Metric, Metrics, Needs};
+use crate::train::{DEFAULT_K, JobSpec, Metric, Metrics, Needs};
+
+/// What a model's outputs are, as far as figures ask.
+#[derive(Clone, Copy)]
+pub(super) struct Answering<'a> {
+    pub(super) targets: &'a Targets,
+    /// The last layer's activation.
+    pub(super) last: Activation,
+    /// J.
+    pub(super) outputs: usize,
+}
 
 /// The figures that the history holds: those asked for, and what a job may end by.
 pub(super) fn check_metrics(
@@ -26,12 +39,7 @@ pub(super) fn check_metrics(
     let target = spec.target_metric.iter();
     let target = target.map(|target| ("/target_metric/metric".to_owned(), target.metric));
     let wanted: Vec<_> = asked.chain(early).chain(target).collect();
-    for (pointer, metric) in &wanted {
-        if let Some(needed) = lacks(header, metric.needs()) {
-            let name = metric.name();
-            violations.add(pointer, format!("{name} needs {needed}"));
-        }
-    }
+    check_named(&wanted, Answering::of(header), violations);
     if spec.metrics.as_ref().is_some_and(Vec::is_empty) {
         let names = Metric::ALL.map(Metric::name).join(", ");
         violations.add(
@@ -39,30 +47,112 @@ pub(super) fn check_metrics(
             format!("must name at least one of {names}, got none"),
         );
     }
-    let by_default = spec.metrics.is_none() && header.targets.classes().is_some();
-    let is_wanted = |metric: &Metric| {
-        let is_named = wanted.iter().any(|(_, named)| named == metric);
-        is_named || *metric == Metric::Loss || (by_default && *metric == Metric::Accuracy)
+    let named: Vec<_> = wanted.into_iter().map(|(_, metric)| metric).collect();
+    let by_default = spec.metrics.is_none()
+        && match header.targets {
+            Targets::Classes { .. } | Targets::Labels { .. } => true,
+            Targets::Values { .. } => false,
+        };
+    let wanted = |metric: Metric| {
+        let always = metric == Metric::Loss || (by_default && metric == Metric::Accuracy);
+        named_as(&named, metric).or_else(|| always.then_some(metric))
     };
-    Metric::ALL.into_iter().filter(is_wanted).collect()
+    Metric::ALL.into_iter().filter_map(wanted).collect()
 }
 
-/// What a model's outputs lack for a figure.
-pub(super) fn lacks(header: &Header, needs: Needs) -> Option<&'static str> {
-    let last = header.layers.last()?.activation;
-    let fits = match needs {
-        Needs::Nothing => true,
-        Needs::Classes => header.targets.can_be_right(last),
-        Needs::Probabilities => {
-            last == Activation::Softmax || (last == Activation::Sigmoid && header.outputs() == 1)
+/// Notes the metrics, each named at a pointer, that the outputs do not allow, or that differ where the history has one key.
+pub(super) fn check_named(
+    named: &[(String, Metric)],
+    answering: Answering,
+    violations: &mut Violations,
+) {
+    for (place, (pointer, metric)) in named.iter().enumerate() {
+        if violations.is_full() {
+            return;
         }
-    };
-    let needed = match needs {
-        Needs::Nothing => "nothing",
-        Needs::Classes => "a target of classes, or a last layer of softmax or sigmoid",
-        Needs::Probabilities => "a last layer of softmax, or of one sigmoid unit",
-    };
-    (!fits).then_some(needed)
+        if let Some(needed) = answering.lacks(*metric) {
+            let name = metric.name();
+            violations.add(pointer, format!("{name} needs {needed}"));
+            continue;
+        }
+        for parameter in metric.hyperparameters(answering.classes()) {
+            if let Some(detail) = parameter.violation() {
+                violations.add(format!("{pointer}/{}", parameter.name), detail);
+            }
+        }
+        let mut before = named[..place].iter();
+        let first = before.find(|(_, first)| first.name() == metric.name());
+        if let Some((at, first)) = first
+            && first != metric
+        {
+            let detail = format!(
+                "must be {} as at {at}, got {}",
+                written(*first),
+                written(*metric)
+            );
+            violations.add(pointer, detail);
+        }
+    }
+}
+
+/// A metric as a body has it.
+fn written(metric: Metric) -> String {
+    serde_json::to_string(&metric).expect("a metric is words and numbers")
+}
+
+/// The metric among `named` that has the name of `metric`.
+fn named_as(named: &[Metric], metric: Metric) -> Option<Metric> {
+    let mut named = named.iter().copied();
+    named.find(|named| named.name() == metric.name())
+}
+
+impl<'a> Answering<'a> {
+    pub(super) fn of(header: &'a Header) -> Self {
+        Self {
+            targets: &header.targets,
+            last: header.last_activation(),
+            outputs: header.outputs(),
+        }
+    }
+
+    /// How many classes the outputs are, where they are classes: one output says yes or no.
+    fn classes(self) -> usize {
+        self.outputs.max(2)
+    }
+
+    /// What the outputs lack for a figure.
+    pub(super) fn lacks(self, metric: Metric) -> Option<&'static str> {
+        let can_be_right = self.targets.can_be_right(self.last);
+        let (fits, needed) = match metric.needs() {
+            Needs::Nothing => (true, "nothing"),
+            Needs::Decisions => (
+                can_be_right,
+                "a target of classes or labels, or a last layer of softmax or sigmoid",
+            ),
+            Needs::Classes => (
+                can_be_right && self.targets.rightness() == Rightness::OfClass,
+                "a target of classes, or a last layer of softmax or sigmoid whose targets are no labels",
+            ),
+            Needs::Probabilities => (
+                self.last == Activation::Softmax
+                    || (self.last == Activation::Sigmoid && self.outputs == 1),
+                "a last layer of softmax, or of one sigmoid unit",
+            ),
+        };
+        (!fits).then_some(needed)
+    }
+
+    /// Every figure that the outputs allow: those named as they are named, and the others by default, but for a
+    /// `top_k_accuracy` of all classes or more, which is 1.
+    pub(super) fn every(self, named: &[Metric]) -> Vec<Metric> {
+        let wanted = |metric: Metric| {
+            let is_empty =
+                matches!(metric, Metric::TopKAccuracy { .. }) && self.classes() as u64 <= DEFAULT_K;
+            named_as(named, metric).or_else(|| (!is_empty).then_some(metric))
+        };
+        let all = Metric::ALL.into_iter().filter_map(wanted);
+        all.filter(|metric| self.lacks(*metric).is_none()).collect()
+    }
 }
 
 /// Outputs and targets of rows, in f64.
@@ -70,31 +160,35 @@ pub(super) struct Answers {
     outputs: Array2<f64>,
     targets: Array2<f64>,
     dtype: Dtype,
+    rightness: Rightness,
 }
 
 impl Answers {
-    /// What a network answers, through the forward pass of training. `poll` is asked before every chunk.
+    /// What a network answers, and its loss and right answers, in one pass: the forward pass of training. `poll` is asked
+    /// before every chunk.
     pub(super) fn of<T: Scalar, B>(
         network: &Network<T>,
+        (loss, rightness): (Loss, Rightness),
         samples: &Samples<T>,
-        mut poll: impl FnMut() -> ControlFlow<B>,
-    ) -> ControlFlow<B, Self> {
-        let rows = samples.inputs.nrows();
-        let mut outputs = Array2::<f64>::zeros((rows, network.outputs()));
-        let mut workspace = Workspace::for_rows(network, rows);
-        let mut chunk = Array2::zeros((CHUNK.min(rows), network.outputs()));
-        let inputs = samples.inputs.axis_chunks_iter(Axis(0), CHUNK);
-        for (inputs, mut outputs) in inputs.zip(outputs.axis_chunks_iter_mut(Axis(0), CHUNK)) {
-            poll()?;
-            let mut answered = chunk.slice_mut(ndarray::s![..inputs.nrows(), ..]);
-            network.predict_into(inputs, &mut workspace, answered.view_mut());
-            outputs.zip_mut_with(&answered, |output, &answer: &T| *output = answer.to_f64());
-        }
-        ControlFlow::Continue(Self {
+        poll: impl FnMut() -> ControlFlow<B>,
+    ) -> ControlFlow<B, (Evaluation, Self)> {
+        let mut outputs = Array2::<f64>::zeros((samples.inputs.nrows(), network.outputs()));
+        let (inputs, targets) = (samples.inputs.view(), samples.targets.view());
+        let last = network.layers().len() - 1;
+        let judged = (loss, rightness);
+        let evaluated =
+            evaluate_observed(network, judged, inputs, targets, poll, |rows, workspace| {
+                let answered = workspace.activations(last, rows.len());
+                let mut outputs = outputs.slice_mut(s![rows, ..]);
+                outputs.zip_mut_with(&answered, |output, &answer: &T| *output = answer.to_f64());
+            })?;
+        let answers = Self {
             outputs,
             targets: samples.targets.mapv(Scalar::to_f64),
             dtype: T::DTYPE,
-        })
+            rightness,
+        };
+        ControlFlow::Continue((evaluated, answers))
     }
 
     /// How often each class was taken for each; none of no rows.
@@ -102,45 +196,69 @@ impl Answers {
         Confusion::of(self.outputs.view(), self.targets.view(), None)
     }
 
+    /// How each class or label fared; none of no rows.
+    pub(super) fn tallies(&self) -> Option<Tallies> {
+        match self.rightness {
+            Rightness::OfClass => Some(self.confusion()?.tallies()),
+            Rightness::OfLabels => {
+                Tallies::of_labels(self.outputs.view(), self.targets.view(), None)
+            }
+        }
+    }
+
     /// Fills in the figures that are wanted, but for loss and accuracy, which are sums of the forward pass. One that is not
-    /// defined on these rows stays none.
-    pub(super) fn fill(&self, wanted: &[Metric], metrics: &mut Metrics) {
+    /// defined on these rows stays none. `poll` is asked before every figure.
+    pub(super) fn fill<B>(
+        &self,
+        wanted: &[Metric],
+        metrics: &mut Metrics,
+        mut poll: impl FnMut() -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        use Average::{Macro, Micro, Weighted};
         let (a, y) = (self.outputs.view(), self.targets.view());
-        let counts = [Metric::Precision, Metric::Recall, Metric::F1];
-        let counted = wanted.iter().any(|metric| counts.contains(metric));
-        let confusion = counted.then(|| self.confusion()).flatten();
-        let tallies = confusion.map(|confusion| confusion.tallies());
-        let tally = |figure: fn(&Tallies, Average) -> f64| {
-            tallies
-                .as_ref()
-                .map(|tallies| figure(tallies, Average::Macro))
+        let area = |average| roc_auc(a, y, average, None);
+        let mut counted = None;
+        let mut tally = |figure: fn(&Tallies, Average) -> f64, average| {
+            let tallies = counted.get_or_insert_with(|| self.tallies());
+            tallies.as_ref().map(|tallies| figure(tallies, average))
         };
         for metric in wanted {
-            match metric {
+            poll()?;
+            let m = &mut *metrics;
+            match *metric {
                 Metric::Loss | Metric::Accuracy => {}
-                Metric::Precision => {
-                    metrics.precision = tally(Tallies::precision);
+                Metric::TopKAccuracy { k } => {
+                    m.top_k_accuracy = top_k_accuracy(a, y, k as usize, None);
                 }
-                Metric::Recall => metrics.recall = tally(Tallies::recall),
-                Metric::F1 => metrics.f1 = tally(Tallies::f1),
-                Metric::RocAuc => metrics.roc_auc = roc_auc(a, y, Average::Macro, None),
-                Metric::LogLoss => metrics.log_loss = log_loss(a, y, self.dtype, None),
-                Metric::Brier => metrics.brier = brier(a, y, None),
+                Metric::Precision => m.precision = tally(Tallies::precision, Macro),
+                Metric::PrecisionMicro => m.precision_micro = tally(Tallies::precision, Micro),
+                Metric::PrecisionWeighted => {
+                    m.precision_weighted = tally(Tallies::precision, Weighted);
+                }
+                Metric::Recall => m.recall = tally(Tallies::recall, Macro),
+                Metric::RecallMicro => m.recall_micro = tally(Tallies::recall, Micro),
+                Metric::RecallWeighted => m.recall_weighted = tally(Tallies::recall, Weighted),
+                Metric::F1 => m.f1 = tally(Tallies::f1, Macro),
+                Metric::F1Micro => m.f1_micro = tally(Tallies::f1, Micro),
+                Metric::F1Weighted => m.f1_weighted = tally(Tallies::f1, Weighted),
+                Metric::RocAuc => m.roc_auc = area(Macro),
+                Metric::RocAucMicro => m.roc_auc_micro = area(Micro),
+                Metric::RocAucWeighted => m.roc_auc_weighted = area(Weighted),
+                Metric::LogLoss => m.log_loss = log_loss(a, y, self.dtype, None),
+                Metric::Brier => m.brier = brier(a, y, None),
                 Metric::MeanAbsoluteError => {
-                    metrics.mean_absolute_error = mean_absolute_error(a, y, None);
+                    m.mean_absolute_error = mean_absolute_error(a, y, None);
                 }
-                Metric::MeanSquaredError => {
-                    metrics.mean_squared_error = mean_squared_error(a, y, None);
-                }
+                Metric::MeanSquaredError => m.mean_squared_error = mean_squared_error(a, y, None),
                 Metric::RootMeanSquaredError => {
-                    metrics.root_mean_squared_error = root_mean_squared_error(a, y, None);
+                    m.root_mean_squared_error = root_mean_squared_error(a, y, None);
                 }
-                Metric::R2 => metrics.r2 = r2(a, y, None),
+                Metric::R2 => m.r2 = r2(a, y, None),
                 Metric::MeanAbsolutePercentageError => {
-                    metrics.mean_absolute_percentage_error =
-                        mean_absolute_percentage_error(a, y, None);
+                    m.mean_absolute_percentage_error = mean_absolute_percentage_error(a, y, None);
                 }
             }
         }
+        ControlFlow::Continue(())
     }
 }

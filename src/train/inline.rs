@@ -2,10 +2,11 @@
 
 use ndarray::Array2;
 
-use crate::model::{Error, Header, Rows, TargetRows, Violation, Violations, digest};
+use crate::model::{Error, Header, Rows, TargetRows, Targets, Violation, Violations, digest};
 use crate::train::check::Data;
 use crate::train::source::encode_inline;
-use crate::train::{CheckedData, DataSpec};
+use crate::train::targets::{check_kept, check_last_of_labels};
+use crate::train::{CheckedData, DataSpec, TargetKind};
 
 /// Checks `data` of rows.
 pub(crate) fn check_inline(
@@ -17,7 +18,6 @@ pub(crate) fn check_inline(
     let only_dataset = [
         ("/data/features", data.features.is_some()),
         ("/data/target", data.target.is_some()),
-        ("/data/target_kind", data.target_kind.is_some()),
         ("/data/missing", data.missing.is_some()),
     ];
     for (pointer, _) in only_dataset.into_iter().filter(|(_, given)| *given) {
@@ -33,7 +33,11 @@ pub(crate) fn check_inline(
         );
         return None;
     };
-    let (inputs, targets) = checked_rows(inputs, targets, base, "/data", violations)?;
+    let header = Header {
+        targets: meaning(data, base, violations),
+        ..base.clone()
+    };
+    let (inputs, targets) = checked_rows(inputs, targets, &header, "/data", violations)?;
     let bytes = encode_inline(&inputs, &targets);
     let checked = CheckedData::Inline {
         rows: inputs.nrows(),
@@ -45,8 +49,34 @@ pub(crate) fn check_inline(
         checked,
         rows: inputs.nrows(),
         inline: Some(bytes),
-        targets: base.targets.clone(),
+        targets: header.targets,
     })
+}
+
+/// What the targets mean: what they meant before, or labels.
+fn meaning(data: &DataSpec, base: &Header, violations: &mut Violations) -> Targets {
+    let kept = &base.targets;
+    let meaning = match (data.target_kind, kept) {
+        (None, kept) => kept.clone(),
+        (Some(TargetKind::Labels), Targets::Values { names } | Targets::Labels { names }) => {
+            let names = names.clone();
+            Targets::Labels { names }
+        }
+        (Some(TargetKind::Labels), Targets::Classes { .. }) => {
+            check_kept(base, TargetKind::Labels, violations);
+            kept.clone()
+        }
+        (Some(kind @ (TargetKind::Categorical | TargetKind::Numeric)), kept) => {
+            let kind = kind.name();
+            let detail = format!("must be labels, or left out, where inputs are given, got {kind}");
+            violations.add("/data/target_kind", detail);
+            kept.clone()
+        }
+    };
+    if matches!(meaning, Targets::Labels { .. }) {
+        check_last_of_labels(base, "/data/target_kind", violations);
+    }
+    meaning
 }
 
 /// Inline rows as matrices (N × K) and (N × J), once their shapes and numbers are right.
@@ -83,8 +113,12 @@ pub(crate) fn checked_rows(
     }
     check_magnitude(inputs, header, under, violations);
     match header.target_matrix(targets, &format!("{under}/targets")) {
-        Ok(targets) if violations.len() == before => Some((inputs.view().to_owned(), targets)),
-        Ok(_) => None,
+        Ok(targets) => {
+            if matches!(header.targets, Targets::Labels { .. }) {
+                check_labels(&targets, under, violations);
+            }
+            (violations.len() == before).then(|| (inputs.view().to_owned(), targets))
+        }
         Err(Error::Invalid { violations: found }) => {
             for Violation { pointer, detail } in found {
                 violations.add(pointer, detail);
@@ -94,6 +128,19 @@ pub(crate) fn checked_rows(
         Err(error) => {
             violations.add(under, error.to_string());
             None
+        }
+    }
+}
+
+/// Notes the targets that are no labels.
+fn check_labels(targets: &Array2<f64>, under: &str, violations: &mut Violations) {
+    for ((row, column), value) in targets.indexed_iter() {
+        if violations.is_full() {
+            return;
+        }
+        if *value != 0.0 && *value != 1.0 {
+            let detail = format!("must be 0 or 1, as labels are, got {value}");
+            violations.add(format!("{under}/targets/{row}/{column}"), detail);
         }
     }
 }

@@ -7,8 +7,11 @@ mod error;
 mod evaluate;
 mod figures;
 mod frame;
+mod full_report;
 mod inline;
+mod metric;
 mod optimizer_state;
+mod outcome;
 mod place;
 mod prepare;
 mod report;
@@ -26,10 +29,13 @@ pub use crate::train::check::{CheckedJob, Context, DatasetView, check, check_alo
 pub use crate::train::checkpoint::{Checkpoint, EpochSums};
 pub use crate::train::cost::{chunks, memory_bytes, trial};
 pub use crate::train::error::Error;
-pub use crate::train::evaluate::{EvaluationColumns, EvaluationSpec, Figures, evaluate};
+pub use crate::train::evaluate::{EvaluationColumns, EvaluationSpec, evaluate};
+pub use crate::train::full_report::{Figures, FullReport, LabelFigures, SplitReport};
+pub use crate::train::metric::{DEFAULT_K, Metric, Metrics, Needs};
 pub use crate::train::optimizer_state::AnyOptimizerState;
-pub use crate::train::report::{EpochReport, Metric, Metrics, Needs, Observer, is_recorded};
-pub use crate::train::run::{Outcome, train};
+pub use crate::train::outcome::Outcome;
+pub use crate::train::report::{EpochReport, Observer, is_recorded};
+pub use crate::train::run::train;
 pub use crate::train::source::{RawSamples, Source};
 pub use crate::train::spec::{
     BatchSize, CheckedData, CheckedSpec, CheckedValidation, DataSpec, From, JobLimits, JobSpec,

@@ -14,6 +14,15 @@ pub(super) struct Start<T> {
     pub(super) place: Place,
 }
 
+/// The parameters at the end of the last finished epoch, which a cancelled job keeps.
+pub(super) struct EpochEnd<T> {
+    pub(super) network: Network<T>,
+    /// The epoch; none where the run was taken up in mid-epoch: the checkpoint before that one has it.
+    pub(super) epoch: Option<u64>,
+    /// Whether a checkpoint of it was made.
+    pub(super) told: bool,
+}
+
 /// Where a run stands: so many epochs, so many steps of the next, and what those came to.
 #[derive(Clone, Default)]
 pub(super) struct Place {

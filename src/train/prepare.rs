@@ -228,7 +228,10 @@ impl Part<'_> {
                     matrix[(row, code as usize)] = T::one();
                 }
             }
-            (RawSamples::Columns { targets, .. }, Targets::Values { .. }) => {
+            (
+                RawSamples::Columns { targets, .. },
+                Targets::Values { .. } | Targets::Labels { .. },
+            ) => {
                 for (mut place, column) in matrix.columns_mut().into_iter().zip(targets) {
                     let values = numbers(column, self.rows).into_iter().zip(self.rows);
                     for (place, (value, row)) in place.iter_mut().zip(values) {

@@ -12,37 +12,14 @@ use crate::nn::{
 };
 use crate::train::figures::Answers;
 use crate::train::frame::Frame;
-use crate::train::place::{Place, Start};
+use crate::train::full_report::Assessed;
+use crate::train::place::{EpochEnd, Place, Start};
 use crate::train::prepare::{Prepared, Samples, prepare};
 use crate::train::stopping::Watch;
 use crate::train::{
-    AnyOptimizerState, Best, CheckedSpec, Checkpoint, EpochReport, EpochSums, Error, Metric,
-    Metrics, Observer, Source, is_recorded,
+    AnyOptimizerState, CheckedSpec, Checkpoint, EpochReport, EpochSums, Error, FullReport, Metric,
+    Metrics, Observer, Outcome, Source, is_recorded,
 };
-
-/// How a run ended.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each run")]
-pub enum Outcome {
-    /// Every epoch is done, or the run has learned what it can.
-    Finished {
-        /// The model to publish.
-        model: Model,
-        /// Epochs done.
-        epochs: u64,
-        /// The epoch that the model's parameters are of, where that is not the last.
-        best: Option<Best>,
-    },
-    /// The observer broke it off while the data was prepared: nothing has changed since it was started.
-    Unprepared,
-    /// The observer broke it off.
-    Stopped {
-        /// Where it stood: from here it continues to the same bits.
-        at: Checkpoint,
-        /// The end of the last finished epoch, where no checkpoint of it was made yet.
-        epoch_end: Option<Checkpoint>,
-    },
-}
 
 /// Trains `base` on `source` as `spec` says, from the start or from a checkpoint, to the same bits either way.
 ///
@@ -117,15 +94,6 @@ struct Run<'a, T: Scalar> {
     place: Place,
 }
 
-/// The parameters at the end of the last finished epoch, which a cancelled job keeps.
-struct EpochEnd<T> {
-    network: Network<T>,
-    /// The epoch; none where the run was taken up in mid-epoch: the checkpoint before that one has it.
-    epoch: Option<u64>,
-    /// Whether a checkpoint of it was made.
-    told: bool,
-}
-
 /// A run broken off between two steps.
 struct Stopped;
 
@@ -187,7 +155,8 @@ where
             },
             backpropagation: Backpropagation::new(&network, spec.batch_rows())
                 .with(noise)
-                .freezing(spec.frozen_layers()),
+                .freezing(spec.frozen_layers())
+                .judging(spec.targets.rightness()),
             optimizer,
             watch,
             network,
@@ -201,13 +170,12 @@ where
     fn run(mut self, observer: &mut impl Observer) -> Result<Outcome, Error> {
         while self.place.epoch < self.spec.epochs && !self.watch.is_over() {
             if let Err(Stopped) = self.epoch(observer)? {
-                // At an epoch's end the checkpoint of where it stands is that of the end, with the optimizer's state.
-                let is_beyond = self.place.step > 0;
-                let epoch_end = is_beyond.then(|| self.untold_epoch_end()).flatten();
-                let at = self.checkpoint_here();
-                return Ok(Outcome::Stopped { at, epoch_end });
+                return Ok(self.stopped());
             }
         }
+        let ControlFlow::Continue(report) = self.full_report(observer) else {
+            return Ok(self.stopped());
+        };
         let (network, best) = match self.watch.into_best() {
             Some((network, best)) => (network, Some(best)),
             None => (self.network, None),
@@ -216,7 +184,29 @@ where
             model: self.frame.model(AnyNetwork::from(network)),
             epochs: self.place.epoch,
             best,
+            report: Box::new(report),
         })
+    }
+
+    /// The run as it stands. An epoch's end is kept beside it where it stands beyond one.
+    fn stopped(mut self) -> Outcome {
+        // At an epoch's end the checkpoint of where it stands is that of the end, with the optimizer's state.
+        let is_beyond = self.place.step > 0;
+        let epoch_end = is_beyond.then(|| self.untold_epoch_end()).flatten();
+        let at = self.checkpoint_here();
+        Outcome::Stopped { at, epoch_end }
+    }
+
+    /// Every figure of the parameters that the run ends with; `Break` where the observer broke off.
+    fn full_report(&self, observer: &mut impl Observer) -> ControlFlow<(), FullReport> {
+        let (network, epoch) = match self.watch.best() {
+            Some((network, best)) => (network, best.epoch),
+            None => (&self.network, self.place.epoch),
+        };
+        let (loss, spec) = (self.frame.loss, self.spec);
+        let assessed = Assessed::every(network, loss, &spec.targets, &spec.metrics);
+        let splits = (&self.train, self.validation.as_ref());
+        FullReport::of(&assessed, epoch, splits, || observer.poll())
     }
 
     /// One epoch, from the step where it stands.
@@ -373,7 +363,7 @@ where
         };
         let evaluated = evaluate(
             &self.network,
-            self.frame.loss,
+            (self.frame.loss, self.spec.targets.rightness()),
             inputs.view(),
             targets.view(),
             || observer.poll(),
@@ -408,8 +398,9 @@ where
     ) -> ControlFlow<(), Metrics> {
         let wanted = &self.spec.metrics;
         if wanted.iter().any(|metric| !metric.is_sum()) {
-            let answers = Answers::of(&self.network, samples, || observer.poll())?;
-            answers.fill(wanted, &mut metrics);
+            let judged = (self.frame.loss, self.spec.targets.rightness());
+            let answers = Answers::of(&self.network, judged, samples, || observer.poll())?.1;
+            answers.fill(wanted, &mut metrics, || observer.poll())?;
         }
         ControlFlow::Continue(metrics)
     }

@@ -40,9 +40,11 @@ pub(crate) struct Choice<'a> {
 }
 
 impl DatasetView {
-    /// Names of the columns whose values the check needs: a single target, whose classes are looked for, and those
-    /// with missing values where rows are to be dropped.
-    pub fn to_load(data: &DataSpec, columns: &[ColumnDescription]) -> Vec<String> {
+    /// Names of the columns whose values the check needs: a single target, whose classes are looked for, labels, and those
+    /// with missing values where rows are to be dropped. `base` is what the model's outputs mean before the job.
+    pub fn to_load(data: &DataSpec, base: &Targets, columns: &[ColumnDescription]) -> Vec<String> {
+        let labels = data.target_kind == Some(TargetKind::Labels)
+            || (data.target_kind.is_none() && matches!(base, Targets::Labels { .. }));
         let drop = data.missing == Some(Missing::DropRows);
         let targets: HashSet<&String> = target_names(data).iter().collect();
         let features: Option<HashSet<&String>> =
@@ -53,7 +55,7 @@ impl DatasetView {
                 || features
                     .as_ref()
                     .is_none_or(|features| features.contains(&column.name));
-            (target && targets.len() == 1) || (drop && read && column.missing > 0)
+            (target && (labels || targets.len() == 1)) || (drop && read && column.missing > 0)
         };
         columns
             .iter()

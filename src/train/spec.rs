@@ -87,6 +87,19 @@ pub enum TargetKind {
     Categorical,
     /// Numbers.
     Numeric,
+    /// 0 or 1 in each column: one output for each, which says yes or no for itself.
+    Labels,
+}
+
+impl TargetKind {
+    /// The name used in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Categorical => "categorical",
+            Self::Numeric => "numeric",
+            Self::Labels => "labels",
+        }
+    }
 }
 
 /// `data` of a job: inline rows, or columns of a dataset.
@@ -108,7 +121,7 @@ pub struct DataSpec {
     /// Its target column.
     #[serde(default, deserialize_with = "given")]
     pub target: Option<String>,
-    /// Whether the target is classes or numbers.
+    /// Whether the target is classes, numbers or labels. Of rows, labels alone are said.
     #[serde(default, deserialize_with = "given")]
     pub target_kind: Option<TargetKind>,
     /// What to do with rows that miss a value.
@@ -237,7 +250,7 @@ pub enum CheckedData {
         features: Vec<String>,
         /// The target columns.
         targets: Vec<String>,
-        /// Classes or numbers.
+        /// Classes, numbers or labels.
         target_kind: TargetKind,
         /// What to do with rows that miss a value.
         missing: Missing,

@@ -159,6 +159,11 @@ impl<T: Scalar> Watch<T> {
     }
 
     /// The best epoch and its parameters, where they are to be restored.
+    pub(super) fn best(&self) -> Option<(&Network<T>, Best)> {
+        self.best.as_ref().zip(self.watched.best)
+    }
+
+    /// The same, when the run is over.
     pub(super) fn into_best(self) -> Option<(Network<T>, Best)> {
         self.best.zip(self.watched.best)
     }

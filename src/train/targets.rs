@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::data::{Column, ColumnDescription, Kind};
 use crate::model::{Header, Targets, Violations, shortened};
+use crate::nn::Activation;
 use crate::train::TargetKind;
 use crate::train::selection::Choice;
 
@@ -23,18 +24,23 @@ impl Choice<'_> {
             .iter()
             .filter_map(column)
             .find(|column| column.kind == Kind::Categorical);
-        let kind = match (self.data.target_kind, single) {
+        let kept = match &self.base.targets {
+            Targets::Labels { .. } => Some(TargetKind::Labels),
+            Targets::Values { .. } | Targets::Classes { .. } => None,
+        };
+        let kind = match (self.data.target_kind.or(kept), single) {
             (Some(kind), _) => kind,
             (None, Some(column)) if column.kind == Kind::Categorical || self.base.outputs() > 1 => {
                 TargetKind::Categorical
             }
             (None, _) => TargetKind::Numeric,
         };
+        check_kept(self.base, kind, violations);
         match (kind, single, words) {
             (TargetKind::Categorical, None, _) => {
                 violations.add(
                     "/data/target_kind",
-                    "must be numeric where there are several targets",
+                    "must be numeric or labels where there are several targets",
                 );
                 None
             }
@@ -43,7 +49,7 @@ impl Choice<'_> {
                 let values = values.expect("the caller loads the columns that to_load names");
                 Some((kind, self.classes(values, violations)?))
             }
-            (TargetKind::Numeric, _, Some(column)) => {
+            (TargetKind::Numeric | TargetKind::Labels, _, Some(column)) => {
                 let name = &column.name;
                 violations.add(
                     self.target_pointer(),
@@ -55,6 +61,13 @@ impl Choice<'_> {
                 self.check_numeric(names, violations);
                 let names = Some(names.to_vec());
                 Some((kind, Targets::Values { names }))
+            }
+            (TargetKind::Labels, _, None) => {
+                self.check_numeric(names, violations);
+                check_last_of_labels(self.base, "/data/target_kind", violations);
+                self.check_labels(names, violations);
+                let names = Some(names.to_vec());
+                Some((kind, Targets::Labels { names }))
             }
         }
     }
@@ -106,11 +119,6 @@ impl Choice<'_> {
                 format!("must be {outputs} columns, as the last layer has units, got {got}"),
             );
         }
-        if self.base.targets.classes().is_some() {
-            let detail =
-                "must be the classes that the model was fitted with, or give \"refit\":true";
-            violations.add("/data/target_kind", detail);
-        }
         for column in names
             .iter()
             .filter_map(|name| self.columns.get(name.as_str()))
@@ -118,6 +126,50 @@ impl Choice<'_> {
             check_target_range(self.base, column, self.target_pointer(), violations);
         }
     }
+
+    fn check_labels(&self, names: &[String], violations: &mut Violations) {
+        let columns = names.iter().filter_map(|name| self.view.loaded.get(name));
+        for detail in columns.filter_map(no_label) {
+            violations.add(self.target_pointer(), detail);
+        }
+    }
+}
+
+/// Notes targets of another kind than those that the model was fitted with.
+pub(crate) fn check_kept(base: &Header, kind: TargetKind, violations: &mut Violations) {
+    let kept = match (&base.targets, kind) {
+        (Targets::Values { .. }, _)
+        | (Targets::Classes { .. }, TargetKind::Categorical)
+        | (Targets::Labels { .. }, TargetKind::Labels) => return,
+        (Targets::Classes { .. }, TargetKind::Numeric | TargetKind::Labels) => "classes",
+        (Targets::Labels { .. }, TargetKind::Numeric | TargetKind::Categorical) => "labels",
+    };
+    let detail =
+        format!("must be the {kept} that the model was fitted with, or give \"refit\":true");
+    violations.add("/data/target_kind", detail);
+}
+
+/// Notes a last layer whose outputs are not each a probability of its own.
+pub(crate) fn check_last_of_labels(base: &Header, pointer: &str, violations: &mut Violations) {
+    let last = base.last_activation();
+    if last != Activation::Sigmoid {
+        let last = last.name();
+        let detail =
+            format!("must not be labels where the last layer is not of sigmoid units, got {last}");
+        violations.add(pointer, detail);
+    }
+}
+
+/// What is wrong with a column of labels: its first value that is neither 0 nor 1.
+pub(crate) fn no_label(column: &Column) -> Option<String> {
+    let numbers = column.numbers()?;
+    let is_none = |number: &f64| !(number.is_nan() || *number == 0.0 || *number == 1.0);
+    let mut numbers = numbers.iter().enumerate();
+    let (row, number) = numbers.find(|(_, number)| is_none(number))?;
+    let (name, row) = (column.name(), row + 1);
+    Some(format!(
+        "column {name:?} must be 0 or 1 in every row, as labels are, got {number} in row {row}"
+    ))
 }
 
 /// The classes of a column's values: words in sorted order, numbers numerically.

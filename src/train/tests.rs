@@ -7,8 +7,8 @@ use ndarray::Array2;
 use crate::model::{AnyNetwork, Model, ModelLimits, ModelSpec};
 use crate::nn::{Optimizer, OptimizerSpec, OptimizerState, Plateau};
 use crate::train::{
-    Checkpoint, Context, EpochReport, Error, JobLimits, JobSpec, Observer, Outcome, RawSamples,
-    Source, Watched, check, memory_bytes, train,
+    Checkpoint, Context, EpochReport, Error, FullReport, JobLimits, JobSpec, Observer, Outcome,
+    RawSamples, Source, Watched, check, memory_bytes, train,
 };
 
 const MODEL_LIMITS: ModelLimits = ModelLimits {
@@ -114,8 +114,13 @@ fn momentum(model: &Model) -> OptimizerState<f32> {
 }
 
 fn finished(outcome: Outcome) -> Model {
+    reported(outcome).0
+}
+
+/// The model that a run ended with, and its report.
+fn reported(outcome: Outcome) -> (Model, FullReport) {
     match outcome {
-        Outcome::Finished { model, .. } => model,
+        Outcome::Finished { model, report, .. } => (model, *report),
         Outcome::Unprepared => panic!("stopped before the first epoch"),
         Outcome::Stopped { at, .. } => panic!("stopped in epoch {}", at.epoch + 1),
     }
@@ -159,7 +164,7 @@ fn a_run_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one() {
         let spec = check(job(&rest), &context).expect("a good job").spec;
         let mut whole = Witness::default();
         let undisturbed =
-            finished(train(&spec, &base, source(), None, &mut whole).expect("trains"));
+            reported(train(&spec, &base, source(), None, &mut whole).expect("trains"));
         assert!((2..=4).contains(&whole.reports.len()));
         for break_after in 0..whole.polls {
             let mut first = Witness {
@@ -175,7 +180,7 @@ fn a_run_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one() {
                 Outcome::Finished { .. } => panic!("not stopped at {break_after}"),
             };
             let mut second = Witness::default();
-            let resumed = finished(train(&spec, &base, source(), at, &mut second).expect("trains"));
+            let resumed = reported(train(&spec, &base, source(), at, &mut second).expect("trains"));
             assert_eq!(
                 resumed, undisturbed,
                 "{dtype}, broken off after {break_after} polls"

@@ -8,7 +8,7 @@ use crate::train::check::{Data, DatasetView};
 use crate::train::inline::checked_rows;
 use crate::train::selection::rows_left;
 use crate::train::source::encode_inline;
-use crate::train::targets::{check_target_range, unknown_classes};
+use crate::train::targets::{check_target_range, no_label, unknown_classes};
 use crate::train::{CheckedData, CheckedValidation, DataSpec, JobLimits, Missing, ValidationSpec};
 
 /// What `validation` is checked against.
@@ -244,13 +244,19 @@ fn check_targets(
     let header = against.header;
     let classes = match &header.targets {
         Targets::Classes { classes, .. } => classes,
-        Targets::Values { .. } => {
+        Targets::Values { .. } | Targets::Labels { .. } => {
             for column in targets.iter().filter_map(|name| columns.get(name.as_str())) {
                 if column.kind == Kind::Categorical {
                     let detail = format!("column {:?} must be numeric, as in data", column.name);
                     violations.add("/validation/dataset", detail);
                 } else {
                     check_target_range(header, column, "/validation/dataset", violations);
+                }
+            }
+            if matches!(header.targets, Targets::Labels { .. }) {
+                let columns = targets.iter().filter_map(|name| view.loaded.get(name));
+                for detail in columns.filter_map(no_label) {
+                    violations.add("/validation/dataset", detail);
                 }
             }
             return;

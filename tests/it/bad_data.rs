@@ -105,7 +105,6 @@ fn rows() -> Vec<Bad> {
         ),
         beside("features", json!(["a"]), &["/data/features"]),
         beside("target", json!("a"), &["/data/target"]),
-        beside("target_kind", json!("numeric"), &["/data/target_kind"]),
         beside("missing", json!("error"), &["/data/missing"]),
         on(
             "narrow",
@@ -396,7 +395,7 @@ fn targets() -> Vec<Bad> {
             "pair",
             &json!({"dataset": "gaps", "features": ["a"], "targets": ["y", "b"], "target_kind": "categorical"}),
             &["/data/target_kind"],
-            "must be numeric where there are several targets",
+            "must be numeric or labels where there are several targets",
         ),
         on(
             "pair",

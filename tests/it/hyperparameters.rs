@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::server::{TestServer, pointers, xor_job, xor_model};
+use crate::contract::Contract;
+use crate::server::{TestServer, pointers, text, xor_job, xor_model};
 
 fn list(of: &Value) -> &Vec<Value> {
     of.as_array().expect("a list")
@@ -111,5 +112,40 @@ async fn what_is_beyond_a_range_that_is_described_is_refused_with_it() {
         }
     }
     assert!(refused > 50, "{refused}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn every_metric_is_described_with_its_parameters_and_what_it_needs() {
+    let server = TestServer::start().await;
+    let described = server.get("/v1/hyperparameters").await.expect(200);
+    let contract = Contract::read();
+    let names = contract.at("/components/schemas/MetricName/enum");
+    let metrics = list(&described["metrics"]);
+    let described: Vec<_> = metrics.iter().map(|metric| &metric["type"]).collect();
+    assert_eq!(described, list(names).iter().collect::<Vec<_>>());
+    // One of every needs, and of either direction.
+    for (name, larger_is_better, needs) in [
+        ("r2", true, "nothing"),
+        ("mean_squared_error", false, "nothing"),
+        ("f1_weighted", true, "decisions"),
+        ("top_k_accuracy", true, "classes"),
+        ("log_loss", false, "probabilities"),
+    ] {
+        let metric = metrics.iter().find(|metric| metric["type"] == name);
+        let metric = metric.expect("a metric of the name");
+        assert_eq!(metric["larger_is_better"], larger_is_better, "{name}");
+        assert_eq!(metric["needs"], needs, "{name}");
+        assert!(!text(&metric["meaning"]).is_empty());
+    }
+    let with_parameters = metrics
+        .iter()
+        .filter(|metric| metric["parameters"] != json!([]));
+    let k = json!({"name": "k", "kind": "integer", "required": false, "default": 5, "range": "[1, 65536]",
+        "minimum": 1.0, "maximum": 65536.0, "meaning": "how many of the largest outputs, at most the number of classes"});
+    let found: Vec<_> = with_parameters
+        .map(|metric| (&metric["type"], &metric["parameters"]))
+        .collect();
+    assert_eq!(found, [(&json!("top_k_accuracy"), &json!([k]))]);
     server.stop().await;
 }

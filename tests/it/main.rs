@@ -1,12 +1,14 @@
 //! Integration tests: one binary, a file per story, all of them against the whole server over HTTP.
 
 mod architecture;
+mod averages;
 mod bad_choices;
 mod bad_data;
 mod bad_evaluations;
 mod bad_gradients;
 mod bad_hyperparameters;
 mod bad_jobs;
+mod bad_metrics;
 mod bad_models;
 mod bad_normalization;
 mod bad_paths;
@@ -38,12 +40,14 @@ mod limits;
 mod load;
 mod messages;
 mod models;
+mod multilabel;
 mod normalization;
 mod observe;
 mod openapi;
 mod problems;
 mod publish;
 mod raw;
+mod reports;
 mod server;
 mod stopping;
 mod table_jobs;

@@ -319,7 +319,7 @@ async fn the_server_accepts_just_the_words_of_the_contract() {
         ("loss", "/components/schemas/LossName/enum"),
         ("dtype", "/components/schemas/Dtype/enum"),
         ("preprocess", "/components/schemas/Preprocess/enum"),
-        ("metrics", "/components/schemas/Metric/enum"),
+        ("metrics", "/components/schemas/MetricName/enum"),
         ("include", "/components/schemas/Include/enum"),
         (
             "target_kind",

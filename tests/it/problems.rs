@@ -30,6 +30,8 @@ impl Scene {
             ("iris", file("tests/fixtures/tables/iris.csv")),
             ("gaps", "a,b,y,word\n1,2,3,up\n4,,6,down\n".to_owned()),
             ("many", format!("a,class\n{}\n", classes.join("\n"))),
+            ("flags", "a,p,q\n1,0,1\n2,1,1\n".to_owned()),
+            ("marks", "a,p,q\n1,0,1\n2,1,0.5\n".to_owned()),
             ("held", format!("a,y\n{}", "1,2\n3,4\n".repeat(200))),
             (
                 "flowers",
@@ -127,6 +129,7 @@ fn models() -> [Value; 10] {
         json!({"name": "huge", "inputs": 1, "dtype": "float64", "layers": layers(1, "identity"), "parameters": huge}),
         json!({"name": "scaled", "inputs": 2, "preprocess": "standardize", "layers": layers(1, "identity")}),
         json!({"name": "pair", "inputs": 1, "layers": layers(2, "identity")}),
+        json!({"name": "signs", "inputs": 1, "layers": layers(2, "sigmoid")}),
         json!({"name": "line", "inputs": 1, "layers": layers(1, "identity")}),
         json!({"name": "broad", "inputs": 2, "layers": [{"units": 100, "activation": "tanh"}, {"units": 1, "activation": "tanh"}]}),
         json!({"name": "normal", "inputs": 2, "layers": [{"units": 1, "activation": "sigmoid", "normalization": "batch"}]}),

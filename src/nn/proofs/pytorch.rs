@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use super::pass;
 use crate::nn::{
-    Activation, Backpropagation, Layer, Loss, Network, Optimizer, OptimizerSpec, evaluate, inspect,
+    Activation, Backpropagation, Layer, Loss, Network, Optimizer, OptimizerSpec, Rightness,
+    evaluate, inspect,
 };
 
 const FIXTURE: &str = include_str!("../../../tests/fixtures/pytorch/gradients.json");
@@ -122,7 +123,8 @@ fn outputs_losses_and_gradients_are_those_of_pytorch() {
             .collect();
         parameters_near("gradient", &case, &gradient, &case.gradient);
         let poll = || std::ops::ControlFlow::<()>::Continue(());
-        let evaluation = evaluate(&network, case.loss_function, x.view(), y.view(), poll);
+        let judged = (case.loss_function, Rightness::OfClass);
+        let evaluation = evaluate(&network, judged, x.view(), y.view(), poll);
         let evaluation = evaluation.continue_value().expect("nothing breaks");
         near(
             "evaluated loss",

@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use ndarray::{Array2, s};
 
 use super::{matrix, network, pass};
-use crate::nn::{Activation, Backpropagation, Loss, Network, Scalar, Workspace, evaluate, inspect};
+use crate::nn::{
+    Activation, Backpropagation, Loss, Network, Rightness, Scalar, Workspace, evaluate, inspect,
+};
 
 const ACTIVATIONS: [Activation; 5] = [
     Activation::Sigmoid,
@@ -73,7 +75,8 @@ fn training_evaluation_inspection_and_prediction_see_the_same_numbers() {
     let (x, y) = (matrix(150, 23, 2), matrix(150, 3, 3));
     let mut backpropagation = Backpropagation::new(&network, 1000);
     let sums = pass(&mut backpropagation, &network, Loss::Quadratic, &x, &y);
-    let evaluation = evaluate(&network, Loss::Quadratic, x.view(), y.view(), || {
+    let judged = (Loss::Quadratic, Rightness::OfClass);
+    let evaluation = evaluate(&network, judged, x.view(), y.view(), || {
         ControlFlow::<()>::Continue(())
     });
     let evaluation = evaluation.continue_value().expect("nothing breaks");
