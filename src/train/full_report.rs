@@ -102,9 +102,9 @@ impl FullReport {
         (train, validation): (&Samples<T>, Option<&Samples<T>>),
         mut poll: impl FnMut() -> ControlFlow<()>,
     ) -> ControlFlow<(), Self> {
-        let train = assessed.report(train, &mut poll)?;
+        let train = assessed.report(train, MOST_ANSWERS, &mut poll)?;
         let validation = match validation {
-            Some(samples) => assessed.report(samples, poll)?,
+            Some(samples) => assessed.report(samples, MOST_ANSWERS, poll)?,
             None => None,
         };
         ControlFlow::Continue(Self {
@@ -148,14 +148,15 @@ impl<T: Scalar> Assessed<'_, T> {
         ControlFlow::Continue(figures)
     }
 
-    /// The same for a report; of very many answers, loss and accuracy alone.
-    pub(super) fn report(
+    /// The same for a report; of more than so many answers, loss and accuracy alone.
+    fn report(
         &self,
         samples: &Samples<T>,
+        most_answers: usize,
         mut poll: impl FnMut() -> ControlFlow<()>,
     ) -> ControlFlow<(), Option<SplitReport>> {
         let (inputs, targets) = (samples.inputs.view(), samples.targets.view());
-        let metrics = if targets.len() <= MOST_ANSWERS {
+        let metrics = if targets.len() <= most_answers {
             self.figures(samples, &mut poll)?
         } else {
             let judged = (self.loss, self.targets.rightness());
@@ -233,4 +234,118 @@ fn confusion_matrix(answers: &Answers) -> Option<Vec<Vec<u64>>> {
     let confusion = answers.confusion()?;
     let whole = |counts: &Vec<f64>| counts.iter().map(|&count| count as u64).collect();
     Some(confusion.counts().iter().map(whole).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::model::{AnyNetwork, ModelLimits, ModelSpec};
+
+    /// A network whose every output is ½ whatever the input, or the bias where that is not 0.
+    fn network(outputs: usize, bias: f64) -> Network<f64> {
+        let (weights, biases) = (vec![[0.0]; outputs], vec![bias; outputs]);
+        let layer = serde_json::json!({"weights": weights, "biases": biases});
+        let activation = if bias == 0.0 { "sigmoid" } else { "identity" };
+        let spec = serde_json::json!({
+            "name": "m", "inputs": 1, "dtype": "float64", "parameters": [layer],
+            "layers": [{"units": outputs, "activation": activation}],
+        });
+        let spec: ModelSpec = serde_json::from_value(spec).expect("a spec");
+        let limits = ModelLimits {
+            layers: 1,
+            units: 10_000,
+            inputs: 1,
+            parameters: 100_000,
+        };
+        let model = spec.check(&limits).expect("a good spec").build();
+        let AnyNetwork::Float64(network) = model.network else {
+            panic!("a float64 model")
+        };
+        network
+    }
+
+    fn samples(rows: usize, outputs: usize) -> Samples<f64> {
+        Samples {
+            inputs: Array2::zeros((rows, 1)),
+            targets: Array2::ones((rows, outputs)),
+        }
+    }
+
+    fn go_on() -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn figures(outputs: usize, targets: &Targets) -> Figures {
+        let network = network(outputs, 0.0);
+        let assessed = Assessed::every(&network, Loss::Quadratic, targets, &[]);
+        let figures = assessed.figures(&samples(1, outputs), go_on);
+        figures.continue_value().expect("nothing breaks")
+    }
+
+    #[test]
+    fn up_to_a_hundred_classes_are_counted_against_each_other_and_up_to_a_thousand_labels_alone() {
+        let values = Targets::Values { names: None };
+        for (classes, counted) in [(1, Some(2)), (100, Some(100)), (101, None)] {
+            let figures = figures(classes, &values);
+            let counts = figures.confusion_matrix.map(|counts| counts.len());
+            assert_eq!((counts, figures.labels), (counted, None), "{classes}");
+        }
+        let labels = Targets::Labels { names: None };
+        for (count, counted) in [(1, Some(1)), (1000, Some(1000)), (1001, None)] {
+            let figures = figures(count, &labels);
+            let each = figures.labels.map(|labels| labels.len());
+            let expected = (counted, None, Some(1.0));
+            assert_eq!(
+                (each, figures.confusion_matrix, figures.metrics.f1),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn a_report_of_more_answers_than_it_may_hold_has_loss_and_accuracy() {
+        let network = network(3, 0.0);
+        let labels = Targets::Labels { names: None };
+        let assessed = Assessed::every(&network, Loss::Quadratic, &labels, &[]);
+        let report = |most| {
+            let report = assessed.report(&samples(2, 3), most, go_on);
+            let report = report.continue_value().expect("nothing breaks");
+            report.expect("finite figures")
+        };
+        let whole = report(6);
+        assert_eq!(whole.metrics.labels.as_ref().map(Vec::len), Some(3));
+        let (loss, accuracy) = (0.5 * 3.0 * 0.25, Some(1.0));
+        assert_eq!(
+            (whole.metrics.metrics.loss, whole.metrics.metrics.accuracy),
+            (loss, accuracy)
+        );
+        let sums = Metrics {
+            loss,
+            accuracy,
+            ..Metrics::default()
+        };
+        let expected = Figures {
+            metrics: sums,
+            confusion_matrix: None,
+            labels: None,
+        };
+        assert_eq!(report(5).metrics, expected);
+        assert_eq!((report(5).rows, whole.rows), (2, 2));
+    }
+
+    #[test]
+    fn a_loss_beyond_f64_is_no_report() {
+        let network = network(1, 1e200);
+        let values = Targets::Values { names: None };
+        let assessed = Assessed::every(&network, Loss::Quadratic, &values, &[]);
+        let report = FullReport::of(&assessed, 7, (&samples(2, 1), None), go_on);
+        let expected = FullReport {
+            epoch: 7,
+            train: None,
+            validation: None,
+        };
+        assert_eq!(report.continue_value(), Some(expected));
+    }
 }

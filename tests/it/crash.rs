@@ -220,6 +220,13 @@ async fn a_job_whose_process_is_killed_is_taken_up_and_ends_with_the_same_bits()
         "other bits"
     );
     assert_eq!(ended["metrics"], undisturbed["metrics"]);
+    let report = async |job: &Value| {
+        let path = format!("/v1/jobs/{}/report", text(&job["id"]));
+        let mut report = server.get(&path).await.expect(200);
+        assert_eq!(report["job"].take(), job["id"]);
+        report
+    };
+    assert_eq!(report(&ended).await, report(&undisturbed).await);
 }
 
 #[tokio::test]
@@ -304,6 +311,7 @@ async fn what_was_acknowledged_survives_a_kill() {
     .iter()
     .map(|path| format!("/v1/{path}"))
     .collect();
+    paths.push(format!("/v1/jobs/{trained}/report"));
     for id in [&trained, &cancelled, &paused] {
         for part in ["loss?limit=10000", "events", "gradients", "checkpoints"] {
             paths.push(format!("/v1/jobs/{id}/{part}"));

@@ -55,6 +55,10 @@ async fn ending(server: &TestServer, id: &str, attempts: u64) -> Ending {
     }
     let page = server.get(&format!("/v1/jobs/{id}/gradients")).await;
     history.push(page.expect(200)["data"].take());
+    let report = server.get(&format!("/v1/jobs/{id}/report")).await;
+    let mut report = report.expect(200);
+    report["job"].take();
+    history.push(report);
     Ending {
         metrics: ended["metrics"].take(),
         history,
@@ -66,7 +70,7 @@ async fn ending(server: &TestServer, id: &str, attempts: u64) -> Ending {
 async fn assert_undisturbed(server: &TestServer, id: &str, attempts: u64) {
     let found = ending(server, id, attempts).await;
     let expected = UNDISTURBED.get_or_init(undisturbed).await;
-    assert_eq!(found.history.len() as u64, EPOCHS + 1);
+    assert_eq!(found.history.len() as u64, EPOCHS + 2);
     for (found, expected) in found.history.iter().zip(&expected.history) {
         assert_eq!(found, expected);
     }

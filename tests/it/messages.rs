@@ -54,7 +54,7 @@ async fn a_slip_is_answered_with_the_name_that_was_meant() {
             "/v1/jobs",
             xor_job("xor", json!({"metrics": ["acuracy"]})),
             "/metrics/0",
-            "unknown metric `acuracy`: did you mean `accuracy`? known: loss, accuracy, precision, recall, f1, roc_auc, log_loss, brier, mean_absolute_error, mean_squared_error, root_mean_squared_error, r2, mean_absolute_percentage_error".to_owned(),
+            "unknown metric `acuracy`: did you mean `accuracy`? known: loss, accuracy, top_k_accuracy, precision, precision_micro, precision_weighted, recall, recall_micro, recall_weighted, f1, f1_micro, f1_weighted, roc_auc, roc_auc_micro, roc_auc_weighted, log_loss, brier, mean_absolute_error, mean_squared_error, root_mean_squared_error, r2, mean_absolute_percentage_error".to_owned(),
         ),
     ];
     for (path, body, pointer, detail) in said {

@@ -200,3 +200,39 @@ async fn labels_that_can_be_told_apart_are_learned() {
     );
     server.stop().await;
 }
+
+#[tokio::test]
+async fn one_label_has_the_figures_of_its_yes_and_those_of_a_probability() {
+    let server = TestServer::start().await;
+    server.upload("shapes", SHAPES).await.expect(201);
+    let mut one = model();
+    one["layers"][0]["units"] = json!(1);
+    one["parameters"] = json!([{"weights": [[10, 0]], "biases": [-5]}]);
+    server.create(one).await;
+    let data = |kind: &str| json!({"dataset": "shapes", "features": ["x", "y"], "target": "red", "target_kind": kind});
+    let report = async |kind: &str, more: Value| {
+        let job = server.train(still(&data(kind), more)).await;
+        let path = format!("/v1/jobs/{}/report", text(&job["id"]));
+        server.get(&path).await.expect(200)["train"]["metrics"].take()
+    };
+    // Red is said of rows 1, 2 and 4, and true of 1 and 2.
+    let label = report("labels", json!({})).await;
+    let shown =
+        ["accuracy", "precision", "recall", "f1", "roc_auc"].map(|name| number(&label[name]));
+    for (found, expected) in shown.into_iter().zip([0.75, 2.0 / 3.0, 1.0, 0.8, 0.75]) {
+        assert!((found - expected).abs() < 1e-12, "{label}");
+    }
+    let sure = 1.0 / (1.0 + (-5.0_f64).exp());
+    let brier = (3.0 * (1.0 - sure) * (1.0 - sure) + sure * sure) / 4.0;
+    assert!((number(&label["brier"]) - brier).abs() < 1e-12, "{label}");
+    assert_eq!(label["labels"][0]["label"], "red");
+    assert!(label["confusion_matrix"].is_null(), "{label}");
+    // As numbers, the same outputs are two classes: the mean over no, of which half is said, and yes.
+    let classes = report("numeric", json!({"refit": true})).await;
+    assert!((number(&classes["recall"]) - f64::midpoint(0.5, 1.0)).abs() < 1e-12);
+    assert_eq!(classes["confusion_matrix"], json!([[1, 1], [0, 2]]));
+    for same in ["loss", "accuracy", "brier", "log_loss", "roc_auc"] {
+        assert_eq!(label[same], classes[same], "{same}");
+    }
+    server.stop().await;
+}

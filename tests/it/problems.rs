@@ -115,7 +115,7 @@ impl Scene {
 }
 
 /// Models whose numbers `bad_rows.rs` and `bad_jobs.rs` go by.
-fn models() -> [Value; 10] {
+fn models() -> [Value; 11] {
     let huge = json!([{"weights": [[1e308]], "biases": [0]}]);
     let narrow = json!([{"weights": [[3e38, 3e38]], "biases": [0]}]);
     let softmax = json!({"name": "iris", "inputs": 4, "loss": "cross_entropy", "layers": layers(3, "softmax")});
