@@ -367,10 +367,16 @@ pub fn scale_rows<T: Scalar>(
     let mut violations = Violations::default();
     let mut scaled = Array2::<T>::zeros(raw.raw_dim());
     for (((row, column), &value), place) in raw.indexed_iter().zip(scaled.iter_mut()) {
-        *place = T::from_f64(scaling.apply(column, value));
+        let number = scaling.apply(column, value);
+        *place = T::from_f64(number);
         if !place.is_finite() {
             let (dtype, most) = (T::DTYPE.name(), T::DTYPE.max());
-            let detail = format!("must fit {dtype}, within ±{most:e}, got {value:e}");
+            let made = if number == value {
+                String::new()
+            } else {
+                format!(", which the preprocessing makes {number:e}")
+            };
+            let detail = format!("must fit {dtype}, within ±{most:e}, got {value:e}{made}");
             violations.add(format!("{pointer}/{row}/{column}"), detail);
             if violations.is_full() {
                 break;

@@ -29,6 +29,7 @@ mod ergonomics;
 mod etags;
 mod evaluate;
 mod events;
+mod extremes;
 mod floors;
 mod history;
 mod hyperparameters;
