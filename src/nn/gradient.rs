@@ -34,6 +34,15 @@ impl<T: Scalar> Gradient<T> {
             layers: layers.collect(),
         }
     }
+
+    /// Becomes a copy of another of the same shapes. Allocates nothing.
+    pub fn copy_from(&mut self, other: &Self) {
+        for (layer, other) in self.layers.iter_mut().zip(&other.layers) {
+            layer.weights.assign(&other.weights);
+            layer.biases.assign(&other.biases);
+            layer.scales.assign(&other.scales);
+        }
+    }
 }
 
 impl<T: Scalar> LayerGradient<T> {

@@ -60,7 +60,10 @@ pub use loss::Loss;
 pub use network::{Layer, Network};
 pub use noise::Noise;
 pub use normalization::{Normalization, Normalized};
-pub use optimizer::{LayerRule, Optimizer, OptimizerSpec, OptimizerState};
+pub use optimizer::{
+    LayerRule, Lbfgs, LbfgsSpec, MOST_STATE_SLOTS, Optimizer, OptimizerSpec, OptimizerState,
+    Progress,
+};
 pub use reduce::{Accumulator, CHUNK, FixedTree, sum_over_samples};
 pub use regularization::{Dropout, Regularization};
 pub use rightness::Rightness;

@@ -1,11 +1,11 @@
 //! The check of a job: every range and every rule between fields, all violations at once.
 
 use crate::model::{Header, Targets, Violation, Violations, check_labels};
-use crate::nn::{Dropout, LayerRule};
+use crate::nn::{Dropout, LayerRule, OptimizerSpec};
 use crate::train::figures::check_metrics;
 use crate::train::inline::check_inline;
+use crate::train::lbfgs::{batches, check_whole};
 use crate::train::selection::{Selection, select};
-use crate::train::spec::DEFAULT_BATCH_SIZE;
 use crate::train::validation::{Against, Validation, check_validation};
 use crate::train::{BatchSize, CheckedData, CheckedSpec, DataSpec, From, JobLimits, JobSpec};
 
@@ -78,9 +78,7 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         kept,
     } = validation;
     let train_rows = data.rows.saturating_sub(kept);
-    let batch_size = spec.batch_size.unwrap_or(BatchSize::Samples(
-        DEFAULT_BATCH_SIZE.min(train_rows as u64).max(1),
-    ));
+    let (batch_size, shuffle) = batches(&spec, train_rows, &mut violations);
     let checked = CheckedSpec {
         model: spec.model,
         from: From {
@@ -98,7 +96,7 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         target_metric: spec.target_metric,
         epochs: spec.epochs,
         batch_size,
-        shuffle: spec.shuffle,
+        shuffle,
         seed: spec.seed,
         metrics,
         refit: spec.refit,
@@ -163,6 +161,7 @@ fn check_ranges(spec: &JobSpec, limits: &JobLimits, violations: &mut Violations)
     for (name, detail) in spec.regularization.violations() {
         violations.add(format!("/regularization/{name}"), detail);
     }
+    check_whole(spec, violations);
 }
 
 /// The rules of single layers: one for each, or none.
@@ -216,8 +215,12 @@ fn check_steps(spec: &CheckedSpec, limits: &JobLimits, violations: &mut Violatio
     }
 }
 
-/// A batch of one row has no variance to normalize by.
+/// A batch of one row has no variance to normalize by, and L-BFGS goes by the parameters alone.
 fn check_normalization(spec: &CheckedSpec, base: &Header, violations: &mut Violations) {
+    if base.needs_whole_batch() && matches!(spec.optimizer, OptimizerSpec::Lbfgs(_)) {
+        let detail = "must be another for batch normalization, whose running mean and variance follow steps of batches, got lbfgs";
+        violations.add("/optimizer/type", detail);
+    }
     if base.needs_whole_batch() && spec.batch_size == BatchSize::Samples(1) {
         let detail = "must be at least 2 for batch normalization: one row has no variance, got 1";
         violations.add("/batch_size", detail);

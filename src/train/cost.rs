@@ -3,7 +3,7 @@
 use ndarray::Array2;
 
 use crate::model::{Header, Model};
-use crate::nn::{CHUNK, Dtype};
+use crate::nn::{CHUNK, Dtype, OptimizerSpec};
 use crate::train::full_report::MOST_ANSWERS;
 use crate::train::{CheckedData, CheckedSpec, Error, Observer, RawSamples, Source, train};
 
@@ -34,7 +34,9 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
     // The optimizer's memory, and in a checkpoint that of the state it is at, as tensors and as bytes.
     let slots = spec.optimizer.slots() as u64;
     let best = u64::from(spec.early_stopping.is_some_and(|early| early.restore_best));
-    let (networks, checkpoints) = (3 + slots + best, 2 * (2 + slots + best));
+    // Where L-BFGS is, where it goes, and the gradients there.
+    let line = 4 * u64::from(matches!(spec.optimizer, OptimizerSpec::Lbfgs(_)));
+    let (networks, checkpoints) = (3 + slots + line + best, 2 * (2 + slots + best));
     // z, a and δ of each layer, and of those with dropout the mask and what it leaves of a.
     let hidden = base.layers.len().saturating_sub(1);
     let drops = |layer| layer < hidden && spec.regularization.dropout.of(layer) > 0.0;

@@ -10,7 +10,7 @@ pub enum Error {
         "the {quantity} became NaN or infinite in epoch {epoch}, step {step}: lower the learning rate, or scale the inputs (preprocess) or the targets"
     )]
     Diverged {
-        /// `loss` or `parameters`.
+        /// `loss`, `parameters`, or what else a step computes.
         quantity: &'static str,
         /// The epoch, from 1.
         epoch: u64,

@@ -3,12 +3,16 @@
 mod check;
 mod checkpoint;
 mod cost;
+mod descent;
 mod error;
 mod evaluate;
 mod figures;
 mod frame;
 mod full_report;
 mod inline;
+mod lbfgs;
+#[cfg(test)]
+mod line_tests;
 mod metric;
 mod optimizer_state;
 mod outcome;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Error, ReadTensors, Tensors};
-use crate::nn::{Dtype, Gradient, LayerGradient, OptimizerState, Scalar};
+use crate::nn::{Dtype, Gradient, LayerGradient, MOST_STATE_SLOTS, OptimizerState, Scalar};
 
 /// What an optimizer of either dtype remembers.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,15 +20,14 @@ pub(super) struct StateHeader {
     dtype: Dtype,
     steps: u64,
     momentum_product: f64,
+    #[serde(default)]
+    pairs: u64,
     slots: usize,
     layers: usize,
     /// Whether there are scales, for each layer; empty where no layer is normalized.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     scaled: Vec<bool>,
 }
-
-/// The most slots that any optimizer has: what a header may ask for.
-const MOST_SLOTS: usize = 8;
 
 impl From<OptimizerState<f32>> for AnyOptimizerState {
     fn from(state: OptimizerState<f32>) -> Self {
@@ -103,6 +102,7 @@ fn push<T: Scalar>(state: &OptimizerState<T>, tensors: &mut Tensors) -> StateHea
         dtype: T::DTYPE,
         steps: state.steps,
         momentum_product: state.momentum_product,
+        pairs: state.pairs,
         slots: state.slots.len(),
         layers: scaled.len(),
         scaled: if scaled.contains(&true) {
@@ -117,9 +117,9 @@ fn read<T: Scalar>(
     header: &StateHeader,
     tensors: &ReadTensors,
 ) -> Result<OptimizerState<T>, Error> {
-    if header.slots > MOST_SLOTS {
+    if header.slots > MOST_STATE_SLOTS {
         return Err(Error::Artifact {
-            detail: format!("an optimizer has at most {MOST_SLOTS} slots"),
+            detail: format!("an optimizer has at most {MOST_STATE_SLOTS} slots"),
         });
     }
     let layer = |slot, layer: usize| {
@@ -140,6 +140,7 @@ fn read<T: Scalar>(
     Ok(OptimizerState {
         steps: header.steps,
         momentum_product: header.momentum_product,
+        pairs: header.pairs,
         slots: (0..header.slots).map(slot).collect::<Result<_, Error>>()?,
     })
 }

@@ -1,7 +1,8 @@
-//! Where a run stands, and what it starts from.
+//! Where a run stands, what it starts from, and the checkpoints of it.
 
 use crate::model::AnyNetwork;
-use crate::nn::{LayerStatistics, Network, OptimizerState, Plateau};
+use crate::nn::{LayerStatistics, Network, OptimizerState, Plateau, Scalar};
+use crate::train::run::Run;
 use crate::train::{AnyOptimizerState, Checkpoint, EpochSums, Watched};
 
 /// What a run starts from.
@@ -12,15 +13,6 @@ pub(super) struct Start<T> {
     /// The parameters of the best epoch.
     pub(super) best: Option<Network<T>>,
     pub(super) place: Place,
-}
-
-/// The parameters at the end of the last finished epoch, which a cancelled job keeps.
-pub(super) struct EpochEnd<T> {
-    pub(super) network: Network<T>,
-    /// The epoch; none where the run was taken up in mid-epoch: the checkpoint before that one has it.
-    pub(super) epoch: Option<u64>,
-    /// Whether a checkpoint of it was made.
-    pub(super) told: bool,
 }
 
 /// Where a run stands: so many epochs, so many steps of the next, and what those came to.
@@ -66,5 +58,66 @@ impl Place {
             watched,
         };
         (model.network, optimizer, best, place)
+    }
+}
+
+/// The parameters at the end of the last finished epoch, which a cancelled job keeps.
+pub(super) struct EpochEnd<T> {
+    pub(super) network: Network<T>,
+    /// The epoch; none where the run was taken up in mid-epoch: the checkpoint before that one has it.
+    pub(super) epoch: Option<u64>,
+    /// Whether a checkpoint of it was made.
+    pub(super) told: bool,
+}
+
+impl<T: Scalar> Run<'_, T>
+where
+    AnyNetwork: From<Network<T>>,
+    AnyOptimizerState: From<OptimizerState<T>>,
+{
+    /// The end of the last finished epoch, where no checkpoint of it was made yet.
+    pub(super) fn untold_epoch_end(&mut self) -> Option<Checkpoint> {
+        let epoch = self.epoch_end.epoch?;
+        let told = std::mem::replace(&mut self.epoch_end.told, true);
+        let place = Place {
+            epoch,
+            plateau: self.place.plateau,
+            ..Place::default()
+        };
+        (!told).then(|| self.checkpoint(&self.epoch_end.network, &place, None))
+    }
+
+    /// The checkpoint of where it stands.
+    pub(super) fn checkpoint_here(&self) -> Checkpoint {
+        let state = self.descent.state().clone();
+        self.checkpoint(&self.network, &self.place, Some(state.into()))
+    }
+
+    fn checkpoint(
+        &self,
+        network: &Network<T>,
+        place: &Place,
+        optimizer: Option<AnyOptimizerState>,
+    ) -> Checkpoint {
+        let model = self.frame.model(AnyNetwork::from(network.clone()));
+        let (watched, best) = self.watch.state();
+        let Place {
+            epoch,
+            step,
+            sums,
+            plateau,
+            ..
+        } = *place;
+        Checkpoint {
+            epoch,
+            step,
+            sums,
+            statistics: place.statistics.clone(),
+            plateau,
+            watched,
+            best: best.cloned().map(AnyNetwork::from),
+            optimizer,
+            model,
+        }
     }
 }

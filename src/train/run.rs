@@ -2,14 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array2, ArrayViewMut2, Axis};
-
 use crate::data::{SHUFFLE, permutation};
 use crate::model::{AnyNetwork, Model};
 use crate::nn::{
-    Backpropagation, Clock, LayerStatistics, Network, Noise, Optimizer, OptimizerState, Scalar,
-    evaluate, layer_statistics,
+    Backpropagation, Clock, LayerStatistics, Network, Noise, OptimizerState, Scalar, evaluate,
+    layer_statistics,
 };
+use crate::train::descent::{Descent, gather};
 use crate::train::figures::Answers;
 use crate::train::frame::Frame;
 use crate::train::full_report::Assessed;
@@ -80,18 +79,18 @@ where
     }
 }
 
-struct Run<'a, T: Scalar> {
-    spec: &'a CheckedSpec,
-    frame: Frame,
-    network: Network<T>,
-    epoch_end: EpochEnd<T>,
-    train: Samples<T>,
-    validation: Option<Samples<T>>,
-    backpropagation: Backpropagation<T>,
-    optimizer: Optimizer<T>,
-    watch: Watch<T>,
-    order: Vec<u32>,
-    place: Place,
+pub(super) struct Run<'a, T: Scalar> {
+    pub(super) spec: &'a CheckedSpec,
+    pub(super) frame: Frame,
+    pub(super) network: Network<T>,
+    pub(super) epoch_end: EpochEnd<T>,
+    pub(super) train: Samples<T>,
+    pub(super) validation: Option<Samples<T>>,
+    pub(super) backpropagation: Backpropagation<T>,
+    pub(super) descent: Descent<T>,
+    pub(super) watch: Watch<T>,
+    pub(super) order: Vec<u32>,
+    pub(super) place: Place,
 }
 
 /// A run broken off between two steps.
@@ -131,12 +130,11 @@ where
         } = start;
         let stops = (spec.early_stopping, spec.target_metric);
         let watch = Watch::new(stops, &network, (place.watched, best));
-        let mut optimizer = Optimizer::new(spec.optimizer, &network)
-            .with(spec.regularization.clone(), &spec.layers);
+        let mut descent = Descent::new(spec, &network);
         // A fresh state in mid-run would end with other bits.
         let is_begun = place.epoch > 0 || place.step > 0;
         let restored = match state {
-            Some(state) => optimizer.restore(state),
+            Some(state) => descent.restore(state),
             None => !is_begun || spec.optimizer.slots() == 0,
         };
         if !restored {
@@ -157,7 +155,7 @@ where
                 .with(noise)
                 .freezing(spec.frozen_layers())
                 .judging(spec.targets.rightness()),
-            optimizer,
+            descent,
             watch,
             network,
             train,
@@ -168,7 +166,9 @@ where
     }
 
     fn run(mut self, observer: &mut impl Observer) -> Result<Outcome, Error> {
-        while self.place.epoch < self.spec.epochs && !self.watch.is_over() {
+        // An epoch that has begun is finished, whatever its steps have found.
+        let is_over = |run: &Self| run.place.step == 0 && run.watch.is_over();
+        while self.place.epoch < self.spec.epochs && !is_over(&self) {
             if let Err(Stopped) = self.epoch(observer)? {
                 return Ok(self.stopped());
             }
@@ -257,18 +257,6 @@ where
         Ok(Ok(()))
     }
 
-    /// The end of the last finished epoch, where no checkpoint of it was made yet.
-    fn untold_epoch_end(&mut self) -> Option<Checkpoint> {
-        let epoch = self.epoch_end.epoch?;
-        let told = std::mem::replace(&mut self.epoch_end.told, true);
-        let place = Place {
-            epoch,
-            plateau: self.place.plateau,
-            ..Place::default()
-        };
-        (!told).then(|| self.checkpoint(&self.epoch_end.network, &place, None))
-    }
-
     /// The order of the rows in an epoch.
     fn arrange(&mut self, epoch: u64) {
         let rows = self.spec.train_rows;
@@ -290,19 +278,18 @@ where
             network,
             train,
             backpropagation,
-            optimizer,
+            descent: Descent::Steps(optimizer),
             order,
             place,
             ..
-        } = self;
+        } = self
+        else {
+            return self.line_step(record, observer);
+        };
         let batch = self.spec.batch_rows();
         let start = place.step as usize * batch;
         let rows = &order[start..order.len().min(start + batch)];
-        let gather =
-            |part: std::ops::Range<usize>, inputs: ArrayViewMut2<T>, targets: ArrayViewMut2<T>| {
-                gather_rows(&train.inputs, &rows[part.clone()], inputs);
-                gather_rows(&train.targets, &rows[part], targets);
-            };
+        let gather = gather(train, rows);
         let (epoch, number) = (place.epoch + 1, place.step + 1);
         let passed = backpropagation.at(epoch, number).run(
             network,
@@ -434,45 +421,5 @@ where
             statistics,
             samples: self.place.sums.samples,
         }
-    }
-
-    /// The checkpoint of where it stands.
-    fn checkpoint_here(&self) -> Checkpoint {
-        let state = self.optimizer.state().clone();
-        self.checkpoint(&self.network, &self.place, Some(state.into()))
-    }
-
-    fn checkpoint(
-        &self,
-        network: &Network<T>,
-        place: &Place,
-        optimizer: Option<AnyOptimizerState>,
-    ) -> Checkpoint {
-        let model = self.frame.model(AnyNetwork::from(network.clone()));
-        let (watched, best) = self.watch.state();
-        let Place {
-            epoch,
-            step,
-            sums,
-            plateau,
-            ..
-        } = *place;
-        Checkpoint {
-            epoch,
-            step,
-            sums,
-            statistics: place.statistics.clone(),
-            plateau,
-            watched,
-            best: best.cloned().map(AnyNetwork::from),
-            optimizer,
-            model,
-        }
-    }
-}
-
-fn gather_rows<T: Scalar>(from: &Array2<T>, rows: &[u32], mut into: ArrayViewMut2<T>) {
-    for (mut place, &row) in into.axis_iter_mut(Axis(0)).zip(rows) {
-        place.assign(&from.row(row as usize));
     }
 }

@@ -85,6 +85,9 @@ pub struct Watched {
     epochs_since: u64,
     /// Whether the target has been reached.
     reached: bool,
+    /// Whether the optimizer can make the loss no smaller.
+    #[serde(default)]
+    converged: bool,
 }
 
 /// Watches a run's epochs.
@@ -147,10 +150,16 @@ impl<T: Scalar> Watch<T> {
         }
     }
 
+    /// Takes that the optimizer can make the loss no smaller.
+    pub(super) fn converge(&mut self) {
+        self.watched.converged = true;
+    }
+
     /// Whether the run has learned what it can.
     pub(super) fn is_over(&self) -> bool {
         let patience = self.early.map(|early| early.patience);
-        self.watched.reached || patience.is_some_and(|most| self.watched.epochs_since >= most)
+        let is_done = self.watched.reached || self.watched.converged;
+        is_done || patience.is_some_and(|most| self.watched.epochs_since >= most)
     }
 
     /// What it remembers, and the parameters of the best epoch.

@@ -137,6 +137,11 @@ fn jobs() -> Vec<Bad> {
             "must be at least 2 for batch normalization: one row has no variance, got 1",
         ),
         job(
+            json!({"optimizer": "lbfgs", "batch_size": "full"}),
+            &["/optimizer/type"],
+            "must be another for batch normalization",
+        ),
+        job(
             one,
             &["/data"],
             "must leave at least 2 rows to train on for batch normalization, got 1",

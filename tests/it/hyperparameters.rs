@@ -31,7 +31,7 @@ async fn the_defaults_that_are_described_are_those_of_a_job() {
     let server = TestServer::start().await;
     server.create(xor_model("xor")).await;
     let described = server.get("/v1/hyperparameters").await.expect(200);
-    assert_eq!(list(&described["optimizers"]).len(), 9);
+    assert_eq!(list(&described["optimizers"]).len(), 10);
     for (group, field) in [("optimizers", "optimizer"), ("schedules", "schedule")] {
         for choice in list(&described[group]) {
             let given = with(choice, &json!("type"), &choice["type"]);

@@ -37,6 +37,7 @@ mod idempotency;
 mod interruptions;
 mod jobs;
 mod labels;
+mod lbfgs;
 mod limits;
 mod load;
 mod messages;

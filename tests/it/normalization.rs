@@ -123,6 +123,22 @@ async fn the_gradient_of_the_scales_is_shown_and_checked() {
 }
 
 #[tokio::test]
+async fn lbfgs_trains_the_scales_of_layer_normalization() {
+    let server = TestServer::start().await;
+    let csv = std::fs::read("tests/fixtures/tables/iris.csv").expect("a table");
+    server.upload("iris", csv).await.expect(201);
+    server.create(model("m", &json!("layer"))).await;
+    let job = json!({"model": "m", "data": {"dataset": "iris", "target": "species"}, "epochs": 60,
+        "optimizer": "lbfgs", "regularization": {"l2": 0.0001}});
+    let ended = server.train(job).await;
+    assert!(number(&ended["metrics"]["train"]["loss"]) < 0.1, "{ended}");
+    let path = "/v1/models/m/versions/latest/parameters";
+    let shown = server.get(path).await.expect(200);
+    assert_ne!(shown["parameters"][0]["scales"], json!(vec![1.0; 12]));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_frozen_layer_keeps_its_running_numbers() {
     let server = TestServer::start().await;
     let csv = std::fs::read("tests/fixtures/tables/iris.csv").expect("a table");

@@ -1,5 +1,7 @@
 //! How the gradient moves the parameters: which optimizer, and its hyperparameters.
 
+mod lbfgs;
+mod line_search;
 mod rules;
 mod update;
 
@@ -9,6 +11,7 @@ use crate::nn::hyperparameter::violations;
 use crate::nn::optimizer::rules::slots;
 use crate::nn::{Hyperparameter, Range};
 
+pub use lbfgs::{Lbfgs, LbfgsSpec, MOST_STATE_SLOTS, Progress};
 pub(super) use rules::{MOST_SLOTS, Rule, sign};
 pub use update::{LayerRule, Optimizer, OptimizerState};
 
@@ -178,6 +181,8 @@ pub enum OptimizerSpec {
         #[serde(default)]
         weight_decay: f64,
     },
+    /// L-BFGS, for whole batches. Source: at its spec.
+    Lbfgs(LbfgsSpec),
 }
 
 macro_rules! defaults {
@@ -258,7 +263,7 @@ impl OptimizerSpec {
     }
 
     /// Every optimizer, with its defaults.
-    pub fn all() -> [Self; 9] {
+    pub fn all() -> [Self; 10] {
         let (beta1, beta2, epsilon) = (
             nine_tenths(),
             nine_hundred_ninety_nine_thousandths(),
@@ -316,6 +321,7 @@ impl OptimizerSpec {
                 beta2: ninety_nine_hundredths(),
                 weight_decay: 0.0,
             },
+            Self::Lbfgs(LbfgsSpec::default()),
         ]
     }
 
@@ -331,6 +337,7 @@ impl OptimizerSpec {
             Self::Amsgrad { .. } => "amsgrad",
             Self::Nadam { .. } => "nadam",
             Self::Lion { .. } => "lion",
+            Self::Lbfgs(_) => "lbfgs",
         }
     }
 
@@ -350,7 +357,8 @@ impl OptimizerSpec {
             | Self::Adamw { learning_rate, .. }
             | Self::Amsgrad { learning_rate, .. }
             | Self::Nadam { learning_rate, .. }
-            | Self::Lion { learning_rate, .. } => learning_rate,
+            | Self::Lion { learning_rate, .. }
+            | Self::Lbfgs(LbfgsSpec { learning_rate, .. }) => learning_rate,
         }
     }
 
@@ -437,6 +445,7 @@ impl OptimizerSpec {
                 let kept = "β₂, the share of the momentum that is kept";
                 vec![rate, beta1(b1), beta2(b2, kept), weight_decay(d, DECOUPLED)]
             }
+            Self::Lbfgs(spec) => spec.hyperparameters(),
         }
     }
 

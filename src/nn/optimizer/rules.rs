@@ -83,6 +83,7 @@ pub(super) fn slots(spec: &OptimizerSpec) -> usize {
         | OptimizerSpec::Adamw { .. }
         | OptimizerSpec::Nadam { .. } => 2,
         OptimizerSpec::Amsgrad { .. } => 3,
+        OptimizerSpec::Lbfgs(spec) => spec.slots(),
     }
 }
 
@@ -200,6 +201,7 @@ impl<T: Scalar> Rule<T> {
                 beta2: number(beta2),
                 kept: number(1.0 - rate * weight_decay),
             },
+            OptimizerSpec::Lbfgs(_) => panic!("L-BFGS moves all parameters together"),
         }
     }
 

@@ -56,8 +56,36 @@ pub struct OptimizerState<T> {
     pub steps: u64,
     /// Πₜ of Nadam; 1 of others.
     pub momentum_product: f64,
-    /// Numbers of each parameter, in the shapes of the network: as many as the optimizer needs, up to three.
+    /// Pairs that L-BFGS has come to remember, those that it has forgotten again counted; 0 of others.
+    pub pairs: u64,
+    /// Numbers of each parameter, in the shapes of the network: as many as the optimizer needs.
     pub slots: Vec<Gradient<T>>,
+}
+
+impl<T: Scalar> OptimizerState<T> {
+    /// What is remembered before the first step.
+    pub(super) fn new(slots: usize, network: &Network<T>) -> Self {
+        Self {
+            steps: 0,
+            momentum_product: 1.0,
+            pairs: 0,
+            slots: (0..slots).map(|_| Gradient::zeros(network)).collect(),
+        }
+    }
+
+    /// Becomes another of the same shapes; false, with nothing changed, where it has other shapes.
+    pub(super) fn replace(&mut self, state: Self) -> bool {
+        let shapes = |slots: &[Gradient<T>]| -> Vec<[usize; 3]> {
+            let layers = slots.iter().flat_map(|slot| &slot.layers);
+            layers.map(|layer| layer.slices().map(<[T]>::len)).collect()
+        };
+        let same =
+            state.slots.len() == self.slots.len() && shapes(&state.slots) == shapes(&self.slots);
+        if same {
+            *self = state;
+        }
+        same
+    }
 }
 
 /// An optimizer at work.
@@ -72,16 +100,11 @@ pub struct Optimizer<T> {
 impl<T: Scalar> Optimizer<T> {
     /// An optimizer before its first step, without regularization.
     pub fn new(spec: OptimizerSpec, network: &Network<T>) -> Self {
-        let slots = (0..spec.slots()).map(|_| Gradient::zeros(network));
         Self {
             spec,
             regularization: Regularization::default(),
             layers: vec![LayerRule::default(); network.layers().len()],
-            state: OptimizerState {
-                steps: 0,
-                momentum_product: 1.0,
-                slots: slots.collect(),
-            },
+            state: OptimizerState::new(spec.slots(), network),
         }
     }
 
@@ -107,28 +130,14 @@ impl<T: Scalar> Optimizer<T> {
     /// is of other shapes.
     #[must_use]
     pub fn restore(&mut self, state: OptimizerState<T>) -> bool {
-        let shapes = |slots: &[Gradient<T>]| -> Vec<Vec<usize>> {
-            let layers = slots.iter().flat_map(|slot| &slot.layers);
-            layers
-                .map(|layer| {
-                    let (weights, biases) = (layer.weights.shape(), layer.biases.shape());
-                    [weights, biases, layer.scales.shape()].concat()
-                })
-                .collect()
-        };
-        let same = state.slots.len() == self.state.slots.len()
-            && shapes(&state.slots) == shapes(&self.state.slots);
-        if same {
-            self.state = state;
-        }
-        same
+        self.state.replace(state)
     }
 
     /// One step by the gradient (1/N) Σₙ ∂Cₙ/∂p, with the learning rate times `factor`. False where any parameter has
     /// become NaN or infinite. Allocates nothing.
     ///
     /// Source: Arango, p ← p − η∇C; others at their variants. Panics: where `sums` is of a network of other shapes or of no
-    /// samples, the caller's bug.
+    /// samples, or the optimizer is L-BFGS, which is [`crate::nn::Lbfgs`], the caller's bug.
     #[must_use]
     pub fn update(&mut self, network: &mut Network<T>, sums: &BatchSums<T>, factor: f64) -> bool {
         assert!(sums.samples > 0, "a step needs at least one sample");

@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod finite_differences;
+mod lbfgs;
 mod no_allocation;
 mod noise;
 mod normalization;

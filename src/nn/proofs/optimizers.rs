@@ -144,7 +144,11 @@ fn fifty_steps_of_every_optimizer_end_where_those_of_pytorch_do() {
 #[test]
 fn the_fixture_has_every_optimizer_with_and_without_schedule_and_regularization() {
     let cases = fixture().cases;
-    for spec in OptimizerSpec::all() {
+    // L-BFGS, the last, is held to SciPy.
+    let [steps @ .., OptimizerSpec::Lbfgs(_)] = OptimizerSpec::all() else {
+        unreachable!("L-BFGS is the last")
+    };
+    for spec in steps {
         for (scheduled, regularized) in [(false, false), (false, true), (true, false), (true, true)]
         {
             let found = cases.iter().any(|case| {

@@ -1,0 +1,155 @@
+//! Tests of whole runs by L-BFGS: the same bits whether or not they are broken off, and the end that they come to.
+
+use crate::model::Model;
+use crate::train::tests::{JOB_LIMITS, Witness, finished, job, model, source};
+use crate::train::{CheckedSpec, Checkpoint, Context, Outcome, check, train};
+
+fn checked(base: &Model, rest: &str) -> Result<CheckedSpec, Vec<(String, String)>> {
+    let header = base.header();
+    let context = Context {
+        base: &header,
+        base_version: 1,
+        data: None,
+        validation: None,
+        limits: JOB_LIMITS,
+    };
+    let checked = check(job(rest), &context).map_err(|violations| {
+        let pairs = violations.into_iter();
+        pairs
+            .map(|violation| (violation.pointer, violation.detail))
+            .collect::<Vec<_>>()
+    });
+    checked.map(|job| job.spec)
+}
+
+#[test]
+fn a_run_by_lbfgs_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one() {
+    for (dtype, rest) in [
+        (
+            "float64",
+            r#""epochs":9,"regularization":{"l2":0.001},"optimizer":{"type":"lbfgs","history_size":3}"#,
+        ),
+        (
+            "float32",
+            r#""epochs":5,"optimizer":"lbfgs","early_stopping":{"patience":2},"metrics":["accuracy","f1"]"#,
+        ),
+        (
+            "float64",
+            r#""epochs":6,"optimizer":{"type":"lbfgs","max_evaluations":2,"learning_rate":40},
+               "layers":[{},{"frozen":true}]"#,
+        ),
+        (
+            "float32",
+            r#""epochs":400,"optimizer":{"type":"lbfgs","tolerance":0.02},"regularization":{"l2":0.1}"#,
+        ),
+    ] {
+        let base = model(dtype);
+        let rest = format!(r#"{rest},"seed":9,"validation":{{"fraction":0.2}}"#);
+        let spec = checked(&base, &rest).expect("a good job");
+        let mut whole = Witness::default();
+        let undisturbed =
+            finished(train(&spec, &base, source(), None, &mut whole).expect("trains"));
+        assert!((2..=9).contains(&whole.reports.len()), "{rest}");
+        for break_after in 0..whole.polls {
+            let mut first = Witness {
+                break_after: Some(break_after),
+                ..Witness::default()
+            };
+            let outcome = train(&spec, &base, source(), None, &mut first).expect("trains");
+            let at = match outcome {
+                Outcome::Unprepared => None,
+                Outcome::Stopped { at, .. } => {
+                    Some(Checkpoint::decode(&at.encode()).expect("a checkpoint reads back"))
+                }
+                Outcome::Finished { .. } => panic!("not stopped at {break_after}"),
+            };
+            let mut second = Witness::default();
+            let resumed = finished(train(&spec, &base, source(), at, &mut second).expect("trains"));
+            assert_eq!(resumed, undisturbed, "{rest}, {break_after} polls");
+            let reports: Vec<_> = first.reports.into_iter().chain(second.reports).collect();
+            assert_eq!(reports, whole.reports, "{rest}, {break_after} polls");
+        }
+        for checkpoint in whole.checkpoints {
+            let at = Checkpoint::decode(&checkpoint.encode()).expect("a checkpoint reads back");
+            let resumed = train(&spec, &base, source(), Some(at), &mut Witness::default());
+            assert_eq!(finished(resumed.expect("trains")), undisturbed, "{rest}");
+        }
+    }
+}
+
+#[test]
+fn a_run_by_lbfgs_ends_where_it_has_converged() {
+    let base = model("float64");
+    let rest = r#""epochs":400,"optimizer":{"type":"lbfgs","tolerance":0.001},"regularization":{"l2":0.01}"#;
+    let spec = checked(&base, rest).expect("a good job");
+    assert!(!spec.shuffle && spec.steps_per_epoch() == 1);
+    let mut witness = Witness::default();
+    let outcome = train(&spec, &base, source(), None, &mut witness).expect("trains");
+    let Outcome::Finished { epochs, .. } = outcome else {
+        panic!("not broken off")
+    };
+    assert!((5..200).contains(&epochs), "{epochs}");
+    let losses: Vec<f64> = witness.reports.iter().map(|r| r.train.loss).collect();
+    assert!(losses[losses.len() - 1] < losses[0], "{losses:?}");
+    // The seed of the shuffle is of no account.
+    let spec = checked(&base, &format!(r#"{rest},"seed":5,"shuffle":true"#)).expect("a good job");
+    let mut other = Witness::default();
+    train(&spec, &base, source(), None, &mut other).expect("trains");
+    assert_eq!(other.reports, witness.reports);
+}
+
+#[test]
+fn what_does_not_go_with_lbfgs_is_refused_by_name() {
+    let base = model("float64");
+    let rest = r#""optimizer":"lbfgs","batch_size":149,"schedule":"cosine","warmup_epochs":1.5,
+        "layers":[{"learning_rate_multiplier":2},{"frozen":true}],
+        "regularization":{"l1":0.1,"l2":0.1,"max_norm":3,"clip_value":1,"clip_norm":2,"dropout":[0.5],
+            "input_dropout":0.25,"input_noise":0.125}"#;
+    let found = checked(&base, rest).expect_err("violations");
+    let expected = [
+        ("/regularization/l1", "must be 0 with lbfgs, got 0.1"),
+        ("/regularization/max_norm", "must be null with lbfgs, got 3"),
+        (
+            "/regularization/clip_value",
+            "must be null with lbfgs, got 1",
+        ),
+        (
+            "/regularization/clip_norm",
+            "must be null with lbfgs, got 2",
+        ),
+        ("/regularization/dropout/0", "must be 0 with lbfgs, got 0.5"),
+        (
+            "/regularization/input_dropout",
+            "must be 0 with lbfgs, got 0.25",
+        ),
+        (
+            "/regularization/input_noise",
+            "must be 0 with lbfgs, got 0.125",
+        ),
+        (
+            "/schedule",
+            "must be \"constant\" with lbfgs, which finds how far to go, got \"cosine\"",
+        ),
+        (
+            "/warmup_epochs",
+            "must be 0 with lbfgs, which finds how far to go, got 1.5",
+        ),
+        (
+            "/layers/0/learning_rate_multiplier",
+            "must be 1 with lbfgs, which moves all layers together, got 2",
+        ),
+        (
+            "/batch_size",
+            "must be \"full\" with lbfgs, or at least the 150 rows, got 149",
+        ),
+    ];
+    let expected = expected.map(|(pointer, detail)| (pointer.to_owned(), detail.to_owned()));
+    assert_eq!(found, expected);
+    for fine in [
+        r#""batch_size":150"#,
+        r#""batch_size":"full","regularization":{"l2":0.1,"dropout":[0.0]}"#,
+        r#""layers":[{"frozen":true},{}]"#,
+    ] {
+        assert!(checked(&base, &format!(r#""optimizer":"lbfgs",{fine}"#)).is_ok());
+    }
+}
