@@ -117,9 +117,12 @@ impl Jobs {
             .expect("a job on a dataset names its columns");
         let store = &self.inner.store;
         let features = store.dataset_columns(dataset, features).await?;
+        let weights = spec.data.weight_column().map(std::slice::from_ref);
+        let weights = weights.unwrap_or_default();
         Ok(RawSamples::Columns {
             features,
             targets: store.dataset_columns(dataset, targets).await?,
+            weights: store.dataset_columns(dataset, weights).await?.pop(),
         })
     }
 }

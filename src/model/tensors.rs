@@ -102,6 +102,11 @@ impl<'a> ReadTensors<'a> {
         Ok((header, Self(tensors)))
     }
 
+    /// Whether there is an array of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.tensor(name).is_ok()
+    }
+
     fn find<T: Scalar>(&self, name: &str) -> Result<TensorView<'_>, Error> {
         let tensor = self
             .0

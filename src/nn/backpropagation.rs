@@ -6,7 +6,8 @@ use ndarray::{ArrayView2, ArrayViewMut2, s};
 
 use crate::nn::whole_batch::WholeBatch;
 use crate::nn::{
-    Accumulator, BatchSums, CHUNK, FixedTree, Loss, Network, Noise, Rightness, Scalar, Workspace,
+    Accumulator, BatchSums, CHUNK, FixedTree, Loss, Network, Noise, Rightness, RowWeight, Scalar,
+    Workspace,
 };
 
 /// Computes the gradient of a batch, in memory that is allocated once.
@@ -21,6 +22,8 @@ pub struct Backpropagation<T> {
     noise: Option<Noise>,
     /// The epoch and the step whose noise is drawn.
     step: (u64, u64),
+    /// Of the batch; empty where its samples have none.
+    weights: Vec<RowWeight>,
 }
 
 impl<T: Scalar> Backpropagation<T> {
@@ -48,6 +51,7 @@ impl<T: Scalar> Backpropagation<T> {
             tree: FixedTree::new(largest_batch, || BatchSums::zeros(network)),
             noise: None,
             step: (0, 0),
+            weights: Vec::new(),
         }
     }
 
@@ -93,13 +97,22 @@ impl<T: Scalar> Backpropagation<T> {
         self
     }
 
+    /// The same, for a batch whose samples weigh this, until others are given: none, and they all weigh 1. Allocates in its
+    /// first call.
+    pub fn weigh(&mut self, weights: impl Iterator<Item = RowWeight>) -> &mut Self {
+        self.weights.clear();
+        self.weights.extend(weights);
+        self
+    }
+
     /// Σ of loss, gradient and correct answers over `samples` samples, and of moments where `record` is true.
     ///
     /// `gather(rows, x, y)` fills in the inputs and targets of the samples `rows` of the batch. `poll` is asked before
     /// every chunk; its `Break` ends the pass with nothing changed. Allocates nothing.
     ///
-    /// Shapes: x (rows × K), y (rows × J). Panics: where `samples` exceeds the largest batch, the network's shapes are not
-    /// those of `new`, or the loss does not accept the last activation, the caller's bug.
+    /// Shapes: x (rows × K), y (rows × J). Panics: where `samples` exceeds the largest batch, there are weights but not one
+    /// for each sample, the network's shapes are not those of `new`, or the loss does not accept the last activation, the
+    /// caller's bug.
     pub fn run<B>(
         &mut self,
         network: &Network<T>,
@@ -128,19 +141,32 @@ impl<T: Scalar> Backpropagation<T> {
         mut observe: impl FnMut(Range<usize>, &Workspace<T>),
     ) -> ControlFlow<B, &BatchSums<T>> {
         let (workspace, noise, step) = (&mut self.workspace, self.noise.as_ref(), self.step);
+        let weights = (!self.weights.is_empty()).then_some(self.weights.as_slice());
+        assert!(
+            weights.is_none_or(|weights| weights.len() == samples),
+            "a weight for each sample"
+        );
         let noise_of = |chunk: usize| noise.map(|noise| noise.of(step, chunk));
+        let mut add_up = |rows: Range<usize>, workspace: &Workspace<T>, sums: &mut BatchSums<T>| {
+            sums.overwrite(network, workspace, rows.len(), record);
+            match weights {
+                Some(weights) => {
+                    sums.overwrite_weighted(network, loss, workspace, &weights[rows.clone()]);
+                }
+                None => sums.loss = workspace.loss(network, loss, rows.len()),
+            }
+            observe(rows, workspace);
+        };
         if let Some(whole) = &mut self.whole {
             let gather = |rows: Range<usize>, chunk: &mut Workspace<T>| {
                 let (x, y) = chunk.samples_mut(rows.len());
                 gather(rows, x, y);
             };
-            whole.run(network, loss, samples, gather, noise_of, poll)?;
+            whole.run(network, loss, (samples, weights), gather, noise_of, poll)?;
             let whole = &*whole;
             return self.tree.sum(samples, |rows, sums| {
-                let (workspace, count) = (whole.chunk(rows.start / CHUNK), rows.len());
-                sums.overwrite(network, workspace, count, record);
-                sums.loss = workspace.loss(network, loss, count);
-                observe(rows, workspace);
+                let workspace = whole.chunk(rows.start / CHUNK);
+                add_up(rows, workspace, sums);
                 ControlFlow::Continue(())
             });
         }
@@ -150,24 +176,25 @@ impl<T: Scalar> Backpropagation<T> {
             let (x, y) = workspace.samples_mut(count);
             gather(rows.clone(), x, y);
             workspace.forward(network, count, noise_of(rows.start / CHUNK));
-            workspace.backward(network, loss, count);
-            sums.overwrite(network, workspace, count, record);
-            sums.loss = workspace.loss(network, loss, count);
-            observe(rows, workspace);
+            let weights = weights.map(|weights| &weights[rows.clone()]);
+            workspace.backward(network, loss, count, weights);
+            add_up(rows, workspace, sums);
             ControlFlow::Continue(())
         })
     }
 }
 
-/// Losses and correct answers, added up over samples.
+/// Losses and correct answers, added up over samples by their weights wₙ: 1 where there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Evaluation {
-    /// Σₙ Cₙ.
+    /// Σₙ wₙ Cₙ.
     pub loss_sum: f64,
-    /// How many samples were answered right, as a [`Rightness`] says.
-    pub correct: u64,
+    /// Σₙ wₙ over the samples that were answered right, as a [`Rightness`] says.
+    pub correct: f64,
     /// N.
     pub samples: usize,
+    /// Σₙ wₙ.
+    pub weight: f64,
 }
 
 impl Accumulator for Evaluation {
@@ -175,6 +202,7 @@ impl Accumulator for Evaluation {
         self.loss_sum += other.loss_sum;
         self.correct += other.correct;
         self.samples += other.samples;
+        self.weight += other.weight;
     }
 }
 
@@ -191,15 +219,17 @@ pub fn evaluate<T: Scalar, B>(
     targets: ArrayView2<T>,
     poll: impl FnMut() -> ControlFlow<B>,
 ) -> ControlFlow<B, Evaluation> {
-    evaluate_observed(network, judged, inputs, targets, poll, |_, _| {})
+    evaluate_observed(network, judged, (inputs, targets), None, poll, |_, _| {})
 }
 
-/// `evaluate`, showing `observe(rows, workspace)` every chunk's a.
+/// [`evaluate`] of samples that weigh `weights`, where there are any, showing `observe(rows, workspace)` every chunk's a.
+///
+/// Panics: also where there is not one weight for each row, the caller's bug.
 pub(crate) fn evaluate_observed<T: Scalar, B>(
     network: &Network<T>,
     (loss, rightness): (Loss, Rightness),
-    inputs: ArrayView2<T>,
-    targets: ArrayView2<T>,
+    (inputs, targets): (ArrayView2<T>, ArrayView2<T>),
+    weights: Option<&[f64]>,
     mut poll: impl FnMut() -> ControlFlow<B>,
     mut observe: impl FnMut(Range<usize>, &Workspace<T>),
 ) -> ControlFlow<B, Evaluation> {
@@ -208,6 +238,10 @@ pub(crate) fn evaluate_observed<T: Scalar, B>(
         samples,
         targets.nrows(),
         "as many rows of targets as of inputs"
+    );
+    assert!(
+        weights.is_none_or(|weights| weights.len() == samples),
+        "a weight for each sample"
     );
     let mut workspace = Workspace::for_rows(network, samples).judging(rightness);
     let sums = FixedTree::new(samples, Evaluation::default)
@@ -221,10 +255,23 @@ pub(crate) fn evaluate_observed<T: Scalar, B>(
                 .targets_mut(count)
                 .assign(&targets.slice(s![rows.clone(), ..]));
             workspace.forward(network, count, None);
+            let (loss_sum, correct, weight) = match weights.map(|weights| &weights[rows.clone()]) {
+                Some(weights) => (
+                    workspace.weighted_loss(network, loss, count, |row| weights[row]),
+                    workspace.weighted_correct(count, |row| weights[row]),
+                    weights.iter().sum(),
+                ),
+                None => (
+                    workspace.loss(network, loss, count),
+                    workspace.correct(count) as f64,
+                    count as f64,
+                ),
+            };
             *sums = Evaluation {
-                loss_sum: workspace.loss(network, loss, count),
-                correct: workspace.correct(count),
+                loss_sum,
+                correct,
                 samples: count,
+                weight,
             };
             observe(rows, &workspace);
             ControlFlow::Continue(())

@@ -2,7 +2,9 @@
 
 use ndarray::{Array1, Array2};
 
-use crate::nn::{Accumulator, Activation, Bins, Moments, Network, Scalar, Workspace};
+use crate::nn::{
+    Accumulator, Activation, Bins, Loss, Moments, Network, RowWeight, Scalar, Workspace,
+};
 
 /// ∂C/∂w, ∂C/∂b and ∂C/∂γ of every layer, in the shapes of the network.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,17 +79,21 @@ impl<T: Scalar> Accumulator for Gradient<T> {
     }
 }
 
-/// Sums (not means) over the samples of a batch.
+/// Sums (not means) over the samples of a batch, of weights wₙ in the loss and vₙ in figures: 1 where there are none.
 #[derive(Clone, Debug)]
 pub struct BatchSums<T> {
-    /// Σₙ ∇Cₙ.
+    /// Σₙ wₙ ∇Cₙ.
     pub gradient: Gradient<T>,
-    /// Σₙ Cₙ.
+    /// Σₙ wₙ Cₙ.
     pub loss: f64,
-    /// How many samples were answered right.
-    pub correct: u64,
+    /// Σₙ vₙ over the samples that were answered right.
+    pub correct: f64,
     /// N.
     pub samples: usize,
+    /// Σₙ wₙ, by which loss and gradient are divided.
+    pub weight: f64,
+    /// Σₙ vₙ, by which `correct` is divided.
+    pub figure_weight: f64,
     /// One entry per layer where the pass recorded, else empty.
     pub moments: Vec<LayerMoments>,
     /// Where `moments` rests while a pass does not record, so that no pass allocates.
@@ -100,8 +106,10 @@ impl<T: Scalar> BatchSums<T> {
         Self {
             gradient: Gradient::zeros(network),
             loss: 0.0,
-            correct: 0,
+            correct: 0.0,
             samples: 0,
+            weight: 0.0,
+            figure_weight: 0.0,
             moments: Vec::new(),
             resting: network
                 .layers()
@@ -111,16 +119,16 @@ impl<T: Scalar> BatchSums<T> {
         }
     }
 
-    /// (1/N) Σₙ Cₙ; 0 of no samples.
+    /// Σₙ wₙ Cₙ / Σₙ wₙ; 0 of nothing.
     pub fn mean_loss(&self) -> f64 {
-        if self.samples == 0 {
+        if self.weight == 0.0 {
             0.0
         } else {
-            self.loss / self.samples as f64
+            self.loss / self.weight
         }
     }
 
-    /// Overwrites everything with the sums over the rows of the workspace's last passes.
+    /// Overwrites everything but the loss with the sums over the rows of the workspace's last passes.
     pub(crate) fn overwrite(
         &mut self,
         network: &Network<T>,
@@ -131,14 +139,31 @@ impl<T: Scalar> BatchSums<T> {
         for (index, layer) in self.gradient.layers.iter_mut().enumerate() {
             workspace.gradient(index, rows, layer.slices_mut());
         }
-        self.correct = workspace.correct(rows);
+        self.correct = workspace.correct(rows) as f64;
         self.samples = rows;
+        self.weight = rows as f64;
+        self.figure_weight = rows as f64;
         if record == self.moments.is_empty() {
             std::mem::swap(&mut self.moments, &mut self.resting);
         }
         for (index, moments) in self.moments.iter_mut().enumerate() {
             moments.overwrite(network.layers()[index].activation, workspace, index, rows);
         }
+    }
+
+    /// Overwrites loss, right answers and both weights with their sums by the weights of the rows.
+    pub(crate) fn overwrite_weighted(
+        &mut self,
+        network: &Network<T>,
+        loss: Loss,
+        workspace: &Workspace<T>,
+        weights: &[RowWeight],
+    ) {
+        let rows = weights.len();
+        self.loss = workspace.weighted_loss(network, loss, rows, |row| weights[row].loss);
+        self.correct = workspace.weighted_correct(rows, |row| weights[row].figures);
+        self.weight = weights.iter().map(|weight| weight.loss).sum();
+        self.figure_weight = weights.iter().map(|weight| weight.figures).sum();
     }
 }
 
@@ -148,13 +173,15 @@ impl<T: Scalar> Accumulator for BatchSums<T> {
         self.loss += other.loss;
         self.correct += other.correct;
         self.samples += other.samples;
+        self.weight += other.weight;
+        self.figure_weight += other.figure_weight;
         for (sum, other) in self.moments.iter_mut().zip(&other.moments) {
             sum.add(other);
         }
     }
 }
 
-/// How the deltas and activations of one layer are spread over a batch.
+/// How the deltas (times the weights of their samples) and activations of one layer are spread over a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerMoments {
     /// Of δ, over all samples and units.

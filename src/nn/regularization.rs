@@ -198,7 +198,7 @@ impl Regularization {
 /// Regularization with its constants for one step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Regularized<T> {
-    /// 1/N.
+    /// 1/Σ wₙ.
     scale: T,
     l1: T,
     l2: T,
@@ -211,7 +211,7 @@ pub(super) struct Regularized<T> {
 }
 
 impl<T: Scalar> Regularized<T> {
-    pub(super) fn new(regularization: &Regularization, samples: usize) -> Self {
+    pub(super) fn new(regularization: &Regularization, weight: f64) -> Self {
         let Regularization {
             l1,
             l2,
@@ -220,7 +220,7 @@ impl<T: Scalar> Regularized<T> {
             ..
         } = *regularization;
         Self {
-            scale: T::from_f64(1.0 / samples as f64),
+            scale: T::from_f64(1.0 / weight),
             l1: T::from_f64(l1),
             l2: T::from_f64(l2),
             clip_value: clip_value.map_or(T::infinity(), T::from_f64),

@@ -161,12 +161,13 @@ pub fn layer_statistics<T: Scalar>(
         sums.gradient.layers.len(),
         "sums of this network"
     );
-    let samples = sums.samples.max(1) as f64;
+    // Of a batch that weighs nothing the sums are 0, and so are the means.
+    let weight = if sums.weight > 0.0 { sums.weight } else { 1.0 };
     let statistics = |(index, layer): (usize, &crate::nn::Layer<T>)| {
         let gradient = &sums.gradient.layers[index];
         let moments = sums.moments.get(index);
-        let weight_gradients = || gradient.weights.iter().map(|&g| g.to_f64() / samples);
-        let bias_gradients = || gradient.biases.iter().map(|&g| g.to_f64() / samples);
+        let weight_gradients = || gradient.weights.iter().map(|&g| g.to_f64() / weight);
+        let bias_gradients = || gradient.biases.iter().map(|&g| g.to_f64() / weight);
         let all_weights = || layer.weights.iter().map(|&w| w.to_f64());
         let weight_gradient = Statistics::of(weight_gradients());
         let weights = Statistics::of(all_weights());

@@ -6,7 +6,7 @@ use std::ops::{ControlFlow, Range};
 use ndarray::Array1;
 
 use crate::nn::noise::ChunkNoise;
-use crate::nn::{CHUNK, FixedTree, Loss, Network, Noise, Rightness, Scalar, Workspace};
+use crate::nn::{CHUNK, FixedTree, Loss, Network, Noise, Rightness, RowWeight, Scalar, Workspace};
 
 /// Memory for every chunk of a batch, so that a layer can be normalized over all of them before the next is computed.
 ///
@@ -118,7 +118,7 @@ impl<T: Scalar> WholeBatch<T> {
         &mut self,
         network: &Network<T>,
         loss: Loss,
-        samples: usize,
+        (samples, weights): (usize, Option<&[RowWeight]>),
         mut gather: impl FnMut(Range<usize>, &mut Workspace<T>),
         noise: impl Fn(usize) -> Option<ChunkNoise<'n>>,
         mut poll: impl FnMut() -> ControlFlow<B>,
@@ -143,7 +143,9 @@ impl<T: Scalar> WholeBatch<T> {
             }
         }
         for (index, chunk) in self.chunks[..count].iter_mut().enumerate() {
-            chunk.output_deltas(network, loss, rows_of(index, samples).len());
+            let rows = rows_of(index, samples);
+            let weights = weights.map(|weights| &weights[rows.clone()]);
+            chunk.output_deltas(network, loss, rows.len(), weights);
         }
         for layer in (0..network.layers().len()).rev() {
             self.add_up_deltas(layer);

@@ -86,10 +86,17 @@ impl Serve {
             .admit_evaluation(&version.model, dataset.rows)?;
         let features = self.store.dataset_columns(name, &columns.features).await?;
         let targets = self.store.dataset_columns(name, &columns.targets).await?;
+        let weights = columns.sample_weight.as_ref().map(std::slice::from_ref);
+        let weights = weights.unwrap_or_default();
+        let weights = self.store.dataset_columns(name, weights).await?.pop();
         if self.store.dataset(name).await?.digest != dataset.digest {
             return Err(refused("must not be replaced while it is read".to_owned()));
         }
-        Ok(RawSamples::Columns { features, targets })
+        Ok(RawSamples::Columns {
+            features,
+            targets,
+            weights,
+        })
     }
 }
 

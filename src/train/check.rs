@@ -7,6 +7,7 @@ use crate::train::inline::check_inline;
 use crate::train::lbfgs::{batches, check_whole};
 use crate::train::selection::{Selection, select};
 use crate::train::validation::{Against, Validation, check_validation};
+use crate::train::weights::check_classes;
 use crate::train::{BatchSize, CheckedData, CheckedSpec, DataSpec, From, JobLimits, JobSpec};
 
 pub use crate::train::selection::DatasetView;
@@ -67,6 +68,8 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
     };
     let validation = check_validation(spec.validation.as_ref(), &against, &mut violations);
     let metrics = check_metrics(&spec, &header, &mut violations);
+    let known = data.as_ref().map(|_| &header);
+    check_classes(spec.class_weight.as_ref(), known, &mut violations);
     check_layers(&spec.layers, base, &mut violations);
     check_dropout(&spec.regularization.dropout, base, &mut violations);
     let Some(data) = data else {
@@ -91,6 +94,7 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         regularization: spec.regularization,
         schedule: spec.schedule,
         warmup_epochs: spec.warmup_epochs,
+        class_weight: spec.class_weight,
         layers: spec.layers,
         early_stopping: spec.early_stopping,
         target_metric: spec.target_metric,
@@ -270,6 +274,7 @@ fn check_dataset(
         kind,
         missing,
         targets,
+        sample_weight,
         rows,
     } = select(data, base, view, &context.limits, violations)?;
     let checked = CheckedData::Dataset {
@@ -279,6 +284,7 @@ fn check_dataset(
         targets: names,
         target_kind: kind,
         missing,
+        sample_weight,
     };
     Some(Data {
         checked,

@@ -3,27 +3,84 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{AnyNetwork, Error, Header, Model, ReadTensors};
-use crate::nn::{LayerStatistics, Plateau};
+use crate::nn::{BatchSums, Evaluation, LayerStatistics, Plateau};
 use crate::train::optimizer_state::StateHeader;
 use crate::train::{AnyOptimizerState, Watched};
 
 /// The format of a checkpoint's bytes. A later format is refused by an earlier program.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// The first format, of gradient descent without momentum: it had no optimizer state.
 const FIRST_FORMAT: u32 = 1;
 
 /// What the tensors of the best epoch's parameters are called, before `layers`.
 const BEST: &str = "best.";
 
-/// What the batches of an unfinished epoch have come to so far.
+/// What the batches of an unfinished epoch have come to so far, each sample by its weights: w in the loss, v in figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "StoredSums")]
 pub struct EpochSums {
-    /// Sum of the losses of the samples.
+    /// Σ w C.
     pub loss: f64,
-    /// Right answers.
-    pub correct: u64,
+    /// Σ v over the samples answered right.
+    pub correct: f64,
     /// Samples.
     pub samples: u64,
+    /// Σ w.
+    pub weight: f64,
+    /// Σ v.
+    pub figure_weight: f64,
+}
+
+impl EpochSums {
+    /// Adds those of a batch.
+    pub(super) fn add<T>(&mut self, batch: &BatchSums<T>) {
+        self.loss += batch.loss;
+        self.correct += batch.correct;
+        self.samples += batch.samples as u64;
+        self.weight += batch.weight;
+        self.figure_weight += batch.figure_weight;
+    }
+}
+
+impl From<Evaluation> for EpochSums {
+    fn from(evaluation: Evaluation) -> Self {
+        Self {
+            loss: evaluation.loss_sum,
+            correct: evaluation.correct,
+            samples: evaluation.samples as u64,
+            weight: evaluation.weight,
+            figure_weight: evaluation.weight,
+        }
+    }
+}
+
+/// The same as it is read: before format 3 there were no weights.
+#[derive(Deserialize)]
+struct StoredSums {
+    loss: f64,
+    correct: f64,
+    samples: u64,
+    weight: Option<f64>,
+    figure_weight: Option<f64>,
+}
+
+impl From<StoredSums> for EpochSums {
+    fn from(stored: StoredSums) -> Self {
+        let StoredSums {
+            loss,
+            correct,
+            samples,
+            weight,
+            figure_weight,
+        } = stored;
+        Self {
+            loss,
+            correct,
+            samples,
+            weight: weight.unwrap_or(samples as f64),
+            figure_weight: figure_weight.unwrap_or(samples as f64),
+        }
+    }
 }
 
 /// Everything that is needed to continue a run to the same bits.
@@ -139,5 +196,32 @@ impl Checkpoint {
             optimizer: optimizer.transpose()?,
             model,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_from_before_there_were_weights_are_still_read() {
+        let old = r#"{"loss":1.5,"correct":2,"samples":3}"#;
+        let sums: EpochSums = serde_json::from_str(old).expect("all its fields");
+        let expected = EpochSums {
+            loss: 1.5,
+            correct: 2.0,
+            samples: 3,
+            weight: 3.0,
+            figure_weight: 3.0,
+        };
+        assert_eq!(sums, expected);
+        let expected = EpochSums {
+            weight: 0.1 + 0.2,
+            figure_weight: 1.0 / 3.0,
+            ..expected
+        };
+        let text = serde_json::to_string(&expected).expect("numbers");
+        let read: EpochSums = serde_json::from_str(&text).expect("its own text");
+        assert_eq!(read, expected, "to the last bit");
     }
 }

@@ -53,8 +53,11 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
         CHUNK.min(spec.batch_rows())
     };
     let workspace = rows_at_once as u64 * (sample + units.sum::<u64>());
-    let prepared = rows * sample * width;
-    let preparing = rows * sample * 8 + parameters * 2 * width;
+    // A weight in the table, and once in the loss and once in figures.
+    let weighted = u64::from(spec.data.is_weighted());
+    let loss_weighted = weighted | u64::from(spec.class_weight.is_some());
+    let prepared = rows * sample * width + rows * 8 * (weighted + loss_weighted);
+    let preparing = rows * (sample + weighted) * 8 + parameters * 2 * width;
     let running =
         (parameters * (networks + gradients) + workspace) * width + spec.train_rows as u64 * 4;
     let checkpoint = parameters * checkpoints * width;
@@ -98,15 +101,18 @@ pub fn trial(spec: &CheckedSpec, base: &Model, observer: &mut impl Observer) -> 
             ((row + column) % 3) as f64 - 1.0
         }),
         targets: Array2::zeros((rows, outputs)),
+        weights: None,
     };
     let spec = CheckedSpec {
         data: CheckedData::Inline {
             rows,
             inputs,
             targets: outputs,
+            weighted: false,
             digest: String::new(),
         },
         validation: None,
+        class_weight: None,
         refit: true,
         train_rows: rows,
         ..spec.clone()

@@ -35,12 +35,10 @@ pub(super) struct Passed<T> {
 
 impl<T: Scalar> Passed<T> {
     fn of(sums: &BatchSums<T>, record: bool) -> Self {
+        let mut of_epoch = EpochSums::default();
+        of_epoch.add(sums);
         Self {
-            sums: EpochSums {
-                loss: sums.loss,
-                correct: sums.correct,
-                samples: sums.samples as u64,
-            },
+            sums: of_epoch,
             recorded: record.then(|| sums.clone()),
         }
     }
@@ -110,7 +108,8 @@ where
         let loss = self.frame.loss;
         let mut pass = |network: &Network<T>, record, take: &mut dyn FnMut(&BatchSums<T>)| {
             let (rows, gather) = (order.len(), gather(train, order));
-            let backpropagation = backpropagation.at(epoch, number);
+            let weights = train.weights.of(order);
+            let backpropagation = backpropagation.at(epoch, number).weigh(weights);
             let sums =
                 backpropagation.run(network, loss, rows, record, gather, || observer.poll())?;
             take(sums);

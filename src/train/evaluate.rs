@@ -15,7 +15,8 @@ use crate::train::full_report::{Assessed, Figures};
 use crate::train::inline::checked_rows;
 use crate::train::prepare::whole_samples;
 use crate::train::targets::{check_target_range, no_label, unknown_classes};
-use crate::train::{Error, Metric, Missing, RawSamples};
+use crate::train::weights::{check_range, check_rows};
+use crate::train::{Error, Metric, Missing, RawSamples, SampleWeight};
 
 /// What a model is evaluated on, as a user declares it: rows, or a dataset with the columns that it was trained on.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -39,6 +40,9 @@ pub struct EvaluationSpec {
     /// The figures that are wanted beside the loss; left out, all.
     #[serde(default, deserialize_with = "given")]
     pub metrics: Option<Vec<Metric>>,
+    /// What the rows weigh: numbers beside `inputs`, the name of a column beside `dataset`.
+    #[serde(default, deserialize_with = "given")]
+    pub sample_weight: Option<SampleWeight>,
 }
 
 /// Columns of a dataset that a model can be evaluated on.
@@ -48,6 +52,8 @@ pub struct EvaluationColumns {
     pub features: Vec<String>,
     /// Its targets.
     pub targets: Vec<String>,
+    /// What the rows weigh.
+    pub sample_weight: Option<String>,
 }
 
 impl EvaluationSpec {
@@ -88,8 +94,14 @@ impl EvaluationSpec {
             violations.add("/targets", "must be given beside inputs");
             return None;
         };
+        let given = self.sample_weight.as_ref();
+        let weights = check_rows(given, inputs.len(), "/sample_weight", violations);
         let (inputs, targets) = checked_rows(inputs, targets, header, "", violations)?;
-        Some(RawSamples::Inline { inputs, targets })
+        Some(RawSamples::Inline {
+            inputs,
+            targets,
+            weights,
+        })
     }
 
     /// The columns to read of a dataset.
@@ -143,12 +155,18 @@ impl EvaluationSpec {
         Some(EvaluationColumns {
             features: features.clone(),
             targets: targets.to_vec(),
+            sample_weight: self.weight_column(&columns, violations),
         })
     }
 
     /// Notes what only the values show: classes that the model does not have, what is no label, and that no row is whole.
     pub fn check_values(&self, header: &Header, raw: &RawSamples, violations: &mut Violations) {
-        let RawSamples::Columns { features, targets } = raw else {
+        let RawSamples::Columns {
+            features,
+            targets,
+            weights,
+        } = raw
+        else {
             return;
         };
         if let (Some(known), [target]) = (header.targets.classes(), targets.as_slice())
@@ -164,13 +182,32 @@ impl EvaluationSpec {
             }
         }
         let missing = |row: usize| {
-            let mut columns = features.iter().chain(targets);
+            let mut columns = features.iter().chain(targets).chain(weights);
             columns.any(|column: &Column| column.is_missing(row))
         };
         if (0..raw.rows()).all(missing) {
             let detail = "drop_rows leaves no row: every row misses a value";
             violations.add("/missing", detail);
         }
+    }
+
+    /// The column of weights, once it is one.
+    fn weight_column(
+        &self,
+        columns: &HashMap<&str, &ColumnDescription>,
+        violations: &mut Violations,
+    ) -> Option<String> {
+        let name = match self.sample_weight.as_ref()? {
+            SampleWeight::Column(name) => name,
+            SampleWeight::Rows(_) => {
+                let detail = "must be the name of a column where a dataset is given";
+                violations.add("/sample_weight", detail);
+                return None;
+            }
+        };
+        let column = self.column("/sample_weight", name, columns, violations)?;
+        check_range(column, "/sample_weight", violations);
+        Some(name.clone())
     }
 
     /// Where the targets stand in the body, or what they are missing from.

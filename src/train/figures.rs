@@ -122,8 +122,13 @@ impl<'a> Answering<'a> {
 
     /// What the outputs lack for a figure.
     pub(super) fn lacks(self, metric: Metric) -> Option<&'static str> {
+        self.misses(metric.needs())
+    }
+
+    /// What the outputs lack of what is needed.
+    pub(super) fn misses(self, needs: Needs) -> Option<&'static str> {
         let can_be_right = self.targets.can_be_right(self.last);
-        let (fits, needed) = match metric.needs() {
+        let (fits, needed) = match needs {
             Needs::Nothing => (true, "nothing"),
             Needs::Decisions => (
                 can_be_right,
@@ -155,10 +160,11 @@ impl<'a> Answering<'a> {
     }
 }
 
-/// Outputs and targets of rows, in f64.
+/// Outputs and targets of rows, in f64, and what the rows weigh.
 pub(super) struct Answers {
     outputs: Array2<f64>,
     targets: Array2<f64>,
+    weights: Option<Vec<f64>>,
     dtype: Dtype,
     rightness: Rightness,
 }
@@ -176,8 +182,10 @@ impl Answers {
         let (inputs, targets) = (samples.inputs.view(), samples.targets.view());
         let last = network.layers().len() - 1;
         let judged = (loss, rightness);
+        let weights = samples.weights.figures.as_deref();
+        let rows = (inputs, targets);
         let evaluated =
-            evaluate_observed(network, judged, inputs, targets, poll, |rows, workspace| {
+            evaluate_observed(network, judged, rows, weights, poll, |rows, workspace| {
                 let answered = workspace.activations(last, rows.len());
                 let mut outputs = outputs.slice_mut(s![rows, ..]);
                 outputs.zip_mut_with(&answered, |output, &answer: &T| *output = answer.to_f64());
@@ -185,24 +193,30 @@ impl Answers {
         let answers = Self {
             outputs,
             targets: samples.targets.mapv(Scalar::to_f64),
+            weights: samples.weights.figures.clone(),
             dtype: T::DTYPE,
             rightness,
         };
         ControlFlow::Continue((evaluated, answers))
     }
 
-    /// How often each class was taken for each; none of no rows.
+    /// How many rows of each class were taken for each, whatever they weigh; none of no rows.
     pub(super) fn confusion(&self) -> Option<Confusion> {
         Confusion::of(self.outputs.view(), self.targets.view(), None)
     }
 
-    /// How each class or label fared; none of no rows.
+    /// In how many rows each label fared how, whatever they weigh; none of no rows.
+    pub(super) fn label_counts(&self) -> Option<Tallies> {
+        Tallies::of_labels(self.outputs.view(), self.targets.view(), None)
+    }
+
+    /// How each class or label fared, by what the rows weigh; none of no rows.
     pub(super) fn tallies(&self) -> Option<Tallies> {
+        let (a, y) = (self.outputs.view(), self.targets.view());
+        let weights = self.weights.as_deref();
         match self.rightness {
-            Rightness::OfClass => Some(self.confusion()?.tallies()),
-            Rightness::OfLabels => {
-                Tallies::of_labels(self.outputs.view(), self.targets.view(), None)
-            }
+            Rightness::OfClass => Some(Confusion::of(a, y, weights)?.tallies()),
+            Rightness::OfLabels => Tallies::of_labels(a, y, weights),
         }
     }
 
@@ -216,7 +230,8 @@ impl Answers {
     ) -> ControlFlow<B> {
         use Average::{Macro, Micro, Weighted};
         let (a, y) = (self.outputs.view(), self.targets.view());
-        let area = |average| roc_auc(a, y, average, None);
+        let weights = self.weights.as_deref();
+        let area = |average| roc_auc(a, y, average, weights);
         let mut counted = None;
         let mut tally = |figure: fn(&Tallies, Average) -> f64, average| {
             let tallies = counted.get_or_insert_with(|| self.tallies());
@@ -228,7 +243,7 @@ impl Answers {
             match *metric {
                 Metric::Loss | Metric::Accuracy => {}
                 Metric::TopKAccuracy { k } => {
-                    m.top_k_accuracy = top_k_accuracy(a, y, k as usize, None);
+                    m.top_k_accuracy = top_k_accuracy(a, y, k as usize, weights);
                 }
                 Metric::Precision => m.precision = tally(Tallies::precision, Macro),
                 Metric::PrecisionMicro => m.precision_micro = tally(Tallies::precision, Micro),
@@ -244,18 +259,21 @@ impl Answers {
                 Metric::RocAuc => m.roc_auc = area(Macro),
                 Metric::RocAucMicro => m.roc_auc_micro = area(Micro),
                 Metric::RocAucWeighted => m.roc_auc_weighted = area(Weighted),
-                Metric::LogLoss => m.log_loss = log_loss(a, y, self.dtype, None),
-                Metric::Brier => m.brier = brier(a, y, None),
+                Metric::LogLoss => m.log_loss = log_loss(a, y, self.dtype, weights),
+                Metric::Brier => m.brier = brier(a, y, weights),
                 Metric::MeanAbsoluteError => {
-                    m.mean_absolute_error = mean_absolute_error(a, y, None);
+                    m.mean_absolute_error = mean_absolute_error(a, y, weights);
                 }
-                Metric::MeanSquaredError => m.mean_squared_error = mean_squared_error(a, y, None),
+                Metric::MeanSquaredError => {
+                    m.mean_squared_error = mean_squared_error(a, y, weights);
+                }
                 Metric::RootMeanSquaredError => {
-                    m.root_mean_squared_error = root_mean_squared_error(a, y, None);
+                    m.root_mean_squared_error = root_mean_squared_error(a, y, weights);
                 }
-                Metric::R2 => m.r2 = r2(a, y, None),
+                Metric::R2 => m.r2 = r2(a, y, weights),
                 Metric::MeanAbsolutePercentageError => {
-                    m.mean_absolute_percentage_error = mean_absolute_percentage_error(a, y, None);
+                    m.mean_absolute_percentage_error =
+                        mean_absolute_percentage_error(a, y, weights);
                 }
             }
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Targets;
 use crate::nn::metrics::{Tallies, Tally};
-use crate::nn::{Evaluation, Loss, Network, Rightness, Scalar, evaluate};
+use crate::nn::{Evaluation, Loss, Network, Rightness, Scalar, evaluate_observed};
 use crate::train::figures::{Answering, Answers};
 use crate::train::prepare::Samples;
 use crate::train::{Metric, Metrics};
@@ -140,7 +140,7 @@ impl<T: Scalar> Assessed<'_, T> {
                     figures.confusion_matrix = confusion_matrix(&answers);
                 }
                 Rightness::OfLabels if outputs <= MOST_LABELS => {
-                    figures.labels = answers.tallies().map(|tallies| self.labels(&tallies));
+                    figures.labels = answers.label_counts().map(|tallies| self.labels(&tallies));
                 }
                 Rightness::OfClass | Rightness::OfLabels => {}
             }
@@ -160,7 +160,10 @@ impl<T: Scalar> Assessed<'_, T> {
             self.figures(samples, &mut poll)?
         } else {
             let judged = (self.loss, self.targets.rightness());
-            let evaluated = evaluate(self.network, judged, inputs, targets, poll)?;
+            let weights = samples.weights.figures.as_deref();
+            let rows = (inputs, targets);
+            let evaluated =
+                evaluate_observed(self.network, judged, rows, weights, poll, |_, _| {})?;
             Figures {
                 metrics: self.sums(evaluated),
                 confusion_matrix: None,
@@ -173,11 +176,11 @@ impl<T: Scalar> Assessed<'_, T> {
     }
 
     fn sums(&self, evaluation: Evaluation) -> Metrics {
-        let rows = evaluation.samples as f64;
+        let weight = evaluation.weight;
         let right = self.wanted.contains(&Metric::Accuracy);
         Metrics {
-            loss: evaluation.loss_sum / rows,
-            accuracy: right.then(|| evaluation.correct as f64 / rows),
+            loss: evaluation.loss_sum / weight,
+            accuracy: right.then(|| evaluation.correct / weight),
             ..Metrics::default()
         }
     }
@@ -242,6 +245,7 @@ mod tests {
 
     use super::*;
     use crate::model::{AnyNetwork, ModelLimits, ModelSpec};
+    use crate::train::weighing::Weights;
 
     /// A network whose every output is ½ whatever the input, or the bias where that is not 0.
     fn network(outputs: usize, bias: f64) -> Network<f64> {
@@ -270,6 +274,7 @@ mod tests {
         Samples {
             inputs: Array2::zeros((rows, 1)),
             targets: Array2::ones((rows, outputs)),
+            weights: Weights::default(),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::model::{Error, Header, Rows, TargetRows, Targets, Violation, Violatio
 use crate::train::check::Data;
 use crate::train::source::encode_inline;
 use crate::train::targets::{check_kept, check_last_of_labels};
+use crate::train::weights::check_rows;
 use crate::train::{CheckedData, DataSpec, TargetKind};
 
 /// Checks `data` of rows.
@@ -37,12 +38,15 @@ pub(crate) fn check_inline(
         targets: meaning(data, base, violations),
         ..base.clone()
     };
+    let given = data.sample_weight.as_ref();
+    let weights = check_rows(given, inputs.len(), "/data/sample_weight", violations);
     let (inputs, targets) = checked_rows(inputs, targets, &header, "/data", violations)?;
-    let bytes = encode_inline(&inputs, &targets);
+    let bytes = encode_inline(&inputs, &targets, weights.as_deref());
     let checked = CheckedData::Inline {
         rows: inputs.nrows(),
         inputs: inputs.ncols(),
         targets: targets.ncols(),
+        weighted: weights.is_some(),
         digest: digest(&bytes),
     };
     Some(Data {

@@ -28,6 +28,8 @@ mod targets;
 #[cfg(test)]
 mod tests;
 mod validation;
+mod weighing;
+mod weights;
 
 pub use crate::train::check::{CheckedJob, Context, DatasetView, check, check_alone};
 pub use crate::train::checkpoint::{Checkpoint, EpochSums};
@@ -46,3 +48,4 @@ pub use crate::train::spec::{
     Missing, TargetKind, ValidationSpec,
 };
 pub use crate::train::stopping::{Best, EarlyStopping, TargetMetric, Watched};
+pub use crate::train::weights::{ClassWeight, SampleWeight};

@@ -6,15 +6,17 @@ use std::ops::ControlFlow;
 use ndarray::Array2;
 
 use crate::data::{Column, Split, split, split_stratified};
-use crate::model::{Model, Preprocess, Scaling, Targets};
+use crate::model::{Header, Model, Preprocess, Scaling, Targets};
 use crate::nn::Scalar;
+use crate::train::weighing::Weights;
 use crate::train::{CheckedSpec, CheckedValidation, Error, RawSamples, Source};
 
-/// Samples as the network reads them: inputs (N × K), scaled, and target activations (N × J).
+/// Samples as the network reads them: inputs (N × K), scaled, target activations (N × J), and what they weigh.
 #[derive(Debug)]
 pub(crate) struct Samples<T> {
     pub(crate) inputs: Array2<T>,
     pub(crate) targets: Array2<T>,
+    pub(crate) weights: Weights,
 }
 
 /// Everything a run reads, ready.
@@ -80,8 +82,18 @@ pub(crate) fn prepare<T: Scalar>(
         },
         None => None,
     };
+    let weights = train.weights();
     let train = train.samples(&scaling, &spec.targets, base, poll)?;
-    Ok(train.map_continue(|train| Prepared {
+    let ControlFlow::Continue(mut train) = train else {
+        return Ok(ControlFlow::Break(()));
+    };
+    let header = Header {
+        targets: spec.targets.clone(),
+        ..base.header()
+    };
+    let of_classes = spec.class_weight.as_ref();
+    train.weights = Weights::of_training(weights, of_classes, &header, &train.targets)?;
+    Ok(ControlFlow::Continue(Prepared {
         scaling,
         train,
         validation,
@@ -104,12 +116,18 @@ pub(crate) fn whole_samples<T: Scalar>(
 /// Rows that miss no value. A job that does not drop rows was refused where there are others.
 fn whole_rows(raw: &RawSamples) -> Vec<u32> {
     let all = 0..raw.rows() as u32;
-    let RawSamples::Columns { features, targets } = raw else {
+    let RawSamples::Columns {
+        features,
+        targets,
+        weights,
+    } = raw
+    else {
         return all.collect();
     };
     let gaps: Vec<&Column> = features
         .iter()
         .chain(targets)
+        .chain(weights)
         .filter(|column| column.missing() > 0)
         .collect();
     all.filter(|&row| gaps.iter().all(|column| !column.is_missing(row as usize)))
@@ -176,6 +194,21 @@ impl Part<'_> {
         }
     }
 
+    /// The sample weights of the part's rows, where they have any.
+    fn weights(&self) -> Option<Vec<f64>> {
+        match self.raw {
+            RawSamples::Inline { weights, .. } => {
+                let weights = weights.as_ref()?;
+                let rows = self.rows.iter();
+                Some(rows.map(|&row| weights[row as usize]).collect())
+            }
+            RawSamples::Columns { weights, .. } => {
+                weights.as_ref().map(|column| numbers(column, self.rows))
+            }
+        }
+    }
+
+    /// The samples, with the weights that they have in figures.
     fn samples<T: Scalar>(
         &self,
         scaling: &Scaling,
@@ -209,6 +242,7 @@ impl Part<'_> {
         Ok(ControlFlow::Continue(Samples {
             inputs,
             targets: self.targets(targets, base.network.outputs())?,
+            weights: Weights::of_figures(self.weights())?,
         }))
     }
 

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use crate::data::{SHUFFLE, permutation};
 use crate::model::{AnyNetwork, Model};
 use crate::nn::{
-    Backpropagation, Clock, LayerStatistics, Network, Noise, OptimizerState, Scalar, evaluate,
-    layer_statistics,
+    Backpropagation, Clock, LayerStatistics, Network, Noise, OptimizerState, Scalar,
+    evaluate_observed, layer_statistics,
 };
 use crate::train::descent::{Descent, gather};
 use crate::train::figures::Answers;
@@ -267,7 +267,8 @@ where
         }
     }
 
-    /// One step: the gradient of one batch, and the update. `Break` leaves everything as it was.
+    /// One step: the gradient of one batch, and the update, where a row of it weighs anything. `Break` leaves everything as
+    /// it was.
     fn step(
         &mut self,
         record: bool,
@@ -291,7 +292,8 @@ where
         let rows = &order[start..order.len().min(start + batch)];
         let gather = gather(train, rows);
         let (epoch, number) = (place.epoch + 1, place.step + 1);
-        let passed = backpropagation.at(epoch, number).run(
+        let weights = train.weights.of(rows);
+        let passed = backpropagation.at(epoch, number).weigh(weights).run(
             network,
             self.frame.loss,
             rows.len(),
@@ -312,15 +314,15 @@ where
             return Err(diverged("loss"));
         }
         let before = record.then(|| network.clone());
-        if !optimizer.update(network, sums, factor) {
+        let weighs = sums.weight > 0.0;
+        if weighs && !optimizer.update(network, sums, factor) {
             return Err(diverged("parameters"));
         }
         place.statistics = before.map(|before| layer_statistics(&before, sums, network));
-        let (loss, correct, samples) = (sums.loss, sums.correct, sums.samples as u64);
-        backpropagation.follow(network);
-        place.sums.loss += loss;
-        place.sums.correct += correct;
-        place.sums.samples += samples;
+        place.sums.add(sums);
+        if weighs {
+            backpropagation.follow(network);
+        }
         if !place.sums.loss.is_finite() {
             return Err(diverged("loss"));
         }
@@ -345,15 +347,16 @@ where
         &mut self,
         observer: &mut impl Observer,
     ) -> Result<ControlFlow<(), Option<Metrics>>, Error> {
-        let Some(Samples { inputs, targets }) = &self.validation else {
+        let Some(samples) = &self.validation else {
             return Ok(ControlFlow::Continue(None));
         };
-        let evaluated = evaluate(
+        let evaluated = evaluate_observed(
             &self.network,
             (self.frame.loss, self.spec.targets.rightness()),
-            inputs.view(),
-            targets.view(),
+            (samples.inputs.view(), samples.targets.view()),
+            samples.weights.figures.as_deref(),
             || observer.poll(),
+            |_, _| {},
         );
         let ControlFlow::Continue(evaluation) = evaluated else {
             return Ok(ControlFlow::Break(()));
@@ -366,13 +369,8 @@ where
                 step,
             });
         }
-        let sums = EpochSums {
-            loss: evaluation.loss_sum,
-            correct: evaluation.correct,
-            samples: evaluation.samples as u64,
-        };
-        let validation = self.validation.as_ref().expect("there are such rows");
-        let filled = self.fill(validation, self.metrics(sums), observer);
+        let sums = EpochSums::from(evaluation);
+        let filled = self.fill(samples, self.metrics(sums), observer);
         Ok(filled.map_continue(Some))
     }
 
@@ -393,13 +391,12 @@ where
     }
 
     fn metrics(&self, sums: EpochSums) -> Metrics {
-        let samples = sums.samples as f64;
         let accuracy = self
             .spec
             .wants(Metric::Accuracy)
-            .then(|| sums.correct as f64 / samples);
+            .then(|| sums.correct / sums.figure_weight);
         Metrics {
-            loss: sums.loss / samples,
+            loss: sums.loss / sums.weight,
             accuracy,
             ..Metrics::default()
         }

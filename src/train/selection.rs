@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::data::{Column, ColumnDescription, Kind};
 use crate::model::{Header, TargetRows, Targets, Violations, known, shortened};
+use crate::train::weights::{check_column, column_name};
 use crate::train::{DataSpec, JobLimits, Missing, TargetKind};
 
 /// A dataset as the check sees it: what is known of its columns, and the values of those it must look into.
@@ -27,6 +28,7 @@ pub(crate) struct Selection {
     pub(crate) kind: TargetKind,
     pub(crate) missing: Missing,
     pub(crate) targets: Targets,
+    pub(crate) sample_weight: Option<String>,
     pub(crate) rows: usize,
 }
 
@@ -52,6 +54,7 @@ impl DatasetView {
         let wanted = |column: &&ColumnDescription| {
             let target = targets.contains(&column.name);
             let read = target
+                || column_name(data) == Some(&column.name)
                 || features
                     .as_ref()
                     .is_none_or(|features| features.contains(&column.name));
@@ -106,15 +109,19 @@ pub(crate) fn select(
     };
     let names = choice.target_names(violations);
     let features = choice.features(names, violations);
+    let (x, y) = (features.as_deref(), names);
+    let (x, y) = (x.unwrap_or_default(), y.unwrap_or_default());
+    let weight = check_column(&choice, x, y, violations);
     let names = names?;
     let (kind, targets) = choice.targets(names, violations)?;
     let features = features?;
     let missing = data.missing.unwrap_or_default();
-    choice.check_missing(features.iter().chain(names), missing, violations);
+    let read = || features.iter().chain(names).chain(&weight);
+    choice.check_missing(read(), missing, violations);
     if violations.len() > before {
         return None;
     }
-    let rows = rows_left(view, features.iter().chain(names));
+    let rows = rows_left(view, read());
     if rows == 0 {
         violations.add(
             "/data/missing",
@@ -123,6 +130,7 @@ pub(crate) fn select(
         return None;
     }
     Some(Selection {
+        sample_weight: weight,
         features,
         names: names.to_vec(),
         kind,
@@ -142,7 +150,7 @@ impl<'a> Choice<'a> {
         }
     }
 
-    fn column_names(&self) -> Vec<&'a String> {
+    pub(crate) fn column_names(&self) -> Vec<&'a String> {
         let columns = self.view.columns.iter();
         columns.map(|column| &column.name).collect()
     }
@@ -205,7 +213,7 @@ impl<'a> Choice<'a> {
         (violations.len() == before).then_some(names)
     }
 
-    /// The features: those given, those the model was fitted with, or every column but the targets.
+    /// The features: those given, those the model was fitted with, or every column but the targets and the weights.
     ///
     /// `None` where they are not as many as the model has inputs, or where they hang on targets that are not known.
     fn features(
@@ -219,7 +227,9 @@ impl<'a> Choice<'a> {
             (None, None) => {
                 targets?;
                 let columns = self.view.columns.iter().map(|column| &column.name);
-                columns.filter(|name| !names.contains(name)).collect()
+                let weight = column_name(self.data);
+                let other = |name: &&String| !names.contains(*name) && weight != Some(*name);
+                columns.filter(other).collect()
             }
         };
         if features.len() != self.base.inputs {

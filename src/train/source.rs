@@ -8,12 +8,14 @@ use crate::model::{Error, ReadTensors, Tensors};
 /// Raw samples, in the table's own units.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RawSamples {
-    /// Rows given in the request: inputs (N × K) and target activations (N × J).
+    /// Rows given in the request: inputs (N × K) and target activations (N × J), and their N weights.
     Inline {
         /// Inputs in raw units.
         inputs: Array2<f64>,
         /// Target activations.
         targets: Array2<f64>,
+        /// Their sample weights, where they have any.
+        weights: Option<Vec<f64>>,
     },
     /// Columns of a dataset, in the order of the spec.
     Columns {
@@ -21,6 +23,8 @@ pub enum RawSamples {
         features: Vec<Column>,
         /// The target columns.
         targets: Vec<Column>,
+        /// The column of sample weights, where there is one.
+        weights: Option<Column>,
     },
 }
 
@@ -33,11 +37,21 @@ pub struct Source {
     pub validation: Option<RawSamples>,
 }
 
+/// What the tensor of sample weights is called; rows without weights have none.
+const WEIGHTS: &str = "sample_weight";
+
 /// Inline rows as bytes for the store.
-pub(crate) fn encode_inline(inputs: &Array2<f64>, targets: &Array2<f64>) -> Vec<u8> {
+pub(crate) fn encode_inline(
+    inputs: &Array2<f64>,
+    targets: &Array2<f64>,
+    weights: Option<&[f64]>,
+) -> Vec<u8> {
     let mut tensors = Tensors::default();
     tensors.push("inputs".to_owned(), inputs.shape(), inputs.iter());
     tensors.push("targets".to_owned(), targets.shape(), targets.iter());
+    if let Some(weights) = weights {
+        tensors.push(WEIGHTS.to_owned(), &[weights.len()], weights.iter());
+    }
     tensors.encode(&())
 }
 
@@ -47,9 +61,22 @@ impl RawSamples {
     /// Errors: the bytes are none of ours.
     pub fn decode_inline(bytes: &[u8]) -> Result<Self, Error> {
         let ((), tensors) = ReadTensors::decode::<()>(bytes)?;
+        let inputs: Array2<f64> = tensors.matrix("inputs")?;
+        let weights = tensors
+            .has(WEIGHTS)
+            .then(|| tensors.vector::<f64>(WEIGHTS))
+            .transpose()?;
+        if weights
+            .as_ref()
+            .is_some_and(|weights| weights.len() != inputs.nrows())
+        {
+            let detail = "there must be a weight for each row".to_owned();
+            return Err(Error::Artifact { detail });
+        }
         Ok(Self::Inline {
-            inputs: tensors.matrix("inputs")?,
+            inputs,
             targets: tensors.matrix("targets")?,
+            weights: weights.map(|weights| weights.to_vec()),
         })
     }
 
@@ -59,5 +86,29 @@ impl RawSamples {
             Self::Inline { inputs, .. } => inputs.nrows(),
             Self::Columns { targets, .. } => targets.first().map_or(0, Column::rows),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inline_rows_read_back_with_weights_and_without() {
+        let inputs = Array2::from_elem((2, 3), 0.1);
+        let targets = Array2::from_elem((2, 1), 0.2);
+        let encoded = |weights: Option<&[f64]>| encode_inline(&inputs, &targets, weights);
+        let read = |bytes: &[u8]| RawSamples::decode_inline(bytes);
+        for weights in [None, Some(vec![0.1, 3.0])] {
+            let bytes = encoded(weights.as_deref());
+            let (inputs, targets) = (inputs.clone(), targets.clone());
+            let expected = RawSamples::Inline {
+                inputs,
+                targets,
+                weights,
+            };
+            assert_eq!(read(&bytes).expect("its own bytes"), expected);
+        }
+        assert!(read(&encoded(Some(&[1.0]))).is_err());
     }
 }

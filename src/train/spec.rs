@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Rows, TargetRows, Targets, choice, given};
 use crate::nn::{LayerRule, OptimizerSpec, Regularization, Schedule};
-use crate::train::{EarlyStopping, Metric, TargetMetric};
+use crate::train::{ClassWeight, EarlyStopping, Metric, SampleWeight, TargetMetric};
 
 /// The largest jobs that are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +127,9 @@ pub struct DataSpec {
     /// What to do with rows that miss a value.
     #[serde(default, deserialize_with = "given")]
     pub missing: Option<Missing>,
+    /// What the rows weigh: numbers beside `inputs`, the name of a column beside `dataset`.
+    #[serde(default, deserialize_with = "given")]
+    pub sample_weight: Option<SampleWeight>,
 }
 
 /// `validation` of a job: a fraction of the data, another dataset, or inline rows.
@@ -148,6 +151,9 @@ pub struct ValidationSpec {
     /// Target rows.
     #[serde(default, deserialize_with = "given")]
     pub targets: Option<TargetRows>,
+    /// What the input rows weigh.
+    #[serde(default, deserialize_with = "given")]
+    pub sample_weight: Option<SampleWeight>,
 }
 
 /// Where a job starts.
@@ -192,6 +198,9 @@ pub struct JobSpec {
     /// Epochs, whole or not, over which the learning rate rises to what the schedule says.
     #[serde(default)]
     pub warmup_epochs: f64,
+    /// What the classes weigh in training.
+    #[serde(default)]
+    pub class_weight: Option<ClassWeight>,
     /// A rule for each layer; left out, none has one of its own.
     #[serde(default)]
     pub layers: Vec<LayerRule>,
@@ -254,6 +263,9 @@ pub enum CheckedData {
         target_kind: TargetKind,
         /// What to do with rows that miss a value.
         missing: Missing,
+        /// The column of sample weights.
+        #[serde(default)]
+        sample_weight: Option<String>,
     },
     /// Rows given in the request.
     Inline {
@@ -263,6 +275,9 @@ pub enum CheckedData {
         inputs: usize,
         /// Numbers in a target row.
         targets: usize,
+        /// Whether each row has a weight of its own.
+        #[serde(default)]
+        weighted: bool,
         /// SHA-256 of the rows.
         digest: String,
     },
@@ -290,6 +305,9 @@ pub enum CheckedValidation {
     Inline {
         /// Number of rows.
         rows: usize,
+        /// Whether each row has a weight of its own.
+        #[serde(default)]
+        weighted: bool,
         /// SHA-256 of the rows.
         digest: String,
     },
@@ -317,6 +335,9 @@ pub struct CheckedSpec {
     /// Epochs over which it rises to what the schedule says.
     #[serde(default)]
     pub warmup_epochs: f64,
+    /// What the classes weigh in training.
+    #[serde(default)]
+    pub class_weight: Option<ClassWeight>,
     /// A rule for each layer, or none.
     #[serde(default)]
     pub layers: Vec<LayerRule>,
@@ -352,6 +373,22 @@ impl CheckedData {
                 features, targets, ..
             } => Some((features, targets)),
             Self::Inline { .. } => None,
+        }
+    }
+
+    /// The column of sample weights, where there is one.
+    pub fn weight_column(&self) -> Option<&String> {
+        match self {
+            Self::Dataset { sample_weight, .. } => sample_weight.as_ref(),
+            Self::Inline { .. } => None,
+        }
+    }
+
+    /// Whether rows have weights of their own.
+    pub fn is_weighted(&self) -> bool {
+        match self {
+            Self::Dataset { sample_weight, .. } => sample_weight.is_some(),
+            Self::Inline { weighted, .. } => *weighted,
         }
     }
 }

@@ -79,13 +79,29 @@ pub(super) fn source() -> Source {
     });
     let targets = Array2::from_shape_fn((150, 1), |(row, _)| f64::from(u8::from(row % 3 == 0)));
     Source {
-        data: RawSamples::Inline { inputs, targets },
+        data: RawSamples::Inline {
+            inputs,
+            targets,
+            weights: None,
+        },
         validation: None,
     }
 }
 
+/// The same, where `weighs`, with a weight of each row.
+fn weighted(weighs: bool) -> Source {
+    let mut source = source();
+    if let RawSamples::Inline { weights, .. } = &mut source.data {
+        *weights = weighs.then(|| (0..150).map(|row| f64::from(row % 4) / 3.0).collect());
+    }
+    source
+}
+
 pub(super) fn job(rest: &str) -> JobSpec {
-    let RawSamples::Inline { inputs, targets } = source().data else {
+    let RawSamples::Inline {
+        inputs, targets, ..
+    } = source().data
+    else {
         unreachable!("inline data")
     };
     let rows = |matrix: &Array2<f64>| {
@@ -151,9 +167,11 @@ fn a_run_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one() {
             r#""dropout":[0.4],"input_dropout":0.1,"input_noise":0.2"#,
         ];
         let noise = noise[number / 2 % noise.len()];
+        let class_weight = ["null", r#""balanced""#, r#"{"0":0.5,"1":3}"#][number % 3];
+        let source = || weighted(number % 4 < 2);
         let rest = format!(
             r#""epochs":4,"batch_size":70,"seed":9,"validation":{{"fraction":0.2}},"metrics":["accuracy"],
-               "optimizer":{optimizer},{schedule},"regularization":{{"l1":0.001,"clip_norm":0.5,{noise}}}"#
+               "optimizer":{optimizer},{schedule},"class_weight":{class_weight},"regularization":{{"l1":0.001,"clip_norm":0.5,{noise}}}"#
         );
         let normalization = ["null", r#""batch""#, r#""layer""#][number % 3];
         let base = normalized_model(dtype, normalization);
@@ -304,6 +322,7 @@ fn the_loss_of_an_epoch_is_the_mean_over_samples_of_losses_before_their_update()
         data: RawSamples::Inline {
             inputs,
             targets: Array2::zeros((2, 1)),
+            weights: None,
         },
         validation: None,
     };
@@ -459,6 +478,7 @@ fn the_memory_that_a_run_holds_is_what_was_estimated_within_a_factor_of_two() {
                 data: RawSamples::Inline {
                     inputs: Array2::from_elem((rows, 20), 0.5),
                     targets: Array2::ones((rows, 1)),
+                    weights: None,
                 },
                 validation: None,
             };

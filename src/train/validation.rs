@@ -9,6 +9,7 @@ use crate::train::inline::checked_rows;
 use crate::train::selection::rows_left;
 use crate::train::source::encode_inline;
 use crate::train::targets::{check_target_range, no_label, unknown_classes};
+use crate::train::weights::{check_range, check_rows};
 use crate::train::{CheckedData, CheckedValidation, DataSpec, JobLimits, Missing, ValidationSpec};
 
 /// What `validation` is checked against.
@@ -62,11 +63,17 @@ pub(crate) fn check_validation(
             "must be left out where there is no fraction",
         );
     }
-    if validation.targets.is_some() && validation.inputs.is_none() {
-        violations.add(
-            "/validation/targets",
-            "must be left out where there are no inputs",
-        );
+    let only_inline = [
+        ("/validation/targets", validation.targets.is_some()),
+        (
+            "/validation/sample_weight",
+            validation.sample_weight.is_some(),
+        ),
+    ];
+    for (pointer, given) in only_inline {
+        if given && validation.inputs.is_none() {
+            violations.add(pointer, "must be left out where there are no inputs");
+        }
     }
     if let Some(fraction) = validation.fraction {
         return check_fraction(validation, fraction, against.data, violations);
@@ -93,11 +100,14 @@ fn check_inline(
     if against.data.is_none() && against.given.dataset.is_some() {
         return None; // what the targets are to be comes from the dataset
     }
+    let (given, pointer) = (&validation.sample_weight, "/validation/sample_weight");
+    let weights = check_rows(given.as_ref(), inputs.len(), pointer, violations);
     let (inputs, targets) =
         checked_rows(inputs, targets, against.header, "/validation", violations)?;
-    let bytes = encode_inline(&inputs, &targets);
+    let bytes = encode_inline(&inputs, &targets, weights.as_deref());
     let checked = CheckedValidation::Inline {
         rows: inputs.nrows(),
+        weighted: weights.is_some(),
         digest: digest(&bytes),
     };
     Some(Validation {
@@ -169,6 +179,7 @@ fn check_dataset(
         features,
         targets,
         missing,
+        sample_weight,
         ..
     } = &against.data?.checked
     else {
@@ -179,7 +190,8 @@ fn check_dataset(
     }
     let before = violations.len();
     let columns = view.by_name();
-    for name in features.iter().chain(targets) {
+    let names = || features.iter().chain(targets).chain(sample_weight);
+    for name in names() {
         if violations.is_full() {
             return None;
         }
@@ -200,7 +212,13 @@ fn check_dataset(
         }
     }
     check_targets(view, &columns, targets, against, violations);
-    if violations.len() == before && rows_left(view, features.iter().chain(targets)) == 0 {
+    let weights = sample_weight
+        .as_ref()
+        .and_then(|name| columns.get(name.as_str()));
+    if let Some(column) = weights {
+        check_range(column, "/validation/dataset", violations);
+    }
+    if violations.len() == before && rows_left(view, names()) == 0 {
         violations.add(
             "/validation/dataset",
             "drop_rows leaves no row: every row misses a value",

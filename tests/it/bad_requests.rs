@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     bad_choices, bad_data, bad_evaluations, bad_gradients, bad_hyperparameters, bad_jobs,
-    bad_metrics, bad_models, bad_normalization, bad_paths, bad_rows, bad_tables,
+    bad_metrics, bad_models, bad_normalization, bad_paths, bad_rows, bad_tables, bad_weights,
 };
 
 /// A request that must be refused, and how.
@@ -68,6 +68,7 @@ pub(crate) fn all() -> Vec<Bad> {
         bad_tables::all(),
         bad_evaluations::all(),
         bad_metrics::all(),
+        bad_weights::all(),
     ];
     groups.into_iter().flatten().collect()
 }

@@ -30,7 +30,7 @@ async fn a_dry_run_stores_nothing_and_its_spec_is_that_of_the_job() {
             json!({"validation": {"inputs": [[0, 1]], "targets": [[1]]}}),
         ),
         json!({"model": "words", "data": {"dataset": "t", "target": "y"}, "validation": {"fraction": 0.25, "stratified": true}}),
-        json!({"model": "words", "data": {"dataset": "t", "target": "y"}, "validation": {"dataset": "t"}}),
+        json!({"model": "words", "data": {"dataset": "t", "target": "y"}, "validation": {"dataset": "t"}, "class_weight": "balanced"}),
     ];
     for (job, parameters) in jobs.iter().zip([13, 6, 6]) {
         let before = server.get("/v1/jobs").await.text();

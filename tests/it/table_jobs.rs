@@ -65,7 +65,7 @@ async fn iris_is_learned_and_asked_by_the_names_of_its_columns() {
     let features = ["sepal_length", "sepal_width", "petal_length", "petal_width"];
     let expected = json!({
         "dataset": "iris", "digest": dataset["digest"], "features": features, "targets": ["species"],
-        "target_kind": "categorical", "missing": "error",
+        "target_kind": "categorical", "missing": "error", "sample_weight": null,
     });
     assert_eq!(spec["data"], expected);
     assert_eq!(spec["metrics"], json!(["loss", "accuracy"]));

@@ -16,7 +16,7 @@ use crate::nn::loss::probabilities::{
 };
 use crate::nn::{Activation, Hyperparameter, Range, Scalar};
 
-/// What training makes small: C = (1/N) Σₙ Cₙ over the samples. J is the number of outputs.
+/// What training makes small: C = (1/N) Σₙ Cₙ over the samples, or Σ wₙ Cₙ / Σ wₙ where they weigh. J is the number of outputs.
 ///
 /// In JSON by its name, or with its parameters: `{"type":"huber","delta":0.5}`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use crate::nn::{BatchSums, Gradient, Hyperparameter, LayerGradient, Network, Ran
 
 /// `{"type":"lbfgs"}` with its hyperparameters.
 ///
-/// Makes f = (1/N) Σₙ Cₙ + ½ λ₂ Σ w² small. One step, which is one epoch, goes from x to x + α d, with d = −H ∇f(x); H is the
+/// Makes f = Σₙ wₙ Cₙ / Σₙ wₙ + ½ λ₂ Σ w² small. One step, which is one epoch, goes from x to x + α d, with d = −H ∇f(x); H is the
 /// inverse of f's second derivatives as far as the last `history_size` pairs s = xₖ₊₁ − xₖ and y = ∇fₖ₊₁ − ∇fₖ tell of it;
 /// α fulfils the strong Wolfe conditions. Without a pair yet, H = 1, and the first α that is tried is η·min(1, 1/Σ|∇f|).
 ///
@@ -98,8 +98,8 @@ pub struct Lbfgs<T> {
     state: OptimizerState<T>,
     /// f(x), where it is known.
     value: Option<f64>,
-    /// N.
-    samples: usize,
+    /// Σ w, N where there are no weights.
+    weight: f64,
     /// x, d, ∇f(x) and ∇f(x + α d); 0 in layers that are frozen, but for x.
     point: Gradient<T>,
     direction: Gradient<T>,
@@ -124,7 +124,7 @@ impl<T: Scalar> Lbfgs<T> {
             frozen: (0..network.layers().len()).map(frozen).collect(),
             state: OptimizerState::new(spec.slots(), network),
             value: None,
-            samples: 0,
+            weight: 0.0,
             point: zeros(),
             direction: zeros(),
             gradient: zeros(),
@@ -152,7 +152,7 @@ impl<T: Scalar> Lbfgs<T> {
 
     /// Takes the sums of a pass at the network's parameters.
     pub fn begin(&mut self, network: &Network<T>, sums: &BatchSums<T>) {
-        self.samples = sums.samples;
+        self.weight = sums.weight;
         self.trial.copy_from(&sums.gradient);
         self.value = Some(self.complete(network, sums.loss));
         std::mem::swap(&mut self.gradient, &mut self.trial);
@@ -266,7 +266,7 @@ impl<T: Scalar> Lbfgs<T> {
 
     /// Makes ∇f of the sums in `trial`, at the network's parameters; f.
     fn complete(&mut self, network: &Network<T>, loss: f64) -> f64 {
-        let scale = T::from_f64(1.0 / self.samples as f64);
+        let scale = T::from_f64(1.0 / self.weight);
         let l2 = T::from_f64(self.l2);
         let mut squares = 0.0;
         let layers = self.trial.layers.iter_mut().zip(network.layers());
@@ -288,7 +288,7 @@ impl<T: Scalar> Lbfgs<T> {
                 squares += dot_slices(layer.weights_slice(), layer.weights_slice());
             }
         }
-        loss / self.samples as f64 + 0.5 * self.l2 * squares
+        loss / self.weight + 0.5 * self.l2 * squares
     }
 
     /// Puts the network at x + α d.

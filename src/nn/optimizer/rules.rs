@@ -93,13 +93,13 @@ pub(super) fn nadam_momentum(beta1: f64, momentum_decay: f64, step: u64) -> f64 
 }
 
 impl<T: Scalar> Rule<T> {
-    /// The rule of step t = `state.steps`, with η = `rate`, for a batch of `samples`.
+    /// The rule of step t = `state.steps`, with η = `rate`, for a batch of Σ wₙ = `weight`.
     #[expect(clippy::too_many_lines, reason = "an arm for each optimizer")]
     pub(super) fn of(
         spec: &OptimizerSpec,
         state: &OptimizerState<T>,
         rate: f64,
-        samples: usize,
+        weight: f64,
     ) -> Self {
         let number = T::from_f64;
         let adam = |rate: f64, beta1: f64, beta2: f64, epsilon: f64| Adam {
@@ -120,7 +120,7 @@ impl<T: Scalar> Rule<T> {
             },
             OptimizerSpec::GradientDescent { .. } => Self::Descend {
                 rate: number(rate),
-                rate_of_sum: number(rate / samples as f64),
+                rate_of_sum: number(rate / weight),
             },
             OptimizerSpec::Adagrad { epsilon, .. } => Self::Adagrad {
                 rate: number(rate),

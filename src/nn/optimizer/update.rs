@@ -133,14 +133,14 @@ impl<T: Scalar> Optimizer<T> {
         self.state.replace(state)
     }
 
-    /// One step by the gradient (1/N) Σₙ ∂Cₙ/∂p, with the learning rate times `factor`. False where any parameter has
+    /// One step by the gradient Σₙ wₙ ∂Cₙ/∂p / Σₙ wₙ, with the learning rate times `factor`. False where any parameter has
     /// become NaN or infinite. Allocates nothing.
     ///
-    /// Source: Arango, p ← p − η∇C; others at their variants. Panics: where `sums` is of a network of other shapes or of no
-    /// samples, or the optimizer is L-BFGS, which is [`crate::nn::Lbfgs`], the caller's bug.
+    /// Source: Arango, p ← p − η∇C; others at their variants. Panics: where `sums` is of a network of other shapes or of
+    /// samples that weigh nothing, or the optimizer is L-BFGS, which is [`crate::nn::Lbfgs`], the caller's bug.
     #[must_use]
     pub fn update(&mut self, network: &mut Network<T>, sums: &BatchSums<T>, factor: f64) -> bool {
-        assert!(sums.samples > 0, "a step needs at least one sample");
+        assert!(sums.weight > 0.0, "a step needs a sample that weighs");
         let Self {
             spec,
             regularization,
@@ -156,7 +156,7 @@ impl<T: Scalar> Optimizer<T> {
         {
             state.momentum_product *= nadam_momentum(beta1, momentum_decay, state.steps);
         }
-        let mut regularized = Regularized::new(regularization, sums.samples);
+        let mut regularized = Regularized::new(regularization, sums.weight);
         regularized.clip_norm(network, &sums.gradient, |layer| rules[layer].frozen);
         let rate = spec.learning_rate() * factor;
         let mut finite = true;
@@ -168,7 +168,7 @@ impl<T: Scalar> Optimizer<T> {
             if frozen {
                 continue;
             }
-            let rule = Rule::of(spec, state, rate * learning_rate_multiplier, sums.samples);
+            let rule = Rule::of(spec, state, rate * learning_rate_multiplier, sums.weight);
             let [of_weights, of_biases, of_scales] = slots_of(state, index);
             let gradient = &sums.gradient.layers[index];
             let (weights, biases) = layer.slices_mut();

@@ -194,7 +194,7 @@ fn saturated_and_dead_units_are_counted_over_the_whole_batch() {
     assert_eq!((statistics[0].dead, statistics[0].saturated), (0.5, 0.0));
     assert_eq!((statistics[1].dead, statistics[1].saturated), (0.0, 0.25));
     // σ(0) = ½ counts as above a half and the targets are 0: no answer is right.
-    assert_eq!((sums.correct, sums.samples), (0, 100));
+    assert_eq!((sums.correct, sums.samples), (0.0, 100));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod normalization;
 mod optimizers;
 mod pytorch;
 mod same_bits;
+mod weights;
 
 use std::convert::Infallible;
 use std::ops::ControlFlow;

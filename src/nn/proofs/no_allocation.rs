@@ -9,7 +9,7 @@ use ndarray::{Array2, s};
 use super::{matrix, network};
 use crate::nn::{
     Activation, Backpropagation, Dropout, Layer, Loss, Network, Noise, Normalization, Normalized,
-    Optimizer, OptimizerSpec, Regularization, Scalar, Workspace,
+    Optimizer, OptimizerSpec, Regularization, RowWeight, Scalar, Workspace,
 };
 
 /// Numbers in (0, 1].
@@ -36,8 +36,13 @@ fn allocations_of_steps<T: Scalar>(
     let noise = Noise::new(regularization, 2, 1);
     let mut backpropagation = Backpropagation::new(&network, 300).with(noise);
     let mut optimizer = Optimizer::new(spec, &network).with(regularization.clone(), &[]);
-    let mut step = |samples, record| {
-        let sums = backpropagation.at(1, samples as u64).run(
+    let mut step = |samples, record, weighted| {
+        let weight = |row: usize| RowWeight {
+            loss: ((row + 1) % 3) as f64,
+            figures: 1.0,
+        };
+        let weights = (0..if weighted { samples } else { 0 }).map(weight);
+        let sums = backpropagation.at(1, samples as u64).weigh(weights).run(
             &network,
             loss,
             samples,
@@ -53,11 +58,11 @@ fn allocations_of_steps<T: Scalar>(
         backpropagation.follow(&mut network);
         network.predict_into(x.view(), &mut workspace, outputs.view_mut());
     };
-    step(300, false);
+    step(300, false, true);
     measure(|| {
         for samples in [300, 1, 64, 65, 300] {
-            for record in [false, true, false] {
-                step(samples, record);
+            for (record, weighted) in [(false, false), (true, true), (false, true)] {
+                step(samples, record, weighted);
             }
         }
     })

@@ -1,12 +1,15 @@
 //! The memory of a forward and a backward pass, allocated once.
 
+mod scores;
+
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 use crate::nn::kernel::{self, Shape};
 use crate::nn::loss::Output;
 use crate::nn::noise::ChunkNoise;
 use crate::nn::normalization::NormalizedRows;
-use crate::nn::{CHUNK, Loss, Network, Noise, Rightness, Scalar};
+use crate::nn::weights::weigh_deltas;
+use crate::nn::{CHUNK, Loss, Network, Noise, Rightness, RowWeight, Scalar};
 
 /// z, a and δ of every layer, and the inputs x and targets y, for up to `CHUNK` rows.
 ///
@@ -245,20 +248,35 @@ impl<T: Scalar> Workspace<T> {
         }
     }
 
-    /// δ of every layer, from the last to the first, each row that of its own sample's loss Cₙ.
+    /// δ of every layer, from the last to the first, each row that of its own sample's loss Cₙ, times wₙ where there are
+    /// weights.
     ///
     /// Where the forward pass left units out, their part of ∂C/∂a is m / (1 − p) times the sum, before σ′, which is that of
     /// the whole a. Source: Arango, δᴸ = (aᴸ − y) σ′(zᴸ) and δˡ = σ′(zˡ) Σ δˡ⁺¹ wˡ⁺¹.
-    pub(crate) fn backward(&mut self, network: &Network<T>, loss: Loss, rows: usize) {
-        self.output_deltas(network, loss, rows);
+    ///
+    /// Where rows weigh, δᴸ is times the weight of its row, and with it every δ.
+    pub(crate) fn backward(
+        &mut self,
+        network: &Network<T>,
+        loss: Loss,
+        rows: usize,
+        weights: Option<&[RowWeight]>,
+    ) {
+        self.output_deltas(network, loss, rows, weights);
         for index in (0..network.layers().len()).rev() {
             self.lead_back(network, index, rows, None);
             self.pass_back(network, index, rows);
         }
     }
 
-    /// δᴸ of the last layer.
-    pub(crate) fn output_deltas(&mut self, network: &Network<T>, loss: Loss, rows: usize) {
+    /// δᴸ of the last layer, times the weights of rows, where there are any.
+    pub(crate) fn output_deltas(
+        &mut self,
+        network: &Network<T>,
+        loss: Loss,
+        rows: usize,
+        weights: Option<&[RowWeight]>,
+    ) {
         let last = network.layers().len() - 1;
         let layer = network.last();
         let output = Output {
@@ -269,6 +287,9 @@ impl<T: Scalar> Workspace<T> {
         };
         let deltas = self.deltas[last].slice_mut(rows);
         loss.output_deltas(layer.activation, output, deltas);
+        if let Some(weights) = weights {
+            weigh_deltas(deltas, layer.units(), weights);
+        }
     }
 
     /// ∂C/∂(w·a) of a normalized layer from its δ; `sums` as in [`NormalizedRows::lead_back`].
@@ -345,18 +366,6 @@ impl<T: Scalar> Workspace<T> {
         }
     }
 
-    /// Σ Cₙ over the rows.
-    pub(crate) fn loss(&self, network: &Network<T>, loss: Loss, rows: usize) -> f64 {
-        let last = self.activations.len() - 1;
-        let output = Output {
-            units: network.outputs(),
-            z: self.weighted_inputs[last].slice(rows),
-            a: self.activations[last].slice(rows),
-            y: self.targets.slice(rows),
-        };
-        loss.sum(network.last().activation, output)
-    }
-
     /// The normalized rows of a layer. Panics: where it is not normalized, the caller's bug.
     pub(super) fn normalized(&self, layer: usize) -> &NormalizedRows<T> {
         let normalized = self.normalized[layer].as_ref();
@@ -372,20 +381,6 @@ impl<T: Scalar> Workspace<T> {
     /// δ of a layer, row by row, of the last pass and beyond.
     pub(super) fn deltas_slice(&self, layer: usize) -> &[T] {
         &self.deltas[layer].values
-    }
-
-    /// How many rows were answered right.
-    pub(crate) fn correct(&self, rows: usize) -> u64 {
-        let (a, y) = (
-            self.activations.last().expect("a network has a layer"),
-            &self.targets,
-        );
-        let right = |(a, y): &(&[T], &[T])| self.rightness.holds(a, y);
-        a.slice(rows)
-            .chunks_exact(a.width)
-            .zip(y.slice(rows).chunks_exact(y.width))
-            .filter(right)
-            .count() as u64
     }
 }
 
