@@ -17,7 +17,7 @@ use crate::http::query::{FromQuery, Parameters, Query};
 use crate::store::{
     Answer, Job as StoredJob, JobError, JobFilter, JobStatus, Once, Page, PageQuery, Timestamp,
 };
-use crate::train::{CheckedSpec, JobSpec, Metrics};
+use crate::train::{CheckedSpec, EndedBy, JobSpec, Metrics};
 
 /// A job as it is answered.
 #[derive(Serialize)]
@@ -34,6 +34,7 @@ pub(crate) struct Job {
     created_at: Timestamp,
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
+    ended_by: Option<EndedBy>,
     error: Option<JobError>,
     metadata: BTreeMap<String, String>,
 }
@@ -128,6 +129,7 @@ impl From<StoredJob> for Job {
             created_at: job.created_at,
             started_at: job.started_at,
             finished_at: job.finished_at,
+            ended_by: job.ended_by,
             error: job.error,
             metadata: job.metadata,
         }

@@ -23,7 +23,8 @@ pub struct Estimate {
     pub parameter_count: u64,
     /// Memory that the run holds where it holds most, roughly.
     pub memory_bytes: u64,
-    /// How long it trains, roughly: as long as its chunks take at the pace of a short trial on this machine now.
+    /// How long it trains, roughly: as long as its chunks take at the pace of a short trial on this machine now,
+    /// and no longer than it may.
     pub estimated_seconds: f64,
 }
 
@@ -80,8 +81,9 @@ impl Jobs {
             took.as_secs_f64() / stopwatch.begun_chunks.max(1) as f64
         });
         let seconds = seconds.await.expect("a trial does not panic");
+        let seconds = seconds * chunks(&spec, validation_rows);
         Ok(Estimate {
-            estimated_seconds: seconds * chunks(&spec, validation_rows),
+            estimated_seconds: spec.max_seconds.map_or(seconds, |most| seconds.min(most)),
             spec,
             parameter_count,
             memory_bytes,

@@ -14,7 +14,12 @@ use crate::train::{Checkpoint, EpochReport, Observer};
 #[expect(clippy::large_enum_variant, reason = "most are epochs")]
 pub(crate) enum Told {
     /// An epoch is done.
-    Epoch { row: HistoryRow, samples: u64 },
+    Epoch {
+        row: HistoryRow,
+        samples: u64,
+        /// For how long the job has trained.
+        trained: Duration,
+    },
     /// A checkpoint was made, which kept the thread from training for so long.
     Checkpoint {
         checkpoint: NewCheckpoint,
@@ -28,9 +33,20 @@ pub(crate) struct Reporter {
     pub(crate) told: mpsc::Sender<Told>,
     /// None until training begins: reading and preparing the data is not part of an epoch.
     pub(crate) epoch_began: Option<Instant>,
+    /// When this attempt began to train.
+    pub(crate) began: Option<Instant>,
+    /// For how long the attempts before it had trained, up to where this one goes on.
+    pub(crate) before: Duration,
+    /// For how long the job may train.
+    pub(crate) most: Option<Duration>,
 }
 
 impl Reporter {
+    /// For how long the job has trained.
+    pub(crate) fn trained(&self) -> Duration {
+        self.before + self.began.map_or(Duration::ZERO, |began| began.elapsed())
+    }
+
     fn tell(&self, told: Told) {
         if self.told.blocking_send(told).is_err() {
             self.control.stop(Stop::Lost);
@@ -40,7 +56,8 @@ impl Reporter {
 
 impl Observer for Reporter {
     fn poll(&mut self) -> ControlFlow<()> {
-        self.epoch_began.get_or_insert_with(Instant::now);
+        let began = self.epoch_began.get_or_insert_with(Instant::now);
+        self.began.get_or_insert(*began);
         self.poll_preparing()
     }
 
@@ -58,7 +75,7 @@ impl Observer for Reporter {
 
     fn checkpoint(&mut self, checkpoint: Checkpoint) {
         let began = Instant::now();
-        let checkpoint = NewCheckpoint::of(&checkpoint);
+        let checkpoint = NewCheckpoint::of(&checkpoint, self.trained().as_secs_f64());
         self.tell(Told::Checkpoint {
             checkpoint,
             cost: began.elapsed(),
@@ -87,6 +104,15 @@ impl Observer for Reporter {
             validation,
             statistics,
         };
-        self.tell(Told::Epoch { row, samples });
+        let trained = self.trained();
+        self.tell(Told::Epoch {
+            row,
+            samples,
+            trained,
+        });
+    }
+
+    fn is_out_of_time(&mut self) -> bool {
+        self.most.is_some_and(|most| self.trained() >= most)
     }
 }

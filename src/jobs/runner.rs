@@ -15,8 +15,8 @@ use crate::store::{
     Publication, Timestamp,
 };
 use crate::train::{
-    Best, CheckedSpec, CheckedValidation, Error as TrainError, FullReport, Outcome, RawSamples,
-    Source, train,
+    Best, CheckedSpec, CheckedValidation, EndedBy, Error as TrainError, FullReport, Outcome,
+    RawSamples, Source, train,
 };
 
 /// Reports that may wait for the store before the training thread waits too.
@@ -30,7 +30,9 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// How long an epoch's end is waited for before a checkpoint is made at the next step.
 const EPOCH_PATIENCE: Duration = Duration::from_secs(5);
 
-type Training = JoinHandle<Result<Outcome, TrainError>>;
+/// What a run came to, and for how long the job has trained.
+type Ended = (Result<Outcome, TrainError>, Duration);
+type Training = JoinHandle<Ended>;
 
 /// One attempt at one job.
 struct Attempt {
@@ -154,6 +156,9 @@ impl Attempt {
             control: Arc::clone(&self.control),
             told,
             epoch_began: None,
+            began: None,
+            before: duration(claim.seconds),
+            most: self.spec.max_seconds.map(duration),
         };
         let Some(mut training) = self.spawn(base, source, claim, reporter) else {
             self.control.stop(Stop::Shutdown);
@@ -163,10 +168,15 @@ impl Attempt {
         while let Ok(told) = heard.try_recv() {
             self.hear(told);
         }
+        let (ended, trained) = match ended {
+            Ok((ended, trained)) => (Ok(ended), trained),
+            Err(error) => (Err(error), Duration::ZERO),
+        };
         match ended {
             Ok(Ok(Outcome::Finished {
                 model,
                 epochs,
+                ended_by,
                 best,
                 report,
             })) => {
@@ -178,7 +188,7 @@ impl Attempt {
                     self.metrics = JobMetrics { train, validation };
                 }
                 let epoch = best.map_or(epochs, |best| best.epoch);
-                self.publish(model, epoch, report).await
+                self.publish(model, epoch, (ended_by, report)).await
             }
             Ok(Ok(Outcome::Unprepared)) => self.stopped(Vec::new()).await,
             Ok(Ok(Outcome::Stopped { at, epoch_end })) => {
@@ -186,7 +196,7 @@ impl Attempt {
                     epoch_end
                         .iter()
                         .chain([&at])
-                        .map(NewCheckpoint::of)
+                        .map(|at| NewCheckpoint::of(at, trained.as_secs_f64()))
                         .collect()
                 };
                 let kept = tokio::task::spawn_blocking(encode).await;
@@ -219,11 +229,10 @@ impl Attempt {
         let spec = self.spec.clone();
         let pool = lock(&self.jobs.inner.training);
         let pool = pool.as_ref()?;
-        Some(
-            pool.spawn_blocking(move || {
-                train(&spec, &base, source, claim.checkpoint, &mut reporter)
-            }),
-        )
+        Some(pool.spawn_blocking(move || {
+            let ended = train(&spec, &base, source, claim.checkpoint, &mut reporter);
+            (ended, reporter.trained())
+        }))
     }
 
     /// Hears and stores what the training thread tells until it ends.
@@ -231,7 +240,7 @@ impl Attempt {
         &mut self,
         heard: &mut mpsc::Receiver<Told>,
         training: &mut Training,
-    ) -> Result<Result<Outcome, TrainError>, tokio::task::JoinError> {
+    ) -> Result<Ended, tokio::task::JoinError> {
         let mut tick = tokio::time::interval(STORE_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -255,16 +264,22 @@ impl Attempt {
 
     fn hear(&mut self, told: Told) {
         match told {
-            Told::Epoch { row, samples } => {
+            Told::Epoch {
+                row,
+                samples,
+                trained,
+            } => {
                 self.metrics = JobMetrics {
                     train: Some(row.train),
                     validation: row.validation,
                 };
                 let seconds = row.seconds.max(f64::MIN_POSITIVE);
                 let left = (self.spec.epochs - row.epoch) as f64 * row.seconds;
+                let left = self.spec.max_seconds.map_or(left, |most| {
+                    left.min((most - trained.as_secs_f64()).max(0.0))
+                });
                 self.progress.samples_per_second = Some(samples as f64 / seconds);
-                self.progress.estimated_finish_at =
-                    Timestamp::ahead(Duration::try_from_secs_f64(left).unwrap_or_default());
+                self.progress.estimated_finish_at = Timestamp::ahead(duration(left));
                 self.progress.rows.push(row);
             }
             Told::Checkpoint { checkpoint, cost } => {
@@ -321,7 +336,7 @@ impl Attempt {
         &mut self,
         model: Model,
         epoch: u64,
-        report: Box<FullReport>,
+        (ended_by, report): (EndedBy, Box<FullReport>),
     ) -> Result<JobStatus, Error> {
         let lineage = Lineage {
             base_version: Some(self.spec.base_version()),
@@ -335,6 +350,7 @@ impl Attempt {
             name: self.spec.model.clone(),
             model: Arc::new(model),
             lineage,
+            ended_by,
             report,
         };
         let store = &self.jobs.inner.store;
@@ -423,4 +439,9 @@ impl Attempt {
             }
         }
     }
+}
+
+/// Seconds as a duration; of those that are too many, none.
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }

@@ -1,16 +1,20 @@
-//! Checkpoints in the store, as users read them: to predict with, and to publish as versions.
+//! Checkpoints in the store: written for runners, and read by users to predict with and to publish as versions.
 
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use crate::model::digest;
+use crate::store::events::{EventData, tell};
 use crate::store::versions::{Artifact, find_version};
 use crate::store::{
-    Answer, Change, Error, JobMetrics, Lineage, Once, Store, Timestamp, VersionRow, build,
-    off_thread,
+    Answer, Change, Error, JobMetrics, Lineage, NewCheckpoint, Once, Store, Timestamp, Tx,
+    VersionRow, build, off_thread,
 };
 use crate::train::Checkpoint;
+
+/// Checkpoints of a job that are kept.
+const KEPT_CHECKPOINTS: i64 = 2;
 
 impl Store {
     /// The checkpoint of the end of an epoch, which is named as a path does, checked against its digest.
@@ -121,5 +125,80 @@ impl Store {
         };
         self.publish(tx, change).await?;
         Ok(answer)
+    }
+}
+
+/// Writes a checkpoint inside a transaction; older ones make room for it.
+pub(crate) async fn insert_checkpoint(
+    tx: &mut Tx,
+    id: Uuid,
+    checkpoint: &NewCheckpoint,
+    now: &Timestamp,
+) -> Result<(), Error> {
+    let inserted = sqlx::query(
+        "INSERT INTO checkpoints (job_id, epoch, step, parameter_digest, digest, created_at, bytes, seconds)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+    )
+    .bind(id.to_string())
+    .bind(checkpoint.epoch as i64)
+    .bind(checkpoint.step as i64)
+    .bind(&checkpoint.parameter_digest)
+    .bind(&checkpoint.digest)
+    .bind(now.as_str())
+    .bind(checkpoint.bytes.as_slice())
+    .bind(checkpoint.seconds)
+    .execute(&mut **tx)
+    .await?;
+    if inserted.rows_affected() == 1 {
+        let (epoch, step) = (checkpoint.epoch, checkpoint.step);
+        let event = EventData::Checkpoint { epoch, step };
+        tell(tx, &id.to_string(), &event, now).await?;
+    }
+    // Kept are the newest ones, and the newest that is an epoch's end: a cancelled job keeps that one.
+    sqlx::query(
+        "DELETE FROM checkpoints WHERE job_id = $1
+         AND (epoch, step) NOT IN
+           (SELECT epoch, step FROM checkpoints WHERE job_id = $1 ORDER BY epoch DESC, step DESC LIMIT $2)
+         AND NOT (step = 0 AND epoch = (SELECT MAX(epoch) FROM checkpoints WHERE job_id = $1 AND step = 0))",
+    )
+    .bind(id.to_string())
+    .bind(KEPT_CHECKPOINTS)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The newest checkpoint that reads back, and for how long the job had trained by then; a damaged one gives way to the one
+/// before it.
+pub(crate) async fn last_checkpoint(
+    tx: &mut Tx,
+    id: Uuid,
+) -> Result<Option<(Checkpoint, f64)>, Error> {
+    loop {
+        let row: Option<(i64, i64, String, Vec<u8>, f64)> = sqlx::query_as(
+            "SELECT epoch, step, digest, bytes, seconds FROM checkpoints WHERE job_id = $1
+             ORDER BY epoch DESC, step DESC LIMIT 1",
+        )
+        .bind(id.to_string())
+        .fetch_optional(&mut **tx)
+        .await?;
+        let Some((epoch, step, expected, bytes, seconds)) = row else {
+            return Ok(None);
+        };
+        let read = off_thread(move || {
+            let whole = digest(&bytes) == expected;
+            whole.then(|| Checkpoint::decode(&bytes).ok()).flatten()
+        })
+        .await;
+        if let Some(checkpoint) = read {
+            return Ok(Some((checkpoint, seconds)));
+        }
+        tracing::error!(job = %id, epoch, step, "a checkpoint is damaged; the one before it is used");
+        sqlx::query("DELETE FROM checkpoints WHERE job_id = $1 AND epoch = $2 AND step = $3")
+            .bind(id.to_string())
+            .bind(epoch)
+            .bind(step)
+            .execute(&mut **tx)
+            .await?;
     }
 }

@@ -51,6 +51,8 @@ pub struct NewCheckpoint {
     pub digest: String,
     /// The checkpoint itself.
     pub bytes: Vec<u8>,
+    /// For how long the job had trained by then.
+    pub seconds: f64,
 }
 
 /// A stored checkpoint without its bytes.
@@ -79,7 +81,7 @@ pub struct CheckpointMetrics {
 
 impl NewCheckpoint {
     /// A checkpoint's bytes and digests. Costs a copy of the parameters.
-    pub fn of(checkpoint: &Checkpoint) -> Self {
+    pub fn of(checkpoint: &Checkpoint, seconds: f64) -> Self {
         let bytes = checkpoint.encode();
         Self {
             epoch: checkpoint.epoch,
@@ -87,6 +89,7 @@ impl NewCheckpoint {
             parameter_digest: checkpoint.model.parameter_digest(),
             digest: digest(&bytes),
             bytes,
+            seconds,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::store::events::tell_status;
 use crate::store::{
     Answer, Error, JobStatus, Once, Page, PageQuery, Request, Store, Timestamp, Tx,
 };
-use crate::train::{CheckedJob, CheckedSpec, Metrics};
+use crate::train::{CheckedJob, CheckedSpec, EndedBy, Metrics};
 
 /// The last figures of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -65,6 +65,8 @@ pub struct Job {
     pub estimated_finish_at: Option<Timestamp>,
     /// Why it failed.
     pub error: Option<JobError>,
+    /// Why it ended, where it has succeeded.
+    pub ended_by: Option<EndedBy>,
     /// The user's own labels.
     pub metadata: BTreeMap<String, String>,
     /// When it was made.
@@ -367,6 +369,13 @@ pub(crate) fn parse_status(status: &str) -> Result<JobStatus, Error> {
     })
 }
 
+fn parse_ended_by(word: &str) -> Result<EndedBy, Error> {
+    let found = EndedBy::ALL.into_iter().find(|why| why.name() == word);
+    found.ok_or_else(|| Error::Damaged {
+        what: format!("why a job ended ({word})"),
+    })
+}
+
 pub(crate) fn parse_id(id: &str) -> Result<Uuid, Error> {
     id.parse().map_err(|_| Error::Damaged {
         what: format!("a job's id ({id})"),
@@ -392,6 +401,10 @@ pub(crate) fn job_row(row: &SqliteRow) -> Result<Job, Error> {
             .try_get::<Option<String>, _>("estimated_finish_at")?
             .map(Timestamp::stored),
         error: error.map(serde_json::from_str).transpose()?,
+        ended_by: row
+            .try_get::<Option<&str>, _>("ended_by")?
+            .map(parse_ended_by)
+            .transpose()?,
         metadata: serde_json::from_str(row.try_get("metadata")?)?,
         created_at: Timestamp::stored(row.try_get("created_at")?),
         started_at: row

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use sqlx::Row;
 use uuid::Uuid;
 
-use crate::model::{Model, digest};
+use crate::model::Model;
+use crate::store::checkpoints::{insert_checkpoint, last_checkpoint};
 use crate::store::events::{EventData, tell, tell_status};
 use crate::store::history::insert_history;
 use crate::store::jobs::{drop_leavings, job_row, parse_id, parse_status};
@@ -13,12 +14,9 @@ use crate::store::reports::insert_report;
 use crate::store::versions::Artifact;
 use crate::store::{
     Change, Error, HistoryRow, Job, JobError, JobMetrics, JobStatus, Lineage, NewCheckpoint,
-    Request, Store, Timestamp, Tx, off_thread,
+    Request, Store, Timestamp, Tx,
 };
-use crate::train::{Checkpoint, FullReport};
-
-/// Checkpoints of a job that are kept.
-const KEPT_CHECKPOINTS: i64 = 2;
+use crate::train::{Checkpoint, EndedBy, FullReport};
 
 /// Who owns a running job: every write of a runner names both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +34,8 @@ pub struct Claim {
     pub job: Job,
     /// Where to go on from.
     pub checkpoint: Option<Checkpoint>,
+    /// For how long it had trained by then.
+    pub seconds: f64,
 }
 
 /// What a runner has to tell.
@@ -62,6 +62,8 @@ pub struct Publication {
     pub lineage: Lineage,
     /// Every figure of it.
     pub report: Box<FullReport>,
+    /// Why the job has ended.
+    pub ended_by: EndedBy,
 }
 
 impl Store {
@@ -140,7 +142,7 @@ impl Store {
                     continue;
                 }
             };
-            let checkpoint = last_checkpoint(&mut tx, job.id).await?;
+            let (checkpoint, seconds) = last_checkpoint(&mut tx, job.id).await?.unzip();
             let epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
             let label = job.id.to_string();
             if epoch < job.epoch {
@@ -152,7 +154,11 @@ impl Store {
             rewind(&mut tx, job.id, job.epoch).await?;
             tell_status(&mut tx, &label, now).await?;
             self.commit(tx).await?;
-            return Ok(Some(Claim { job, checkpoint }));
+            return Ok(Some(Claim {
+                job,
+                checkpoint,
+                seconds: seconds.unwrap_or_default(),
+            }));
         }
     }
 
@@ -203,6 +209,7 @@ impl Store {
             name,
             model,
             lineage,
+            ended_by,
             report,
         } = publication;
         let artifact = Artifact::of(&model).await?;
@@ -219,10 +226,11 @@ impl Store {
         artifact
             .insert(&mut tx, (&name, version), Some(&job), &lineage, now)
             .await?;
-        sqlx::query("UPDATE jobs SET version = $2, metrics = $3 WHERE id = $1")
+        sqlx::query("UPDATE jobs SET version = $2, metrics = $3, ended_by = $4 WHERE id = $1")
             .bind(&job)
             .bind(version as i64)
             .bind(serde_json::to_string(&lineage.metrics)?)
+            .bind(ended_by.name())
             .execute(&mut *tx)
             .await?;
         insert_report(&mut tx, owner.id, &report).await?;
@@ -402,73 +410,4 @@ async fn write_progress(
         insert_checkpoint(tx, owner.id, checkpoint, now).await?;
     }
     Ok(())
-}
-
-async fn insert_checkpoint(
-    tx: &mut Tx,
-    id: Uuid,
-    checkpoint: &NewCheckpoint,
-    now: &Timestamp,
-) -> Result<(), Error> {
-    let inserted = sqlx::query(
-        "INSERT INTO checkpoints (job_id, epoch, step, parameter_digest, digest, created_at, bytes)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
-    )
-    .bind(id.to_string())
-    .bind(checkpoint.epoch as i64)
-    .bind(checkpoint.step as i64)
-    .bind(&checkpoint.parameter_digest)
-    .bind(&checkpoint.digest)
-    .bind(now.as_str())
-    .bind(checkpoint.bytes.as_slice())
-    .execute(&mut **tx)
-    .await?;
-    if inserted.rows_affected() == 1 {
-        let (epoch, step) = (checkpoint.epoch, checkpoint.step);
-        let event = EventData::Checkpoint { epoch, step };
-        tell(tx, &id.to_string(), &event, now).await?;
-    }
-    // Kept are the newest ones, and the newest that is an epoch's end: a cancelled job keeps that one.
-    sqlx::query(
-        "DELETE FROM checkpoints WHERE job_id = $1
-         AND (epoch, step) NOT IN
-           (SELECT epoch, step FROM checkpoints WHERE job_id = $1 ORDER BY epoch DESC, step DESC LIMIT $2)
-         AND NOT (step = 0 AND epoch = (SELECT MAX(epoch) FROM checkpoints WHERE job_id = $1 AND step = 0))",
-    )
-    .bind(id.to_string())
-    .bind(KEPT_CHECKPOINTS)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// The newest checkpoint that reads back; a damaged one gives way to the one before it.
-async fn last_checkpoint(tx: &mut Tx, id: Uuid) -> Result<Option<Checkpoint>, Error> {
-    loop {
-        let row: Option<(i64, i64, String, Vec<u8>)> = sqlx::query_as(
-            "SELECT epoch, step, digest, bytes FROM checkpoints WHERE job_id = $1
-             ORDER BY epoch DESC, step DESC LIMIT 1",
-        )
-        .bind(id.to_string())
-        .fetch_optional(&mut **tx)
-        .await?;
-        let Some((epoch, step, expected, bytes)) = row else {
-            return Ok(None);
-        };
-        let read = off_thread(move || {
-            let whole = digest(&bytes) == expected;
-            whole.then(|| Checkpoint::decode(&bytes).ok()).flatten()
-        })
-        .await;
-        if read.is_some() {
-            return Ok(read);
-        }
-        tracing::error!(job = %id, epoch, step, "a checkpoint is damaged; the one before it is used");
-        sqlx::query("DELETE FROM checkpoints WHERE job_id = $1 AND epoch = $2 AND step = $3")
-            .bind(id.to_string())
-            .bind(epoch)
-            .bind(step)
-            .execute(&mut **tx)
-            .await?;
-    }
 }

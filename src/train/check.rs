@@ -1,7 +1,7 @@
 //! The check of a job: every range and every rule between fields, all violations at once.
 
 use crate::model::{Header, Targets, Violation, Violations, check_labels};
-use crate::nn::{Dropout, LayerRule, OptimizerSpec};
+use crate::nn::{Dropout, Hyperparameter, LayerRule, OptimizerSpec, Range};
 use crate::train::figures::check_metrics;
 use crate::train::inline::check_inline;
 use crate::train::lbfgs::{batches, check_whole};
@@ -45,6 +45,9 @@ pub(crate) struct Data {
     pub(crate) rows: usize,
     pub(crate) targets: Targets,
 }
+
+/// Seconds that a job may be given, up to a year.
+const SECONDS: Range = Range::above(0.0, 31_536_000.0);
 
 /// Checks a job's spec.
 ///
@@ -98,6 +101,7 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         layers: spec.layers,
         early_stopping: spec.early_stopping,
         target_metric: spec.target_metric,
+        max_seconds: spec.max_seconds,
         epochs: spec.epochs,
         batch_size,
         shuffle,
@@ -161,6 +165,10 @@ fn check_ranges(spec: &JobSpec, limits: &JobLimits, violations: &mut Violations)
     }
     if let Some(early) = &spec.early_stopping {
         early.check(violations);
+    }
+    let seconds = Hyperparameter::optional("max_seconds", spec.max_seconds, SECONDS, "");
+    if let Some(detail) = seconds.violation() {
+        violations.add("/max_seconds", detail);
     }
     for (name, detail) in spec.regularization.violations() {
         violations.add(format!("/regularization/{name}"), detail);

@@ -4,6 +4,8 @@ mod check;
 mod checkpoint;
 mod cost;
 mod descent;
+#[cfg(test)]
+mod ending_tests;
 mod error;
 mod evaluate;
 mod figures;
@@ -11,8 +13,6 @@ mod frame;
 mod full_report;
 mod inline;
 mod lbfgs;
-#[cfg(test)]
-mod line_tests;
 mod metric;
 mod optimizer_state;
 mod outcome;
@@ -47,5 +47,5 @@ pub use crate::train::spec::{
     BatchSize, CheckedData, CheckedSpec, CheckedValidation, DataSpec, From, JobLimits, JobSpec,
     Missing, TargetKind, ValidationSpec,
 };
-pub use crate::train::stopping::{Best, EarlyStopping, TargetMetric, Watched};
+pub use crate::train::stopping::{Best, EarlyStopping, EndedBy, TargetMetric, Watched};
 pub use crate::train::weights::{ClassWeight, SampleWeight};

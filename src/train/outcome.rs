@@ -1,7 +1,7 @@
 //! How a run ends: with a model to publish, or where it can be taken up again.
 
 use crate::model::Model;
-use crate::train::{Best, Checkpoint, FullReport};
+use crate::train::{Best, Checkpoint, EndedBy, FullReport};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub enum Outcome {
         model: Model,
         /// Epochs done.
         epochs: u64,
+        /// Why there are no more.
+        ended_by: EndedBy,
         /// The epoch that the model's parameters are of, where that is not the last.
         best: Option<Best>,
         /// Every figure of the model.

@@ -16,8 +16,8 @@ use crate::train::place::{EpochEnd, Place, Start};
 use crate::train::prepare::{Prepared, Samples, prepare};
 use crate::train::stopping::Watch;
 use crate::train::{
-    AnyOptimizerState, CheckedSpec, Checkpoint, EpochReport, EpochSums, Error, FullReport, Metric,
-    Metrics, Observer, Outcome, Source, is_recorded,
+    AnyOptimizerState, CheckedSpec, Checkpoint, EndedBy, EpochReport, EpochSums, Error, FullReport,
+    Metric, Metrics, Observer, Outcome, Source, is_recorded,
 };
 
 /// Trains `base` on `source` as `spec` says, from the start or from a checkpoint, to the same bits either way.
@@ -167,7 +167,7 @@ where
 
     fn run(mut self, observer: &mut impl Observer) -> Result<Outcome, Error> {
         // An epoch that has begun is finished, whatever its steps have found.
-        let is_over = |run: &Self| run.place.step == 0 && run.watch.is_over();
+        let is_over = |run: &Self| run.place.step == 0 && run.watch.ending().is_some();
         while self.place.epoch < self.spec.epochs && !is_over(&self) {
             if let Err(Stopped) = self.epoch(observer)? {
                 return Ok(self.stopped());
@@ -176,6 +176,13 @@ where
         let ControlFlow::Continue(report) = self.full_report(observer) else {
             return Ok(self.stopped());
         };
+        let ended_by = match self.watch.ending() {
+            // The time is of no account where nothing was left to do.
+            None | Some(EndedBy::MaxSeconds) if self.place.epoch >= self.spec.epochs => {
+                EndedBy::Epochs
+            }
+            ending => ending.unwrap_or(EndedBy::Epochs),
+        };
         let (network, best) = match self.watch.into_best() {
             Some((network, best)) => (network, Some(best)),
             None => (self.network, None),
@@ -183,6 +190,7 @@ where
         Ok(Outcome::Finished {
             model: self.frame.model(AnyNetwork::from(network)),
             epochs: self.place.epoch,
+            ended_by,
             best,
             report: Box::new(report),
         })
@@ -243,6 +251,9 @@ where
         plateau.observe(&self.spec.schedule, loss);
         self.watch.observe(&report, &self.network);
         observer.epoch(report);
+        if observer.is_out_of_time() {
+            self.watch.run_out();
+        }
         self.place = Place {
             epoch,
             plateau,

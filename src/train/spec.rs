@@ -210,6 +210,9 @@ pub struct JobSpec {
     /// How good is good enough to end before the last epoch.
     #[serde(default)]
     pub target_metric: Option<TargetMetric>,
+    /// Seconds of training after which no other epoch is begun.
+    #[serde(default)]
+    pub max_seconds: Option<f64>,
     /// Passes over the training rows.
     #[serde(default = "default_epochs")]
     pub epochs: u64,
@@ -347,6 +350,9 @@ pub struct CheckedSpec {
     /// How good is good enough.
     #[serde(default)]
     pub target_metric: Option<TargetMetric>,
+    /// Seconds of training after which no other epoch is begun.
+    #[serde(default)]
+    pub max_seconds: Option<f64>,
     /// Passes over the training rows.
     pub epochs: u64,
     /// Samples of a batch.

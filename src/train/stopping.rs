@@ -38,6 +38,44 @@ pub struct TargetMetric {
     pub value: f64,
 }
 
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// Every epoch is done.
+    Epochs,
+    /// A figure has not become better for so many epochs.
+    EarlyStopping,
+    /// A figure is as good as it was to become.
+    TargetMetric,
+    /// The optimizer can make the loss no smaller.
+    Converged,
+    /// It has trained for as long as it was given.
+    MaxSeconds,
+}
+
+impl EndedBy {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [
+        Self::Epochs,
+        Self::EarlyStopping,
+        Self::TargetMetric,
+        Self::Converged,
+        Self::MaxSeconds,
+    ];
+
+    /// The name used in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Epochs => "epochs",
+            Self::EarlyStopping => "early_stopping",
+            Self::TargetMetric => "target_metric",
+            Self::Converged => "converged",
+            Self::MaxSeconds => "max_seconds",
+        }
+    }
+}
+
 fn loss() -> Metric {
     Metric::Loss
 }
@@ -88,6 +126,9 @@ pub struct Watched {
     /// Whether the optimizer can make the loss no smaller.
     #[serde(default)]
     converged: bool,
+    /// Whether the run has had its time.
+    #[serde(default)]
+    out_of_time: bool,
 }
 
 /// Watches a run's epochs.
@@ -155,11 +196,32 @@ impl<T: Scalar> Watch<T> {
         self.watched.converged = true;
     }
 
-    /// Whether the run has learned what it can.
-    pub(super) fn is_over(&self) -> bool {
+    /// Takes that the run has had its time.
+    pub(super) fn run_out(&mut self) {
+        self.watched.out_of_time = true;
+    }
+
+    /// Why the run ends before its last epoch, where it does. What it has learned comes before the time that it took.
+    pub(super) fn ending(&self) -> Option<EndedBy> {
+        let Watched {
+            epochs_since,
+            reached,
+            converged,
+            out_of_time,
+            ..
+        } = self.watched;
         let patience = self.early.map(|early| early.patience);
-        let is_done = self.watched.reached || self.watched.converged;
-        is_done || patience.is_some_and(|most| self.watched.epochs_since >= most)
+        if reached {
+            Some(EndedBy::TargetMetric)
+        } else if converged {
+            Some(EndedBy::Converged)
+        } else if patience.is_some_and(|most| epochs_since >= most) {
+            Some(EndedBy::EarlyStopping)
+        } else if out_of_time {
+            Some(EndedBy::MaxSeconds)
+        } else {
+            None
+        }
     }
 
     /// What it remembers, and the parameters of the best epoch.

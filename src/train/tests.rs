@@ -29,6 +29,8 @@ pub(super) const JOB_LIMITS: JobLimits = JobLimits {
 pub(super) struct Witness {
     pub(super) polls: u64,
     pub(super) break_after: Option<u64>,
+    /// Epochs after which it says that the run has had its time.
+    pub(super) time: Option<usize>,
     pub(super) reports: Vec<EpochReport>,
     pub(super) checkpoints: Vec<Checkpoint>,
 }
@@ -57,6 +59,10 @@ impl Observer for Witness {
 
     fn epoch(&mut self, report: EpochReport) {
         self.reports.push(report);
+    }
+
+    fn is_out_of_time(&mut self) -> bool {
+        self.time.is_some_and(|most| self.reports.len() >= most)
     }
 }
 

@@ -15,7 +15,7 @@ async fn every_default_is_filled_in() {
     assert_eq!(text(&spec["data"]["digest"].take()).len(), 64);
     let expected = json!({
         "model": "xor", "from": {"version": 1}, "data": {"rows": 4, "inputs": 2, "targets": 1, "weighted": false, "digest": null},
-        "validation": null, "layers": [], "early_stopping": null, "target_metric": null, "schedule": "constant", "class_weight": null, "warmup_epochs": 0.0,
+        "validation": null, "layers": [], "early_stopping": null, "target_metric": null, "max_seconds": null, "schedule": "constant", "class_weight": null, "warmup_epochs": 0.0,
         "optimizer": {"type": "gradient_descent", "learning_rate": 0.1, "momentum": 0.0, "nesterov": false},
         "regularization": {"l1": 0.0, "l2": 0.0, "max_norm": null, "clip_value": null, "clip_norm": null,
                            "dropout": 0.0, "input_dropout": 0.0, "input_noise": 0.0},

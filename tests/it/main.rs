@@ -41,6 +41,7 @@ mod labels;
 mod lbfgs;
 mod limits;
 mod load;
+mod max_seconds;
 mod messages;
 mod models;
 mod multilabel;

@@ -1,8 +1,8 @@
-//! Tests of whole runs by L-BFGS: the same bits whether or not they are broken off, and the end that they come to.
+//! Tests of runs that end before their last epoch, and of those by L-BFGS: the same bits whether or not they are broken off.
 
 use crate::model::Model;
 use crate::train::tests::{JOB_LIMITS, Witness, finished, job, model, source};
-use crate::train::{CheckedSpec, Checkpoint, Context, Outcome, check, train};
+use crate::train::{CheckedSpec, Checkpoint, Context, EndedBy, Outcome, check, train};
 
 fn checked(base: &Model, rest: &str) -> Result<CheckedSpec, Vec<(String, String)>> {
     let header = base.header();
@@ -152,4 +152,40 @@ fn what_does_not_go_with_lbfgs_is_refused_by_name() {
     ] {
         assert!(checked(&base, &format!(r#""optimizer":"lbfgs",{fine}"#)).is_ok());
     }
+}
+
+#[test]
+fn a_run_that_has_had_its_time_ends_with_the_epoch_and_stays_ended() {
+    let base = model("float32");
+    let spec = checked(&base, r#""epochs":4,"optimizer":"adam""#).expect("a good job");
+    let ended = |most, at| {
+        let mut witness = Witness {
+            time: Some(most),
+            ..Witness::default()
+        };
+        match train(&spec, &base, source(), at, &mut witness).expect("trains") {
+            Outcome::Finished {
+                model,
+                epochs,
+                ended_by,
+                ..
+            } => (model, epochs, ended_by, witness),
+            Outcome::Unprepared | Outcome::Stopped { .. } => panic!("not broken off"),
+        }
+    };
+    let (model, epochs, ended_by, witness) = ended(2, None);
+    assert_eq!((epochs, ended_by), (2, EndedBy::MaxSeconds));
+    // A process that dies before the end is stored finds it in the checkpoint.
+    let at = witness.checkpoints[1].clone();
+    let (again, epochs, ended_by, witness) = ended(99, Some(at));
+    assert_eq!((epochs, ended_by), (2, EndedBy::MaxSeconds));
+    assert_eq!(again, model);
+    assert!(witness.reports.is_empty());
+    // So many epochs are the same parameters.
+    let short = checked(&base, r#""epochs":2,"optimizer":"adam""#).expect("a good job");
+    let all = train(&short, &base, source(), None, &mut Witness::default()).expect("trains");
+    assert_eq!(finished(all), model);
+    // In the last epoch there is nothing left to be ended.
+    let (_, epochs, ended_by, _) = ended(4, None);
+    assert_eq!((epochs, ended_by), (4, EndedBy::Epochs));
 }
