@@ -69,7 +69,7 @@ impl Jobs {
             checkpoint_cost: Duration::ZERO,
             checkpointed: Instant::now(),
         };
-        match run.run_to_end(claim).await {
+        match Box::pin(run.run_to_end(claim)).await {
             Ok(status) => tracing::info!(job = %id, attempt, %status, "training ended"),
             Err(Error::Fenced) => {
                 tracing::warn!(job = %id, attempt, "another attempt owns the job");
