@@ -110,6 +110,8 @@ pub struct Limits {
     pub batch_size: u64,
     /// Steps of a job. Default 10⁹.
     pub steps: u64,
+    /// Rows × units that batch normalization holds of a batch at once; each is some seven numbers. Default 64 million.
+    pub batch_activations: u64,
     /// Classes of a target. Default 10,000.
     pub classes: usize,
     /// Jobs that wait. Default 256.
@@ -156,6 +158,7 @@ impl Default for Limits {
             epochs: 100_000,
             batch_size: 65_536,
             steps: 1_000_000_000,
+            batch_activations: 64_000_000,
             classes: 10_000,
             queued_jobs: 256,
             predict_rows: 4096,
@@ -222,6 +225,7 @@ impl Config {
             epochs,
             batch_size,
             steps,
+            batch_activations,
             classes,
             queued_jobs,
             ..
@@ -230,6 +234,7 @@ impl Config {
             epochs,
             batch_size,
             steps,
+            batch_activations,
             classes,
         };
         JobsConfig {

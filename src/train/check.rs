@@ -1,10 +1,11 @@
 //! The check of a job: every range and every rule between fields, all violations at once.
 
 use crate::model::{Header, Targets, Violation, Violations, check_labels};
-use crate::nn::{Dropout, Hyperparameter, LayerRule, OptimizerSpec, Range};
+use crate::nn::{Dropout, Hyperparameter, LayerRule, Range};
 use crate::train::figures::check_metrics;
 use crate::train::inline::check_inline;
 use crate::train::lbfgs::{batches, check_whole};
+use crate::train::normalization::check_normalization;
 use crate::train::selection::{Selection, select};
 use crate::train::validation::{Against, Validation, check_validation};
 use crate::train::weights::check_classes;
@@ -112,7 +113,7 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         targets: data.targets,
     };
     check_steps(&checked, &context.limits, &mut violations);
-    check_normalization(&checked, base, &mut violations);
+    check_normalization(&checked, base, &context.limits, &mut violations);
     violations.finish()?;
     Ok(CheckedJob {
         spec: checked,
@@ -227,21 +228,6 @@ fn check_steps(spec: &CheckedSpec, limits: &JobLimits, violations: &mut Violatio
     }
 }
 
-/// A batch of one row has no variance to normalize by, and L-BFGS goes by the parameters alone.
-fn check_normalization(spec: &CheckedSpec, base: &Header, violations: &mut Violations) {
-    if base.needs_whole_batch() && matches!(spec.optimizer, OptimizerSpec::Lbfgs(_)) {
-        let detail = "must be another for batch normalization, whose running mean and variance follow steps of batches, got lbfgs";
-        violations.add("/optimizer/type", detail);
-    }
-    if base.needs_whole_batch() && spec.batch_size == BatchSize::Samples(1) {
-        let detail = "must be at least 2 for batch normalization: one row has no variance, got 1";
-        violations.add("/batch_size", detail);
-    } else if base.needs_whole_batch() && spec.train_rows == 1 {
-        let detail = "must leave at least 2 rows to train on for batch normalization, got 1";
-        violations.add("/data", detail);
-    }
-}
-
 fn check_data(
     data: &DataSpec,
     base: &Header,
@@ -312,6 +298,7 @@ mod tests {
         epochs: 100,
         batch_size: 100,
         steps: 100_000,
+        batch_activations: 1000,
         classes: 3,
     };
 

@@ -3,6 +3,8 @@
 mod check;
 mod checkpoint;
 mod cost;
+#[cfg(test)]
+mod cost_tests;
 mod descent;
 #[cfg(test)]
 mod ending_tests;
@@ -14,6 +16,7 @@ mod full_report;
 mod inline;
 mod lbfgs;
 mod metric;
+mod normalization;
 mod optimizer_state;
 mod outcome;
 mod place;

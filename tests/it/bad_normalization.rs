@@ -129,6 +129,7 @@ fn jobs() -> Vec<Bad> {
     let job = |more: Value, pointers, detail| {
         rule("/v1/jobs", &xor_job("normal", more), pointers, detail)
     };
+    let rows = |count: usize| json!({"inputs": vec![[0, 1]; count], "targets": vec![[1]; count]});
     let one = json!({"data": {"inputs": [[0, 1]], "targets": [[1]]}});
     vec![
         job(
@@ -140,6 +141,16 @@ fn jobs() -> Vec<Bad> {
             json!({"optimizer": "lbfgs", "batch_size": "full"}),
             &["/optimizer/type"],
             "must be another for batch normalization",
+        ),
+        job(
+            json!({"data": rows(21), "batch_size": "full"}),
+            &["/batch_size"],
+            "must be at most 20 for batch normalization, which holds 1 units of each row at once, got 21",
+        ),
+        job(
+            json!({"data": rows(30), "batch_size": 21}),
+            &["/batch_size"],
+            "must be at most 20 for batch normalization",
         ),
         job(
             one,

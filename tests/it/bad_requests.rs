@@ -38,6 +38,7 @@ pub(crate) fn low_limits() -> Limits {
         dataset_cell_bytes: 100,
         dataset_categories: 12,
         steps: 30_000_000,
+        batch_activations: 20,
         classes: 10,
         predict_rows: 10,
         predict_work: 1000,

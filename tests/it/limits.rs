@@ -95,6 +95,19 @@ async fn jobs_at_their_limits_are_accepted() {
         let id = server.submit(xor_job("xor", more)).await;
         server.ended(&id).await;
     }
+    let normal = json!({"name": "normal", "inputs": 2, "layers": [
+        {"units": 1, "activation": "sigmoid", "normalization": "batch"}]});
+    server.create(normal).await;
+    for batch in [json!(2), json!(20), json!("full")] {
+        let data = json!({"inputs": vec![[0, 1]; 20], "targets": vec![[1]; 20]});
+        let id = server
+            .submit(xor_job(
+                "normal",
+                json!({"data": data, "batch_size": batch, "epochs": 2}),
+            ))
+            .await;
+        assert_eq!(server.ended(&id).await["status"], "succeeded");
+    }
     for query in [
         "limit=1",
         "limit=100",
