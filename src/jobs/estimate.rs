@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::jobs::{Error, Jobs};
 use crate::train::{
-    CheckedData, CheckedSpec, CheckedValidation, Checkpoint, EpochReport, JobSpec, Observer,
-    chunks, memory_bytes, trial,
+    CheckedData, CheckedJob, CheckedSpec, CheckedValidation, Checkpoint, EpochReport, JobSpec,
+    Observer, chunks, memory_bytes, trial,
 };
 
 /// How long a dry run trains, but for the chunk that it is in then.
@@ -63,11 +63,18 @@ impl Jobs {
     ///
     /// Errors: the spec breaks rules.
     pub async fn estimate(&self, spec: JobSpec) -> Result<Estimate, Error> {
-        let spec = self.check(spec).await?.spec;
+        let CheckedJob { spec, base, .. } = self.check(spec).await?;
         let validation_rows = self.validation_rows(&spec).await?;
         let store = &self.inner.store;
         let _turn = self.inner.trial.acquire().await;
-        let base = store.load_version(&spec.model, spec.base_version()).await?;
+        let base = match base {
+            Some(bytes) => {
+                Checkpoint::decode(&bytes)
+                    .map_err(crate::store::Error::from)?
+                    .model
+            }
+            None => store.load_version(&spec.model, spec.base_version()).await?,
+        };
         let parameter_count = base.network.parameter_count() as u64;
         let memory_bytes = memory_bytes(&spec, &base.header(), validation_rows);
         let tried = spec.clone();

@@ -1,5 +1,6 @@
 //! Jobs: training runs that are queued, run on threads of their own, watched, paused, cancelled and taken up again.
 
+mod base;
 mod control;
 mod error;
 mod estimate;

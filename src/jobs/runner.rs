@@ -15,8 +15,8 @@ use crate::store::{
     Publication, Timestamp,
 };
 use crate::train::{
-    Best, CheckedSpec, CheckedValidation, EndedBy, Error as TrainError, FullReport, Outcome,
-    RawSamples, Source, train,
+    Best, CheckedSpec, CheckedValidation, Checkpoint, EndedBy, Error as TrainError, FullReport,
+    Outcome, RawSamples, Source, train,
 };
 
 /// Reports that may wait for the store before the training thread waits too.
@@ -93,7 +93,13 @@ impl Jobs {
     /// What the job starts from and reads.
     async fn load(&self, job: &Job) -> Result<(Model, Source), Error> {
         let store = &self.inner.store;
-        let base = store.load_version(&job.model, job.base_version).await?;
+        let (base, optimizer) = if job.spec.from.job.is_some() {
+            let checkpoint = store.job_base(job.id).await?;
+            (checkpoint.model, checkpoint.optimizer)
+        } else {
+            let version = store.load_version(&job.model, job.base_version).await?;
+            (version, None)
+        };
         let data = match job.spec.datasets().first() {
             Some((name, _)) if job.spec.data.columns().is_some() => {
                 self.columns(name, &job.spec).await?
@@ -109,7 +115,12 @@ impl Jobs {
             }
             Some(CheckedValidation::Fraction { .. }) | None => None,
         };
-        Ok((base, Source { data, validation }))
+        let source = Source {
+            data,
+            validation,
+            optimizer,
+        };
+        Ok((base, source))
     }
 
     async fn columns(&self, dataset: &str, spec: &CheckedSpec) -> Result<RawSamples, Error> {
@@ -178,8 +189,11 @@ impl Attempt {
                 epochs,
                 ended_by,
                 best,
+                last,
                 report,
             })) => {
+                let kept = encoded(last.into_iter().collect(), trained).await;
+                self.progress.checkpoints.extend(kept);
                 if let Some(Best {
                     train, validation, ..
                 }) = best
@@ -192,16 +206,9 @@ impl Attempt {
             }
             Ok(Ok(Outcome::Unprepared)) => self.stopped(Vec::new()).await,
             Ok(Ok(Outcome::Stopped { at, epoch_end })) => {
-                let encode = move || {
-                    epoch_end
-                        .iter()
-                        .chain([&at])
-                        .map(|at| NewCheckpoint::of(at, trained.as_secs_f64()))
-                        .collect()
-                };
-                let kept = tokio::task::spawn_blocking(encode).await;
-                self.stopped(kept.expect("a checkpoint can be encoded"))
-                    .await
+                let at = epoch_end.into_iter().chain([at]).collect();
+                let kept = encoded(at, trained).await;
+                self.stopped(kept).await
             }
             Ok(Err(error)) => {
                 let place = match error {
@@ -360,7 +367,10 @@ impl Attempt {
                 .succeed(self.owner, &self.progress, publication, &now)
                 .await
             {
-                Err(error) if self.tries_again(&error).await => {}
+                Err(error) if self.tries_again(&error).await => {
+                    // As in `release`.
+                    self.progress.checkpoints.clear();
+                }
                 ended => return ended.map(|_| JobStatus::Succeeded),
             }
         }
@@ -439,6 +449,17 @@ impl Attempt {
             }
         }
     }
+}
+
+/// Checkpoints as bytes, made where it holds nobody up.
+async fn encoded(checkpoints: Vec<Checkpoint>, trained: Duration) -> Vec<NewCheckpoint> {
+    let encode = move || {
+        let each = checkpoints.iter();
+        each.map(|at| NewCheckpoint::of(at, trained.as_secs_f64()))
+            .collect()
+    };
+    let encoded = tokio::task::spawn_blocking(encode).await;
+    encoded.expect("a checkpoint can be encoded")
 }
 
 /// Seconds as a duration; of those that are too many, none.

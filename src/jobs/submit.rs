@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::jobs::base::found;
 use crate::jobs::{Error, Jobs};
-use crate::model::{Header, Violations};
+use crate::model::Header;
 use crate::store::{Answer, Job, NewJob, Once, Timestamp};
-use crate::train::{CheckedJob, Context, DataSpec, DatasetView, JobSpec, check, check_alone};
+use crate::train::{CheckedJob, Context, DataSpec, DatasetView, JobSpec, check};
 
 impl Jobs {
     /// Checks a spec, stores the job and wakes a slot, where that was not done before.
@@ -33,63 +34,25 @@ impl Jobs {
     ///
     /// Errors: all rules that it breaks.
     pub(crate) async fn check(&self, spec: JobSpec) -> Result<CheckedJob, Error> {
-        let (header, base_version) = self.base(&spec).await?;
+        let base = self.base(&spec).await?;
         let named = spec.data.dataset.as_deref();
-        let data = self.view(named, &spec.data, &header).await?;
+        let data = self.view(named, &spec.data, &base.header).await?;
         let other = spec
             .validation
             .as_ref()
             .and_then(|validation| validation.dataset.as_deref());
-        let validation = self.view(other, &spec.data, &header).await?;
+        let validation = self.view(other, &spec.data, &base.header).await?;
         let context = Context {
-            base: &header,
-            base_version,
+            base: &base.header,
+            base_version: base.version,
+            continued: base.continued,
             data,
             validation,
             limits: self.inner.config.limits,
         };
-        Ok(check(spec, &context)?)
-    }
-
-    /// The version that the job starts from.
-    ///
-    /// Errors: there is none, beside whatever else can be said of the spec without it.
-    async fn base(&self, spec: &JobSpec) -> Result<(Header, u64), Error> {
-        let mut violations = Violations::default();
-        if let Some(base) = self.base_version(spec, &mut violations).await? {
-            return Ok(base);
-        }
-        check_alone(spec, &self.inner.config.limits, &mut violations);
-        Err(violations.into_vec().into())
-    }
-
-    async fn base_version(
-        &self,
-        spec: &JobSpec,
-        violations: &mut Violations,
-    ) -> Result<Option<(Header, u64)>, Error> {
-        let (store, name) = (&self.inner.store, &spec.model);
-        let Some(model) = found(store.model(name).await)? else {
-            let detail = format!("must name a model, got {name:?}, and there is none of that name");
-            violations.add("/model", detail);
-            return Ok(None);
-        };
-        let latest = model.latest_version;
-        let version = match (spec.from.version, spec.from.initial) {
-            (Some(_), Some(_)) | (None, Some(false)) => {
-                violations.add("/from", "must be {\"version\":n} or {\"initial\":true}");
-                return Ok(None);
-            }
-            (Some(version), None) => version,
-            (None, Some(true)) => 1,
-            (None, None) => latest,
-        };
-        let Some(row) = found(store.version(name, version).await)? else {
-            let detail = format!("must be a version of the model, in [1, {latest}], got {version}");
-            violations.add("/from/version", detail);
-            return Ok(None);
-        };
-        Ok(Some((row.header, version)))
+        let checked = check(spec, &context)?;
+        let base = base.bytes;
+        Ok(CheckedJob { base, ..checked })
     }
 
     /// A dataset as the check sees it, where there is one of that name.
@@ -114,13 +77,5 @@ impl Jobs {
             columns: dataset.columns,
             loaded,
         }))
-    }
-}
-
-/// What the store has, or none.
-fn found<T>(read: Result<T, crate::store::Error>) -> Result<Option<T>, Error> {
-    match read {
-        Err(crate::store::Error::NotFound { .. }) => Ok(None),
-        other => Ok(Some(other?)),
     }
 }

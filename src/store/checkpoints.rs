@@ -21,12 +21,7 @@ impl Store {
     ///
     /// Errors: there is no such job or checkpoint; its bytes are damaged.
     pub async fn checkpoint(&self, id: Uuid, epoch: &str) -> Result<Checkpoint, Error> {
-        let kept = self.checkpoints(id).await?;
-        let mut kept: Vec<u64> = kept
-            .iter()
-            .filter(|row| row.step == 0 && row.epoch > 0)
-            .map(|row| row.epoch)
-            .collect();
+        let mut kept = self.epoch_ends(id).await?;
         kept.reverse();
         let found = kept.iter().find(|kept| kept.to_string() == epoch);
         let row: Option<(Vec<u8>, String)> = sqlx::query_as(
@@ -43,6 +38,36 @@ impl Store {
         };
         let (bytes, expected) = row.ok_or_else(no_checkpoint)?;
         let what = format!("checkpoint {epoch} of job {id}");
+        off_thread(move || {
+            if digest(&bytes) != expected {
+                return Err(Error::Damaged { what });
+            }
+            Ok(Checkpoint::decode(&bytes)?)
+        })
+        .await
+    }
+
+    /// The epochs whose ends are kept as checkpoints, newest first.
+    ///
+    /// Errors: there is no such job.
+    pub async fn epoch_ends(&self, id: Uuid) -> Result<Vec<u64>, Error> {
+        let kept = self.checkpoints(id).await?;
+        let ends = kept.iter().filter(|row| row.step == 0 && row.epoch > 0);
+        Ok(ends.map(|row| row.epoch).collect())
+    }
+
+    /// The copy of a checkpoint that a job starts from, checked against its digest.
+    ///
+    /// Errors: there is none; its bytes are damaged.
+    pub async fn job_base(&self, id: Uuid) -> Result<Checkpoint, Error> {
+        let row: Option<(Vec<u8>, String)> = sqlx::query_as(
+            "SELECT bytes, digest FROM job_rows WHERE job_id = $1 AND part = 'base'",
+        )
+        .bind(id.to_string())
+        .fetch_optional(self.reader())
+        .await?;
+        let what = format!("the checkpoint that job {id} starts from");
+        let (bytes, expected) = row.ok_or_else(|| Error::not_found("checkpoint", &what))?;
         off_thread(move || {
             if digest(&bytes) != expected {
                 return Err(Error::Damaged { what });

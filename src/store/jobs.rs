@@ -126,15 +126,7 @@ impl Store {
         if waiting as u64 >= queue_limit {
             return Err(Error::QueueFull { limit: queue_limit });
         }
-        let base: Option<i64> =
-            sqlx::query_scalar("SELECT version FROM versions WHERE model = $1 AND version = $2")
-                .bind(&spec.model)
-                .bind(spec.base_version() as i64)
-                .fetch_optional(&mut *tx)
-                .await?;
-        base.ok_or_else(|| {
-            Error::not_found("version", format!("{}/{}", spec.model, spec.base_version()))
-        })?;
+        check_base(&mut tx, spec).await?;
         sqlx::query(
             "INSERT INTO jobs (id, model, status, attempt, base_version, spec, epoch, epochs, metrics, metadata,
              created_at, updated_at) VALUES ($1, $2, 'queued', 0, $3, $4, 0, $5, $6, $7, $8, $8)",
@@ -305,7 +297,28 @@ impl Store {
     }
 }
 
-/// Drops what a job that has ended for good no longer needs: its inline rows, whose digest the spec keeps, and, where
+/// What a job starts from is still there. Of a job that starts from a checkpoint it is the model alone: it has a copy of the
+/// checkpoint, and the version that this came from may be gone.
+async fn check_base(tx: &mut Tx, spec: &CheckedSpec) -> Result<(), Error> {
+    let base: Option<i64> = if spec.from.job.is_some() {
+        sqlx::query_scalar("SELECT latest_version FROM models WHERE name = $1")
+            .bind(&spec.model)
+            .fetch_optional(&mut **tx)
+            .await?
+    } else {
+        sqlx::query_scalar("SELECT version FROM versions WHERE model = $1 AND version = $2")
+            .bind(&spec.model)
+            .bind(spec.base_version() as i64)
+            .fetch_optional(&mut **tx)
+            .await?
+    };
+    base.map(|_| ()).ok_or_else(|| {
+        Error::not_found("version", format!("{}/{}", spec.model, spec.base_version()))
+    })
+}
+
+/// Drops what a job that has ended for good no longer needs: its copy of a checkpoint, its inline rows, whose digest the spec
+/// keeps, and, where
 /// it was cancelled, the checkpoints that are no epoch's end.
 pub(crate) async fn drop_leavings(tx: &mut Tx, id: Uuid, to: JobStatus) -> Result<(), Error> {
     sqlx::query("DELETE FROM job_rows WHERE job_id = $1")
@@ -325,6 +338,7 @@ async fn insert_data(tx: &mut Tx, id: Uuid, checked: &CheckedJob) -> Result<(), 
     for (part, bytes) in [
         ("data", &checked.inline),
         ("validation", &checked.inline_validation),
+        ("base", &checked.base),
     ] {
         let Some(bytes) = bytes else { continue };
         sqlx::query("INSERT INTO job_rows (job_id, part, digest, bytes) VALUES ($1, $2, $3, $4)")

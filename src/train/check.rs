@@ -2,24 +2,27 @@
 
 use crate::model::{Header, Targets, Violation, Violations, check_labels};
 use crate::nn::{Dropout, Hyperparameter, LayerRule, Range};
+use crate::train::continued::{Continued, check_from};
 use crate::train::figures::check_metrics;
 use crate::train::inline::check_inline;
-use crate::train::lbfgs::{batches, check_whole};
+use crate::train::lbfgs::{batches, check_history, check_whole};
 use crate::train::normalization::check_normalization;
 use crate::train::selection::{Selection, select};
 use crate::train::validation::{Against, Validation, check_validation};
 use crate::train::weights::check_classes;
-use crate::train::{BatchSize, CheckedData, CheckedSpec, DataSpec, From, JobLimits, JobSpec};
+use crate::train::{BatchSize, CheckedData, CheckedSpec, DataSpec, JobLimits, JobSpec};
 
 pub use crate::train::selection::DatasetView;
 
 /// What a job's spec is checked against.
 #[derive(Clone, Debug)]
 pub struct Context<'a> {
-    /// The version that the job starts from.
+    /// The version or checkpoint that the job starts from.
     pub base: &'a Header,
-    /// Its number.
+    /// Its number, or, where the job starts from a checkpoint, that of the version which the checkpoint's job started from.
     pub base_version: u64,
+    /// The checkpoint that the job starts from, where it is one; `base` is then of it.
+    pub continued: Option<Continued>,
     /// The dataset named in `data`, where there is one of that name.
     pub data: Option<DatasetView>,
     /// The dataset named in `validation`, where there is one of that name.
@@ -37,6 +40,8 @@ pub struct CheckedJob {
     pub inline: Option<Vec<u8>>,
     /// Inline rows of `validation`.
     pub inline_validation: Option<Vec<u8>>,
+    /// The checkpoint that it starts from, where it is one: not the check's to fill in.
+    pub base: Option<Vec<u8>>,
 }
 
 /// What `data` came to.
@@ -76,6 +81,7 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
     check_classes(spec.class_weight.as_ref(), known, &mut violations);
     check_layers(&spec.layers, base, &mut violations);
     check_dropout(&spec.regularization.dropout, base, &mut violations);
+    check_history(&spec, base, &mut violations);
     let Some(data) = data else {
         return Err(violations.into_vec());
     };
@@ -85,13 +91,12 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         kept,
     } = validation;
     let train_rows = data.rows.saturating_sub(kept);
+    let continued = (context.base_version, context.continued.as_ref());
+    let from = check_from(&spec, continued, &mut violations);
     let (batch_size, shuffle) = batches(&spec, train_rows, &mut violations);
     let checked = CheckedSpec {
         model: spec.model,
-        from: From {
-            version: Some(context.base_version),
-            initial: None,
-        },
+        from,
         data: data.checked,
         validation,
         optimizer: spec.optimizer,
@@ -119,6 +124,7 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         spec: checked,
         inline: data.inline,
         inline_validation,
+        base: None,
     })
 }
 
@@ -351,6 +357,7 @@ mod tests {
         let context = Context {
             base: &base,
             base_version: 1,
+            continued: None,
             data: Some(view(data, &job.data)),
             validation: Some(view(validation, &job.data)),
             limits: LIMITS,

@@ -67,7 +67,7 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
 }
 
 /// Weights, biases and scales together.
-fn parameter_count(base: &Header) -> u64 {
+pub(super) fn parameter_count(base: &Header) -> u64 {
     let mut inputs = base.inputs as u64;
     let layers = base.layers.iter().map(|layer| {
         let units = layer.units as u64;
@@ -120,6 +120,7 @@ pub fn trial(spec: &CheckedSpec, base: &Model, observer: &mut impl Observer) -> 
     let source = Source {
         data,
         validation: None,
+        optimizer: None,
     };
     train(&spec, base, source, None, observer).map(|_| ())
 }

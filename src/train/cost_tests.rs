@@ -61,6 +61,7 @@ fn the_memory_that_a_run_holds_is_what_was_estimated_within_a_factor_of_two() {
         let context = Context {
             base: &base.header(),
             base_version: 1,
+            continued: None,
             data: None,
             validation: None,
             limits: JOB_LIMITS,
@@ -76,6 +77,7 @@ fn the_memory_that_a_run_holds_is_what_was_estimated_within_a_factor_of_two() {
                     weights: None,
                 },
                 validation: None,
+                optimizer: None,
             };
             let mut observer = Encoder;
             train(&spec, &base, source, None, &mut observer).expect("it does not diverge");

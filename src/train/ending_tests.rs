@@ -1,6 +1,6 @@
 //! Tests of runs that end before their last epoch, and of those by L-BFGS: the same bits whether or not they are broken off.
 
-use crate::model::Model;
+use crate::model::{Model, ModelLimits, ModelSpec};
 use crate::train::tests::{JOB_LIMITS, Witness, finished, job, model, source};
 use crate::train::{CheckedSpec, Checkpoint, Context, EndedBy, Outcome, check, train};
 
@@ -9,6 +9,7 @@ fn checked(base: &Model, rest: &str) -> Result<CheckedSpec, Vec<(String, String)
     let context = Context {
         base: &header,
         base_version: 1,
+        continued: None,
         data: None,
         validation: None,
         limits: JOB_LIMITS,
@@ -188,4 +189,27 @@ fn a_run_that_has_had_its_time_ends_with_the_epoch_and_stays_ended() {
     // In the last epoch there is nothing left to be ended.
     let (_, epochs, ended_by, _) = ended(4, None);
     assert_eq!((epochs, ended_by), (4, EndedBy::Epochs));
+}
+
+#[test]
+fn lbfgs_remembers_no_more_than_a_checkpoint_can_hold() {
+    // 2 · 500,000 + 500,000 and 500,000 + 1 parameters: 2,000,001, of 8 bytes each, are in 62 of the 999,000,000 bytes.
+    let text = r#"{"name":"m","inputs":2,"dtype":"float64","layers":[{"units":500000,"activation":"tanh"},
+        {"units":1,"activation":"sigmoid"}]}"#;
+    let spec: ModelSpec = serde_json::from_str(text).expect("a spec");
+    let limits = ModelLimits {
+        layers: 2,
+        units: 500_000,
+        inputs: 2,
+        parameters: 3_000_000,
+    };
+    let base = spec.check(&limits).expect("a good spec").build();
+    let of = |size| {
+        let rest = format!(r#""optimizer":{{"type":"lbfgs","history_size":{size}}}"#);
+        checked(&base, &rest)
+    };
+    assert!(of(30).is_ok());
+    let detail = "must be at most 30 for 2000001 parameters, of each of which a checkpoint has 2 numbers for each step that is remembered, got 31";
+    let expected = ("/optimizer/history_size".to_owned(), detail.to_owned());
+    assert_eq!(of(31).expect_err("too long"), [expected]);
 }

@@ -1,7 +1,8 @@
 //! What L-BFGS asks of the rest of a job: a loss that is smooth and the same at every evaluation, and all rows at once.
 
-use crate::model::Violations;
+use crate::model::{Header, Violations};
 use crate::nn::{Hyperparameter, OptimizerSpec, Schedule, Setting};
+use crate::train::cost::parameter_count;
 use crate::train::spec::{DEFAULT_BATCH_SIZE, Full};
 use crate::train::{BatchSize, JobSpec};
 
@@ -47,6 +48,28 @@ pub(super) fn check_whole(spec: &JobSpec, violations: &mut Violations) {
                 format!("must be 1 with lbfgs, which moves all layers together, got {got}"),
             );
         }
+    }
+}
+
+/// The most bytes of a checkpoint: what SQLite takes as one value, less a share for names and shapes.
+const MOST_BYTES: u64 = 999_000_000;
+
+/// Notes a history that is too long to be kept for a model of this size.
+pub(super) fn check_history(spec: &JobSpec, base: &Header, violations: &mut Violations) {
+    let OptimizerSpec::Lbfgs(lbfgs) = spec.optimizer else {
+        return;
+    };
+    let parameters = parameter_count(base);
+    // Beside the pairs the parameters, and those of the best epoch.
+    let networks = MOST_BYTES / (parameters * base.dtype.bytes() as u64);
+    let (most, got) = (networks.saturating_sub(2) / 2, lbfgs.history_size);
+    if got > most {
+        violations.add(
+            "/optimizer/history_size",
+            format!(
+                "must be at most {most} for {parameters} parameters, of each of which a checkpoint has 2 numbers for each step that is remembered, got {got}"
+            ),
+        );
     }
 }
 

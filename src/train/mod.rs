@@ -2,6 +2,7 @@
 
 mod check;
 mod checkpoint;
+mod continued;
 mod cost;
 #[cfg(test)]
 mod cost_tests;
@@ -36,6 +37,7 @@ mod weights;
 
 pub use crate::train::check::{CheckedJob, Context, DatasetView, check, check_alone};
 pub use crate::train::checkpoint::{Checkpoint, EpochSums};
+pub use crate::train::continued::Continued;
 pub use crate::train::cost::{chunks, memory_bytes, trial};
 pub use crate::train::error::Error;
 pub use crate::train::evaluate::{EvaluationColumns, EvaluationSpec, evaluate};

@@ -30,13 +30,15 @@ use crate::train::{
 pub fn train(
     spec: &CheckedSpec,
     base: &Model,
-    source: Source,
+    mut source: Source,
     resume: Option<Checkpoint>,
     observer: &mut impl Observer,
 ) -> Result<Outcome, Error> {
-    let (network, state, best, place) = match resume {
-        Some(checkpoint) => Place::of(checkpoint),
-        None => (base.network.clone(), None, None, Place::default()),
+    let (network, state, best, place) = if let Some(checkpoint) = resume {
+        Place::of(checkpoint)
+    } else {
+        let state = source.optimizer.take();
+        (base.network.clone(), state, None, Place::default())
     };
     match network {
         AnyNetwork::Float32(network) => {
@@ -183,6 +185,10 @@ where
             }
             ending => ending.unwrap_or(EndedBy::Epochs),
         };
+        let last = (!self.epoch_end.told).then(|| Checkpoint {
+            best: None,
+            ..self.checkpoint_here()
+        });
         let (network, best) = match self.watch.into_best() {
             Some((network, best)) => (network, Some(best)),
             None => (self.network, None),
@@ -192,6 +198,7 @@ where
             epochs: self.place.epoch,
             ended_by,
             best,
+            last,
             report: Box::new(report),
         })
     }

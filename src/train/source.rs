@@ -4,6 +4,7 @@ use ndarray::Array2;
 
 use crate::data::Column;
 use crate::model::{Error, ReadTensors, Tensors};
+use crate::train::AnyOptimizerState;
 
 /// Raw samples, in the table's own units.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +36,8 @@ pub struct Source {
     pub data: RawSamples,
     /// What to validate on, where it is not a share of `data`.
     pub validation: Option<RawSamples>,
+    /// What the optimizer remembers of the run that is continued, where it is to go on from it.
+    pub optimizer: Option<AnyOptimizerState>,
 }
 
 /// What the tensor of sample weights is called; rows without weights have none.

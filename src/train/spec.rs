@@ -176,6 +176,27 @@ pub struct From {
         skip_serializing_if = "Option::is_none"
     )]
     pub initial: Option<bool>,
+    /// From a checkpoint of this job.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub job: Option<String>,
+    /// The epoch whose end the checkpoint is; left out, the newest that is kept.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub epoch: Option<u64>,
+    /// Whether the optimizer goes on from what it remembered there; left out, it starts anew.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub optimizer_state: Option<bool>,
 }
 
 /// A job as its user declares it.
@@ -421,7 +442,7 @@ impl CheckedSpec {
         rules.filter_map(|(index, rule)| rule.frozen.then_some(index))
     }
 
-    /// The version the job starts from.
+    /// The version the job starts from, or the job whose checkpoint it starts from.
     pub fn base_version(&self) -> u64 {
         self.from.version.expect("a checked spec names the version")
     }

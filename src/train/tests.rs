@@ -92,6 +92,7 @@ pub(super) fn source() -> Source {
             weights: None,
         },
         validation: None,
+        optimizer: None,
     }
 }
 
@@ -186,6 +187,7 @@ fn a_run_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one() {
         let context = Context {
             base: &header,
             base_version: 1,
+            continued: None,
             data: None,
             validation: None,
             limits: JOB_LIMITS,
@@ -231,6 +233,7 @@ fn dropout_and_noise_are_in_the_training_steps_and_nowhere_else() {
     let context = Context {
         base: &header,
         base_version: 1,
+        continued: None,
         data: None,
         validation: None,
         limits: JOB_LIMITS,
@@ -278,6 +281,7 @@ fn a_run_taken_up_from_each_epochs_checkpoint_ends_with_the_same_bits() {
     let context = Context {
         base: &header,
         base_version: 1,
+        continued: None,
         data: None,
         validation: None,
         limits: JOB_LIMITS,
@@ -315,6 +319,7 @@ fn the_loss_of_an_epoch_is_the_mean_over_samples_of_losses_before_their_update()
     let context = Context {
         base: &header,
         base_version: 1,
+        continued: None,
         data: None,
         validation: None,
         limits: JOB_LIMITS,
@@ -332,6 +337,7 @@ fn the_loss_of_an_epoch_is_the_mean_over_samples_of_losses_before_their_update()
             weights: None,
         },
         validation: None,
+        optimizer: None,
     };
     let mut witness = Witness::default();
     let trained = finished(train(&spec, &base, source, None, &mut witness).expect("trains"));
@@ -352,6 +358,7 @@ fn a_run_that_diverges_says_in_which_epoch_and_step() {
     let context = Context {
         base: &header,
         base_version: 1,
+        continued: None,
         data: None,
         validation: None,
         limits: JOB_LIMITS,
@@ -373,6 +380,7 @@ fn a_checkpoint_without_the_state_of_its_optimizer_is_refused() {
     let context = Context {
         base: &header,
         base_version: 1,
+        continued: None,
         data: None,
         validation: None,
         limits: JOB_LIMITS,

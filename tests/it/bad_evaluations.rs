@@ -180,11 +180,11 @@ fn checkpoints() -> Vec<Bad> {
             bare("POST", &format!("{path}/publish"), 404, "not-found", said),
         ]
     };
-    let kept = "; epochs it keeps: none";
+    let kept = "; epochs it keeps: 10";
     let mut rows: Vec<_> = [
         of(none, "there is no job"),
         of("/v1/jobs/x/checkpoints/1", "ids are UUIDs"),
-        of("/v1/jobs/{ended}/checkpoints/10", kept),
+        of("/v1/jobs/{ended}/checkpoints/9", kept),
         of("/v1/jobs/{ended}/checkpoints/latest", kept),
     ]
     .into_iter()

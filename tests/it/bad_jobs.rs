@@ -95,12 +95,12 @@ fn starts() -> Vec<Bad> {
         of(
             json!({"from": {"version": 1, "initial": true}}),
             &["/from"],
-            "must be {\"version\":n} or {\"initial\":true}",
+            "must be {\"version\":n}, {\"initial\":true} or {\"job\":id}",
         ),
         of(
             json!({"from": {"initial": false}}),
             &["/from"],
-            "must be {\"version\":n} or {\"initial\":true}",
+            "must be {\"version\":n}, {\"initial\":true} or {\"job\":id}",
         ),
         of(
             json!({"model": "none", "epochs": 0}),
@@ -226,7 +226,7 @@ fn field_shapes() -> Vec<Bad> {
         of(
             json!({"from": {"job": 1}}),
             &["/from/job"],
-            "unknown field `job`",
+            "must be a string, got 1",
         ),
         of(
             json!({"validation": 0.2}),

@@ -18,6 +18,7 @@ mod bad_tables;
 mod bad_weights;
 mod choices;
 mod conformance;
+mod continuing;
 mod contract;
 mod contract_form;
 mod cors;
