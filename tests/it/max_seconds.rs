@@ -39,7 +39,7 @@ async fn a_job_that_has_had_its_time_ends_with_the_epoch_it_is_in() {
 async fn the_time_of_all_attempts_counts_and_that_of_pauses_does_not() {
     let server = TestServer::start().await;
     server.create(xor_model("xor")).await;
-    let id = server.submit(timed(0.6)).await;
+    let id = server.submit(timed(2.0)).await;
     let path = format!("/v1/jobs/{id}");
     let mut attempts = 0;
     // Paused and taken up again until it has ended: each attempt has less time than all of them.
@@ -68,7 +68,7 @@ async fn the_time_of_all_attempts_counts_and_that_of_pauses_does_not() {
     assert!(attempts > 0);
     assert_eq!(job["ended_by"], "max_seconds");
     let losses = server.losses(&id).await;
-    assert!(seconds(&losses) < 1.2, "{}", seconds(&losses));
+    assert!(seconds(&losses) < 4.0, "{}", seconds(&losses));
     server.stop().await;
 }
 
