@@ -187,7 +187,7 @@ impl<T: Scalar> Lbfgs<T> {
         copy_parameters(&mut self.point, network);
         let found = self.search((value, slope), pairs, network, &mut evaluate);
         if !matches!(found, ControlFlow::Continue(Ok(_))) {
-            self.go(0.0, network);
+            self.go_back(network);
         }
         self.state.steps += u64::from(found.is_continue());
         let (step, reached) = match found? {
@@ -295,13 +295,25 @@ impl<T: Scalar> Lbfgs<T> {
     fn go(&self, step: f64, network: &mut Network<T>) {
         let step = T::from_f64(step);
         let layers = self.point.layers.iter().zip(&self.direction.layers);
-        for ((point, direction), layer) in layers.zip(network.layers_mut()) {
+        let layers = layers.zip(network.layers_mut()).zip(&self.frozen);
+        for (((point, direction), layer), _) in layers.filter(|(_, frozen)| !**frozen) {
             let [of_weights, of_biases, of_scales] = point.slices();
             let [along_weights, along_biases, along_scales] = direction.slices();
             let (weights, biases) = layer.slices_mut();
             advance(weights, of_weights, along_weights, step);
             advance(biases, of_biases, along_biases, step);
             advance(layer.scales_mut(), of_scales, along_scales, step);
+        }
+    }
+
+    /// Puts the network at x, to the last bit.
+    fn go_back(&self, network: &mut Network<T>) {
+        for (point, layer) in self.point.layers.iter().zip(network.layers_mut()) {
+            let [of_weights, of_biases, of_scales] = point.slices();
+            let (weights, biases) = layer.slices_mut();
+            weights.copy_from_slice(of_weights);
+            biases.copy_from_slice(of_biases);
+            layer.scales_mut().copy_from_slice(of_scales);
         }
     }
 
@@ -345,8 +357,21 @@ impl<T: Scalar> Lbfgs<T> {
         dot(gradient, direction)
     }
 
-    /// Remembers s = α d and what it did to the gradient, unless their product is not above 0, or too small to divide by.
+    /// Remembers s = α d and y, what it did to the gradient, unless s·y is not above 0, or so small beside |s| |y| that rounding
+    /// may have made it. What is remembered already stays where it is until then.
     fn remember(&mut self, step: f64) {
+        let (mut s_y, mut s_s, mut y_y) = (0.0, 0.0, 0.0);
+        let gradients = entries(&self.trial).zip(entries(&self.gradient));
+        for (d, (after, before)) in entries(&self.direction).zip(gradients) {
+            let (s, y) = (step * d, after - before);
+            s_y += s * y;
+            s_s += s * s;
+            y_y += y * y;
+        }
+        let is_curved = s_y > T::epsilon().to_f64() * s_s.sqrt() * y_y.sqrt();
+        if !is_curved {
+            return;
+        }
         let place = (self.state.pairs % self.shares.len() as u64) as usize;
         let [s, y] = &mut self.state.slots[2 * place..][..2] else {
             unreachable!("two slots for each pair")
@@ -359,9 +384,12 @@ impl<T: Scalar> Lbfgs<T> {
         }
         y.copy_from(&self.trial);
         add(y, -1.0, &self.gradient);
-        if dot(s, y) > T::epsilon().to_f64() * dot(y, y) {
-            self.state.pairs += 1;
-        }
+        // Rounded to the numbers of the network, their product may have come to 0 yet: there is then nothing to divide by.
+        self.state.pairs = if dot(s, y) > 0.0 {
+            self.state.pairs + 1
+        } else {
+            0
+        };
     }
 }
 

@@ -370,3 +370,76 @@ fn steps_of_lbfgs_allocate_nothing() {
     assert_eq!(allocations::<f32>(), 0);
     assert_eq!(allocations::<f64>(), 0);
 }
+
+/// A network of one weight and one bias, and L-BFGS at it with f and ∇f as given.
+fn one_weight<T: Scalar>(history_size: u64) -> (Network<T>, Lbfgs<T>) {
+    let layer = Layer {
+        weights: Array2::ones((1, 1)),
+        biases: Array1::zeros(1),
+        activation: Activation::Identity,
+        normalization: None,
+    };
+    let network = Network::new(vec![layer]).expect("one layer");
+    let spec = LbfgsSpec {
+        history_size,
+        max_evaluations: 1,
+        tolerance: 0.0,
+        ..LbfgsSpec::default()
+    };
+    let lbfgs = Lbfgs::new(spec, &network, 0.0, &[]);
+    (network, lbfgs)
+}
+
+/// A step on f of the weight alone, which `of` gives with its slope.
+fn step_on<T: Scalar>(
+    lbfgs: &mut Lbfgs<T>,
+    network: &mut Network<T>,
+    of: impl Fn(f64) -> (f64, f64),
+) -> Progress {
+    let at = |network: &Network<T>, gradient: &mut Gradient<T>| {
+        let (value, slope) = of(network.layers()[0].weights[[0, 0]].to_f64());
+        gradient.layers[0].weights[[0, 0]] = T::from_f64(slope);
+        value
+    };
+    let mut sums = crate::nn::BatchSums::zeros(network);
+    (sums.samples, sums.weight) = (1, 1.0);
+    sums.loss = at(network, &mut sums.gradient);
+    lbfgs.begin(network, &sums);
+    let step = lbfgs.step(network, |network, gradient| {
+        ControlFlow::<Infallible, f64>::Continue(at(network, gradient))
+    });
+    let ControlFlow::Continue(progress) = step;
+    progress
+}
+
+#[test]
+fn a_step_that_bends_the_wrong_way_leaves_what_is_remembered_as_it_was() {
+    for history_size in [1, 2] {
+        let (mut network, mut lbfgs) = one_weight::<f64>(history_size);
+        for _ in 0..history_size {
+            step_on(&mut lbfgs, &mut network, |w| (0.05 * w * w, 0.1 * w));
+        }
+        let before = lbfgs.state().clone();
+        assert_eq!(before.pairs, history_size);
+        // −w⁴ bends down everywhere: its slope becomes steeper on the way, and s·y is below 0.
+        let shifted = |w: f64| (-(w + 9.0).powi(4), -4.0 * (w + 9.0).powi(3));
+        assert_eq!(
+            step_on(&mut lbfgs, &mut network, shifted),
+            Progress::Further
+        );
+        let after = lbfgs.state();
+        assert_eq!((after.pairs, &after.slots), (before.pairs, &before.slots));
+    }
+}
+
+#[test]
+fn what_is_remembered_does_not_depend_on_the_scale_of_the_numbers() {
+    // From 1, a step of less than 10⁻⁷ would be none in float32.
+    for scale in [1e-3, 1.0, 1e4, 1e8, 1e12] {
+        let (mut network, mut lbfgs) = one_weight::<f32>(3);
+        step_on(&mut lbfgs, &mut network, |w| {
+            (0.5 * scale * w * w, scale * w)
+        });
+        assert_eq!(lbfgs.state().pairs, 1, "{scale}");
+    }
+}
