@@ -5,10 +5,8 @@ use std::ops::ControlFlow;
 use ndarray::Array2;
 
 use crate::model::{ModelLimits, ModelSpec};
-use crate::train::tests::{JOB_LIMITS, MODEL_LIMITS};
-use crate::train::{
-    Checkpoint, Context, EpochReport, Observer, RawSamples, Source, check, memory_bytes, train,
-};
+use crate::train::tests::{MODEL_LIMITS, checked};
+use crate::train::{Checkpoint, EpochReport, Observer, RawSamples, Source, memory_bytes, train};
 
 /// Has a checkpoint of every epoch made and encoded, as a runner does.
 struct Encoder;
@@ -58,15 +56,7 @@ fn the_memory_that_a_run_holds_is_what_was_estimated_within_a_factor_of_two() {
         let job = serde_json::json!({"model": "m", "data": data, "epochs": 2, "batch_size": batch,
             "regularization": {"dropout": dropout}});
         let spec = serde_json::from_value(job).expect("a job");
-        let context = Context {
-            base: &base.header(),
-            base_version: 1,
-            continued: None,
-            data: None,
-            validation: None,
-            limits: JOB_LIMITS,
-        };
-        let spec = check(spec, &context).expect("a good job").spec;
+        let spec = checked(&base, spec).expect("a good job");
         let estimated = memory_bytes(&spec, &base.header(), 0) as f64;
         let held = allocation_counter::measure(|| {
             let base = base.clone();

@@ -1,26 +1,11 @@
 //! Tests of runs that end before their last epoch, and of those by L-BFGS: the same bits whether or not they are broken off.
 
 use crate::model::{Model, ModelLimits, ModelSpec};
-use crate::train::tests::{JOB_LIMITS, Witness, finished, job, model, source};
-use crate::train::{CheckedSpec, Checkpoint, Context, EndedBy, Outcome, check, train};
+use crate::train::tests::{self, Witness, finished, job, model, source, unmoved_by_breaks};
+use crate::train::{CheckedSpec, Checkpoint, EndedBy, Outcome, train};
 
 fn checked(base: &Model, rest: &str) -> Result<CheckedSpec, Vec<(String, String)>> {
-    let header = base.header();
-    let context = Context {
-        base: &header,
-        base_version: 1,
-        continued: None,
-        data: None,
-        validation: None,
-        limits: JOB_LIMITS,
-    };
-    let checked = check(job(rest), &context).map_err(|violations| {
-        let pairs = violations.into_iter();
-        pairs
-            .map(|violation| (violation.pointer, violation.detail))
-            .collect::<Vec<_>>()
-    });
-    checked.map(|job| job.spec)
+    tests::checked(base, job(rest))
 }
 
 #[test]
@@ -47,29 +32,8 @@ fn a_run_by_lbfgs_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one()
         let base = model(dtype);
         let rest = format!(r#"{rest},"seed":9,"validation":{{"fraction":0.2}}"#);
         let spec = checked(&base, &rest).expect("a good job");
-        let mut whole = Witness::default();
-        let undisturbed =
-            finished(train(&spec, &base, source(), None, &mut whole).expect("trains"));
+        let (undisturbed, whole) = unmoved_by_breaks((&spec, &base), source, finished, &rest);
         assert!((2..=9).contains(&whole.reports.len()), "{rest}");
-        for break_after in 0..whole.polls {
-            let mut first = Witness {
-                break_after: Some(break_after),
-                ..Witness::default()
-            };
-            let outcome = train(&spec, &base, source(), None, &mut first).expect("trains");
-            let at = match outcome {
-                Outcome::Unprepared => None,
-                Outcome::Stopped { at, .. } => {
-                    Some(Checkpoint::decode(&at.encode()).expect("a checkpoint reads back"))
-                }
-                Outcome::Finished { .. } => panic!("not stopped at {break_after}"),
-            };
-            let mut second = Witness::default();
-            let resumed = finished(train(&spec, &base, source(), at, &mut second).expect("trains"));
-            assert_eq!(resumed, undisturbed, "{rest}, {break_after} polls");
-            let reports: Vec<_> = first.reports.into_iter().chain(second.reports).collect();
-            assert_eq!(reports, whole.reports, "{rest}, {break_after} polls");
-        }
         for checkpoint in whole.checkpoints {
             let at = Checkpoint::decode(&checkpoint.encode()).expect("a checkpoint reads back");
             let resumed = train(&spec, &base, source(), Some(at), &mut Witness::default());

@@ -4,11 +4,11 @@ use std::ops::ControlFlow;
 
 use ndarray::Array2;
 
-use crate::model::{AnyNetwork, Model, ModelLimits, ModelSpec};
+use crate::model::{AnyNetwork, Model, ModelLimits, ModelSpec, Violation};
 use crate::nn::{Optimizer, OptimizerSpec, OptimizerState, Plateau};
 use crate::train::{
-    Checkpoint, Context, EpochReport, Error, FullReport, JobLimits, JobSpec, Observer, Outcome,
-    RawSamples, Source, Watched, check, train,
+    CheckedSpec, Checkpoint, Context, EpochReport, Error, FullReport, JobLimits, JobSpec, Observer,
+    Outcome, RawSamples, Source, Watched, check, train,
 };
 
 pub(super) const MODEL_LIMITS: ModelLimits = ModelLimits {
@@ -137,6 +137,53 @@ fn momentum(model: &Model) -> OptimizerState<f32> {
     Optimizer::new(spec, network).state().clone()
 }
 
+/// What the check makes of a job for a model, with its violations as pairs.
+pub(super) fn checked(base: &Model, spec: JobSpec) -> Result<CheckedSpec, Vec<(String, String)>> {
+    let context = Context {
+        base: &base.header(),
+        base_version: 1,
+        continued: None,
+        data: None,
+        validation: None,
+        limits: JOB_LIMITS,
+    };
+    let said = |violation: Violation| (violation.pointer, violation.detail);
+    check(spec, &context)
+        .map(|job| job.spec)
+        .map_err(|violations| violations.into_iter().map(said).collect())
+}
+
+/// A run broken off at every poll and taken up again comes to what an undisturbed one does, and tells the same; that one.
+pub(super) fn unmoved_by_breaks<T: PartialEq + std::fmt::Debug>(
+    (spec, base): (&CheckedSpec, &Model),
+    source: impl Fn() -> Source,
+    came_to: impl Fn(Outcome) -> T,
+    what: &str,
+) -> (T, Witness) {
+    let run = |at, witness: &mut Witness| train(spec, base, source(), at, witness).expect("trains");
+    let mut whole = Witness::default();
+    let undisturbed = came_to(run(None, &mut whole));
+    for break_after in 0..whole.polls {
+        let mut first = Witness {
+            break_after: Some(break_after),
+            ..Witness::default()
+        };
+        let at = match run(None, &mut first) {
+            Outcome::Unprepared => None,
+            Outcome::Stopped { at, .. } => {
+                Some(Checkpoint::decode(&at.encode()).expect("a checkpoint reads back"))
+            }
+            Outcome::Finished { .. } => panic!("not stopped at {break_after}"),
+        };
+        let mut second = Witness::default();
+        let resumed = came_to(run(at, &mut second));
+        assert_eq!(resumed, undisturbed, "{what}, {break_after} polls");
+        let reports: Vec<_> = first.reports.into_iter().chain(second.reports).collect();
+        assert_eq!(reports, whole.reports, "{what}, {break_after} polls");
+    }
+    (undisturbed, whole)
+}
+
 pub(super) fn finished(outcome: Outcome) -> Model {
     reported(outcome).0
 }
@@ -183,45 +230,10 @@ fn a_run_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one() {
         );
         let normalization = ["null", r#""batch""#, r#""layer""#][number % 3];
         let base = normalized_model(dtype, normalization);
-        let header = base.header();
-        let context = Context {
-            base: &header,
-            base_version: 1,
-            continued: None,
-            data: None,
-            validation: None,
-            limits: JOB_LIMITS,
-        };
-        let spec = check(job(&rest), &context).expect("a good job").spec;
-        let mut whole = Witness::default();
-        let undisturbed =
-            reported(train(&spec, &base, source(), None, &mut whole).expect("trains"));
+        let spec = checked(&base, job(&rest)).expect("a good job");
+        let what = format!("{dtype} {optimizer}");
+        let (_, whole) = unmoved_by_breaks((&spec, &base), source, reported, &what);
         assert!((2..=4).contains(&whole.reports.len()));
-        for break_after in 0..whole.polls {
-            let mut first = Witness {
-                break_after: Some(break_after),
-                ..Witness::default()
-            };
-            let outcome = train(&spec, &base, source(), None, &mut first).expect("trains");
-            let at = match outcome {
-                Outcome::Unprepared => None,
-                Outcome::Stopped { at, .. } => {
-                    Some(Checkpoint::decode(&at.encode()).expect("a checkpoint reads back"))
-                }
-                Outcome::Finished { .. } => panic!("not stopped at {break_after}"),
-            };
-            let mut second = Witness::default();
-            let resumed = reported(train(&spec, &base, source(), at, &mut second).expect("trains"));
-            assert_eq!(
-                resumed, undisturbed,
-                "{dtype}, broken off after {break_after} polls"
-            );
-            let reports: Vec<_> = first.reports.into_iter().chain(second.reports).collect();
-            assert_eq!(
-                reports, whole.reports,
-                "{dtype}, broken off after {break_after} polls"
-            );
-        }
     }
 }
 
@@ -229,21 +241,12 @@ fn a_run_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one() {
 fn dropout_and_noise_are_in_the_training_steps_and_nowhere_else() {
     // A learning rate that is 0 in float32 and moves nothing: what differs is what is computed in the steps.
     let base = model("float32");
-    let header = base.header();
-    let context = Context {
-        base: &header,
-        base_version: 1,
-        continued: None,
-        data: None,
-        validation: None,
-        limits: JOB_LIMITS,
-    };
     let run = |regularization: &str| {
         let rest = format!(
             r#""epochs":2,"seed":9,"validation":{{"fraction":0.2}},"regularization":{regularization},
                "optimizer":{{"type":"gradient_descent","learning_rate":1e-300}}"#
         );
-        let spec = check(job(&rest), &context).expect("a good job").spec;
+        let spec = checked(&base, job(&rest)).expect("a good job");
         let mut witness = Witness::default();
         let trained = train(&spec, &base, source(), None, &mut witness).expect("trains");
         (finished(trained), witness.reports)
@@ -277,18 +280,7 @@ fn dropout_and_noise_are_in_the_training_steps_and_nowhere_else() {
 #[test]
 fn a_run_taken_up_from_each_epochs_checkpoint_ends_with_the_same_bits() {
     let base = model("float32");
-    let header = base.header();
-    let context = Context {
-        base: &header,
-        base_version: 1,
-        continued: None,
-        data: None,
-        validation: None,
-        limits: JOB_LIMITS,
-    };
-    let spec = check(job(r#""epochs":3,"batch_size":"full""#), &context)
-        .expect("a good job")
-        .spec;
+    let spec = checked(&base, job(r#""epochs":3,"batch_size":"full""#)).expect("a good job");
     let mut whole = Witness::default();
     let undisturbed = finished(train(&spec, &base, source(), None, &mut whole).expect("trains"));
     assert_eq!(whole.checkpoints.len(), 3);
@@ -315,20 +307,11 @@ fn the_loss_of_an_epoch_is_the_mean_over_samples_of_losses_before_their_update()
     )
     .expect("a spec");
     let base = spec.check(&MODEL_LIMITS).expect("a good spec").build();
-    let header = base.header();
-    let context = Context {
-        base: &header,
-        base_version: 1,
-        continued: None,
-        data: None,
-        validation: None,
-        limits: JOB_LIMITS,
-    };
     let job: JobSpec = serde_json::from_str(
         r#"{"model":"m","data":{"inputs":[[1],[2]],"targets":[[0],[0]]},"epochs":1,"batch_size":1,"shuffle":false}"#,
     )
     .expect("a spec");
-    let spec = check(job, &context).expect("a good job").spec;
+    let spec = checked(&base, job).expect("a good job");
     let inputs = Array2::from_shape_vec((2, 1), vec![1.0, 2.0]).expect("two rows");
     let source = Source {
         data: RawSamples::Inline {
@@ -354,17 +337,8 @@ fn a_run_that_diverges_says_in_which_epoch_and_step() {
     )
     .expect("a spec");
     let base = spec.check(&MODEL_LIMITS).expect("a good spec").build();
-    let header = base.header();
-    let context = Context {
-        base: &header,
-        base_version: 1,
-        continued: None,
-        data: None,
-        validation: None,
-        limits: JOB_LIMITS,
-    };
     let rest = r#""epochs":100,"optimizer":{"type":"gradient_descent","learning_rate":1000}"#;
-    let spec = check(job(rest), &context).expect("a good job").spec;
+    let spec = checked(&base, job(rest)).expect("a good job");
     match train(&spec, &base, source(), None, &mut Witness::default()) {
         Err(Error::Diverged { epoch, step, .. }) => {
             assert!((1..=100).contains(&epoch) && (1..=5).contains(&step));
@@ -376,18 +350,9 @@ fn a_run_that_diverges_says_in_which_epoch_and_step() {
 #[test]
 fn a_checkpoint_without_the_state_of_its_optimizer_is_refused() {
     let base = model("float32");
-    let header = base.header();
-    let context = Context {
-        base: &header,
-        base_version: 1,
-        continued: None,
-        data: None,
-        validation: None,
-        limits: JOB_LIMITS,
-    };
     for (optimizer, refused) in [("adam", true), ("gradient_descent", false)] {
         let rest = format!(r#""epochs":3,"optimizer":"{optimizer}""#);
-        let spec = check(job(&rest), &context).expect("a good job").spec;
+        let spec = checked(&base, job(&rest)).expect("a good job");
         let mut witness = Witness::default();
         finished(train(&spec, &base, source(), None, &mut witness).expect("trains"));
         let mut at = witness.checkpoints[0].clone();
