@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::model::{AnyNetwork, Error, Header, Model, ReadTensors, Scaling, Tensors};
+use crate::model::{AnyNetwork, Error, Header, Model, ReadTensors, Scaling, Targets, Tensors};
 use crate::nn::{Network, Normalized, Scalar};
 
 /// The format of the bytes. A later format is refused by an earlier program.
@@ -79,13 +79,14 @@ impl Model {
             .features
             .as_ref()
             .is_none_or(|features| features.len() == header.inputs);
-        let classes = self
-            .targets
-            .classes()
-            .is_none_or(|classes| classes.len() == header.outputs());
+        let names = match &self.targets {
+            Targets::Classes { classes, .. } => Some(classes),
+            Targets::Labels { names } | Targets::Values { names } => names.as_ref(),
+        };
+        let names = names.is_none_or(|names| names.len() == header.outputs());
         let scaled = [0, header.inputs].contains(&self.scaling.offset().len());
         let accepted = header.loss.accepts(header.last_activation());
-        if self.header() == *header && features && classes && scaled && accepted {
+        if self.header() == *header && features && names && scaled && accepted {
             return Ok(());
         }
         Err(Error::artifact("the header does not describe the tensors"))

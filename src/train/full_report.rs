@@ -37,11 +37,11 @@ pub struct LabelFigures {
     pub false_positives: u64,
     /// Rows of which it was not said, and is true.
     pub false_negatives: u64,
-    /// tp / (tp + fp).
+    /// tp / (tp + fp), by what the rows weigh.
     pub precision: f64,
-    /// tp / (tp + fn).
+    /// tp / (tp + fn), by what the rows weigh.
     pub recall: f64,
-    /// tp / (tp + ½(fp + fn)).
+    /// tp / (tp + ½(fp + fn)), by what the rows weigh.
     pub f1: f64,
 }
 
@@ -140,7 +140,9 @@ impl<T: Scalar> Assessed<'_, T> {
                     figures.confusion_matrix = confusion_matrix(&answers);
                 }
                 Rightness::OfLabels if outputs <= MOST_LABELS => {
-                    figures.labels = answers.label_counts().map(|tallies| self.labels(&tallies));
+                    let tallies = answers.label_counts().zip(answers.tallies());
+                    figures.labels =
+                        tallies.map(|(counts, weighed)| self.labels(&counts, &weighed));
                 }
                 Rightness::OfClass | Rightness::OfLabels => {}
             }
@@ -185,14 +187,14 @@ impl<T: Scalar> Assessed<'_, T> {
         }
     }
 
-    fn labels(&self, tallies: &Tallies) -> Vec<LabelFigures> {
+    fn labels(&self, counts: &Tallies, weighed: &Tallies) -> Vec<LabelFigures> {
         let names = match self.targets {
             Targets::Labels { names } | Targets::Values { names } => names.as_deref(),
             Targets::Classes { .. } => None,
         };
         let label = |place: usize| names.map(|names| names[place].clone());
-        let each = tallies.each().iter().enumerate();
-        each.map(|(place, tally)| LabelFigures::of(label(place), tally))
+        let each = counts.each().iter().zip(weighed.each()).enumerate();
+        each.map(|(place, (counts, weighed))| LabelFigures::of(label(place), counts, weighed))
             .collect()
     }
 }
@@ -220,15 +222,16 @@ impl<'a, T: Scalar> Assessed<'a, T> {
 }
 
 impl LabelFigures {
-    fn of(label: Option<String>, tally: &Tally) -> Self {
+    /// The counts are of rows, the shares of what the rows weigh.
+    fn of(label: Option<String>, counts: &Tally, weighed: &Tally) -> Self {
         Self {
             label,
-            true_positives: tally.true_positives as u64,
-            false_positives: tally.false_positives as u64,
-            false_negatives: tally.false_negatives as u64,
-            precision: tally.precision(),
-            recall: tally.recall(),
-            f1: tally.f1(),
+            true_positives: counts.true_positives as u64,
+            false_positives: counts.false_positives as u64,
+            false_negatives: counts.false_negatives as u64,
+            precision: weighed.precision(),
+            recall: weighed.recall(),
+            f1: weighed.f1(),
         }
     }
 }

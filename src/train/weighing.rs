@@ -58,8 +58,14 @@ impl Weights {
             }
             ClassWeight::Of(weights) => {
                 let weight = |name: &String| weights.get(name).copied().unwrap_or(1.0);
-                let weights = names.iter().map(weight).collect();
-                relative(Some(weights))?.unwrap_or_else(|| vec![1.0; names.len()])
+                // A class that no row has is of no account to the others.
+                let mut occurs = vec![false; names.len()];
+                for &class in &classes {
+                    occurs[class] = true;
+                }
+                let weights = names.iter().map(weight).zip(occurs);
+                let weights = weights.map(|(weight, occurs)| if occurs { weight } else { 0.0 });
+                relative(Some(weights.collect()))?.unwrap_or_else(|| vec![1.0; names.len()])
             }
         };
         let rows = classes.iter().enumerate();

@@ -357,3 +357,52 @@ async fn lbfgs_finds_the_same_minimum_by_weights_as_by_repeated_rows() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_class_that_no_row_has_takes_no_weight_from_the_others() {
+    let server = TestServer::start().await;
+    server.create(flat("m", 2, 3, "softmax")).await;
+    let data = json!({"inputs": [[0, 1], [1, 0], [2, 1], [1, 2]],
+        "targets": [[1, 0, 0], [0, 1, 0], [0, 1, 0], [1, 0, 0]]});
+    let (plain, _) = learned(&server, full("m", &data, json!({}))).await;
+    let absent = json!({"class_weight": {"2": 1e30}});
+    let (weighed, _) = learned(&server, full("m", &data, absent)).await;
+    assert_eq!(plain, weighed);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_shares_of_a_label_are_of_weights_and_its_counts_are_of_rows() {
+    let server = TestServer::start().await;
+    let mut model = flat("m", 1, 1, "sigmoid");
+    model["parameters"] = json!([{"weights": [[10]], "biases": [0]}]);
+    model.as_object_mut().expect("a model").remove("seed");
+    server.create(model).await;
+    // Said of 1, 2 and 3, true of 1, 2 and −1: two hits, one of weight 3, one false alarm of weight 2, one miss of weight 1.
+    let data = json!({"inputs": [[1], [2], [3], [-1]], "targets": [[1], [1], [0], [1]], "target_kind": "labels",
+        "sample_weight": [3, 1, 2, 1]});
+    let more =
+        json!({"epochs": 1, "optimizer": {"type": "gradient_descent", "learning_rate": 1e-9}});
+    let job = server.train(full("m", &data, more)).await;
+    let path = format!("/v1/jobs/{}/report", text(&job["id"]));
+    let report = server.get(&path).await.expect(200);
+    let metrics = &report["train"]["metrics"];
+    let label = &metrics["labels"][0];
+    for (name, count) in [
+        ("true_positives", 2),
+        ("false_positives", 1),
+        ("false_negatives", 1),
+    ] {
+        assert_eq!(label[name], count, "{label}");
+    }
+    assert!(
+        (number(&label["precision"]) - 4.0 / 6.0).abs() < 1e-12,
+        "{label}"
+    );
+    assert!(
+        (number(&label["recall"]) - 4.0 / 5.0).abs() < 1e-12,
+        "{label}"
+    );
+    assert_eq!(label["f1"], metrics["f1"]);
+    server.stop().await;
+}
