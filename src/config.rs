@@ -102,7 +102,7 @@ pub struct Limits {
     pub units: u64,
     /// Inputs of a network. Default 100,000.
     pub inputs: u64,
-    /// Weights and biases of a network. Default 50 million.
+    /// Weights, biases and scales of a network. Default 50 million.
     pub parameters: u64,
     /// Epochs of a job. Default 100,000.
     pub epochs: u64,

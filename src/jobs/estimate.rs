@@ -19,7 +19,7 @@ const TRIAL: Duration = Duration::from_millis(50);
 pub struct Estimate {
     /// The spec with every default filled in.
     pub spec: CheckedSpec,
-    /// Weights and biases together.
+    /// Weights, biases and scales together.
     pub parameter_count: u64,
     /// Memory that the run holds where it holds most, roughly.
     pub memory_bytes: u64,
@@ -76,7 +76,8 @@ impl Jobs {
             None => store.load_version(&spec.model, spec.base_version()).await?,
         };
         let parameter_count = base.network.parameter_count() as u64;
-        let memory_bytes = memory_bytes(&spec, &base.header(), validation_rows);
+        let header = base.header();
+        let memory_bytes = memory_bytes(&spec, &header, validation_rows);
         let tried = spec.clone();
         let seconds = tokio::task::spawn_blocking(move || {
             let mut stopwatch = Stopwatch::default();
@@ -88,7 +89,7 @@ impl Jobs {
             took.as_secs_f64() / stopwatch.begun_chunks.max(1) as f64
         });
         let seconds = seconds.await.expect("a trial does not panic");
-        let seconds = seconds * chunks(&spec, validation_rows);
+        let seconds = seconds * chunks(&spec, &header, validation_rows);
         Ok(Estimate {
             estimated_seconds: spec.max_seconds.map_or(seconds, |most| seconds.min(most)),
             spec,

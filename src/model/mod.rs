@@ -126,7 +126,7 @@ impl AnyNetwork {
         }
     }
 
-    /// Weights and biases together.
+    /// Weights, biases and scales together.
     pub fn parameter_count(&self) -> usize {
         match self {
             Self::Float32(network) => network.parameter_count(),

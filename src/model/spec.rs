@@ -22,7 +22,7 @@ pub struct ModelLimits {
     pub units: u64,
     /// Inputs of a network, at most.
     pub inputs: u64,
-    /// Weights and biases of a network together, at most.
+    /// Weights, biases and scales of a network together, at most.
     pub parameters: u64,
 }
 
@@ -184,6 +184,12 @@ impl ModelSpec {
             if let Some(normalization) = layer.normalization {
                 let pointer = format!("/layers/{index}/normalization");
                 violations.parameters(&pointer, normalization.violations());
+                if !normalization.is_of_batch() && layer.units == 1 {
+                    violations.add(
+                        format!("/layers/{index}/units"),
+                        "must be at least 2 for layer normalization, to which one unit is always the same, got 1",
+                    );
+                }
             }
             if let Some(initializer) = layer.initializer {
                 let pointer = format!("/layers/{index}/initializer");

@@ -76,10 +76,19 @@ impl<T: Scalar> Backpropagation<T> {
     }
 
     /// Moves the running means and variances of batch normalization towards those of the last batch, after its step.
-    /// Allocates nothing.
-    pub fn follow(&self, network: &mut Network<T>) {
-        if let Some(whole) = &self.whole {
-            whole.follow(network);
+    /// False where any of them has become NaN or infinite. Allocates nothing.
+    #[must_use]
+    pub fn follow(&self, network: &mut Network<T>) -> bool {
+        let whole = self.whole.as_ref();
+        whole.is_none_or(|whole| whole.follow(network))
+    }
+
+    /// How often a pass over a network polls for each chunk of 64 rows.
+    pub fn polls_of_chunk(layers: usize, needs_whole_batch: bool) -> usize {
+        if needs_whole_batch {
+            WholeBatch::<T>::polls_of_chunk(layers)
+        } else {
+            1
         }
     }
 
@@ -162,9 +171,17 @@ impl<T: Scalar> Backpropagation<T> {
                 let (x, y) = chunk.samples_mut(rows.len());
                 gather(rows, x, y);
             };
-            whole.run(network, loss, (samples, weights), gather, noise_of, poll)?;
+            whole.run(
+                network,
+                loss,
+                (samples, weights),
+                gather,
+                noise_of,
+                &mut poll,
+            )?;
             let whole = &*whole;
             return self.tree.sum(samples, |rows, sums| {
+                poll()?;
                 let workspace = whole.chunk(rows.start / CHUNK);
                 add_up(rows, workspace, sums);
                 ControlFlow::Continue(())

@@ -179,9 +179,10 @@ impl<T: Scalar> Normalized<T> {
     }
 
     /// running ← (1 − m) running + m (mean and variance of a batch of `samples`, at least 2), the variance times N/(N − 1).
-    pub(super) fn follow(&mut self, (mean, variance): (&[f64], &[f64]), samples: usize) {
+    /// False where any of them has become NaN or infinite.
+    pub(super) fn follow(&mut self, (mean, variance): (&[f64], &[f64]), samples: usize) -> bool {
         let Normalization::Batch { momentum, .. } = self.by else {
-            return;
+            return true;
         };
         let unbiased = samples as f64 / (samples as f64 - 1.0);
         let kept = 1.0 - momentum;
@@ -191,6 +192,8 @@ impl<T: Scalar> Normalized<T> {
         for (running, variance) in self.running_variance.iter_mut().zip(variance) {
             *running = T::from_f64(kept * running.to_f64() + momentum * unbiased * variance);
         }
+        let mut numbers = self.running_mean.iter().chain(&self.running_variance);
+        numbers.all(|number| number.is_finite())
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the samples of a batch weigh.
 //!
 //! C = Σₙ wₙ Cₙ / Σₙ wₙ, with wₙ ≥ 0: a sample of weight 2 counts as two alike, one of weight 0 as none. Where there are no
-//! weights, each is 1, and nothing is multiplied by it.
+//! weights, each is 1, and nothing is multiplied by it. The mean and variance of batch normalization are of all samples alike,
+//! whatever they weigh.
 
 use crate::nn::Scalar;
 

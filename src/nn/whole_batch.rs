@@ -113,7 +113,12 @@ impl<T: Scalar> WholeBatch<T> {
         &self.chunks[chunk]
     }
 
-    /// The forward and the backward pass over a batch. `poll` is asked before each chunk of each layer.
+    /// Polls that a pass asks for each chunk of rows, with that of the sums of its gradient.
+    pub(super) fn polls_of_chunk(layers: usize) -> usize {
+        2 * layers + 2
+    }
+
+    /// The forward and the backward pass over a batch. `poll` is asked before each chunk of each layer, and of the inputs.
     pub(super) fn run<'n, B>(
         &mut self,
         network: &Network<T>,
@@ -121,11 +126,12 @@ impl<T: Scalar> WholeBatch<T> {
         (samples, weights): (usize, Option<&[RowWeight]>),
         mut gather: impl FnMut(Range<usize>, &mut Workspace<T>),
         noise: impl Fn(usize) -> Option<ChunkNoise<'n>>,
-        mut poll: impl FnMut() -> ControlFlow<B>,
+        poll: &mut impl FnMut() -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         self.samples = samples;
         let count = samples.div_ceil(CHUNK).max(1);
         for (index, chunk) in self.chunks[..count].iter_mut().enumerate() {
+            poll()?;
             let rows = rows_of(index, samples);
             gather(rows.clone(), chunk);
             chunk.disturb(rows.len(), noise(index));
@@ -215,15 +221,18 @@ impl<T: Scalar> WholeBatch<T> {
         );
     }
 
-    /// Moves the running means and variances of a network towards those of the last batch. Allocates nothing.
-    pub(super) fn follow(&self, network: &mut Network<T>) {
+    /// Moves the running means and variances of a network towards those of the last batch. False where any has become
+    /// NaN or infinite. Allocates nothing.
+    pub(super) fn follow(&self, network: &mut Network<T>) -> bool {
         if self.samples < 2 {
-            return;
+            return true;
         }
+        let mut finite = true;
         for (layer, sums) in network.layers_mut().iter_mut().zip(&self.layers) {
             if let (Some(normalized), Some(sums)) = (&mut layer.normalization, sums) {
-                normalized.follow((&sums.mean, &sums.variance), self.samples);
+                finite &= normalized.follow((&sums.mean, &sums.variance), self.samples);
             }
         }
+        finite
     }
 }

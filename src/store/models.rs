@@ -18,7 +18,7 @@ use crate::store::{
 pub struct ModelRow {
     /// What its user declared, with every default filled in.
     pub spec: ModelSpec,
-    /// Weights and biases together.
+    /// Weights, biases and scales together.
     pub parameter_count: u64,
     /// The newest version.
     pub latest_version: u64,

@@ -3,7 +3,7 @@
 use ndarray::Array2;
 
 use crate::model::{Header, Model};
-use crate::nn::{CHUNK, Dtype, OptimizerSpec};
+use crate::nn::{Backpropagation, CHUNK, Dtype, OptimizerSpec};
 use crate::train::full_report::MOST_ANSWERS;
 use crate::train::{CheckedData, CheckedSpec, Error, Observer, RawSamples, Source, train};
 
@@ -78,14 +78,19 @@ pub(super) fn parameter_count(base: &Header) -> u64 {
 }
 
 /// Chunks of rows that all epochs of a run compute, and its report; those of the validation and of the report count for a
-/// third: they go forward only.
-pub fn chunks(spec: &CheckedSpec, validation_rows: usize) -> f64 {
+/// third: they go forward only. One that is trained on counts as often as it is polled for, as in a trial.
+///
+/// A step of L-BFGS counts as one pass, which is the least that its line search needs.
+pub fn chunks(spec: &CheckedSpec, base: &Header, validation_rows: usize) -> f64 {
+    let whole_batch = base.needs_whole_batch();
+    let polls_of_chunk = Backpropagation::<f64>::polls_of_chunk(base.layers.len(), whole_batch);
     let (rows, batch) = (spec.train_rows, spec.batch_rows());
     let whole = (rows / batch) as f64 * batch.div_ceil(CHUNK) as f64;
     let last = (rows % batch).div_ceil(CHUNK) as f64;
     let validation = validation_rows.div_ceil(CHUNK) as f64 / 3.0;
     let report = rows.div_ceil(CHUNK) as f64 / 3.0 + validation;
-    spec.epochs as f64 * (whole + last + validation) + report
+    let training = polls_of_chunk as f64 * (whole + last);
+    spec.epochs as f64 * (training + validation) + report
 }
 
 /// Trains a copy of `base` on made-up samples, in batches and epochs like those of the spec where those are not too
@@ -94,7 +99,15 @@ pub fn chunks(spec: &CheckedSpec, validation_rows: usize) -> f64 {
 /// Errors: the made-up run diverged.
 pub fn trial(spec: &CheckedSpec, base: &Model, observer: &mut impl Observer) -> Result<(), Error> {
     let (inputs, outputs) = (base.network.inputs(), base.network.outputs());
-    let most = (TRIAL_NUMBERS / (inputs + outputs)).clamp(CHUNK, TRIAL_ROWS);
+    // Of a whole batch, what every layer makes of each row is held at once.
+    let header = base.header();
+    let held: usize = if header.needs_whole_batch() {
+        let units = header.layers.iter().map(|layer| layer.units).sum();
+        usize::max(inputs + outputs, units)
+    } else {
+        inputs + outputs
+    };
+    let most = (TRIAL_NUMBERS / held).clamp(CHUNK, TRIAL_ROWS);
     let rows = spec.train_rows.min(most);
     let data = RawSamples::Inline {
         inputs: Array2::from_shape_fn((rows, inputs), |(row, column)| {

@@ -338,8 +338,8 @@ where
         }
         place.statistics = before.map(|before| layer_statistics(&before, sums, network));
         place.sums.add(sums);
-        if weighs {
-            backpropagation.follow(network);
+        if weighs && !backpropagation.follow(network) {
+            return Err(diverged("running mean or variance"));
         }
         if !place.sums.loss.is_finite() {
             return Err(diverged("loss"));

@@ -53,6 +53,15 @@ fn choices() -> Vec<Bad> {
             "must be in (0, 1], got 2",
         ),
         broken(json!({"type": "layer", "epsilon": 2}), EPSILON, "1], got 2"),
+        rule(
+            PATH,
+            &with(
+                xor_model("bad"),
+                json!({"layers": [{"units": 1, "activation": "tanh", "normalization": "layer"}]}),
+            ),
+            &["/layers/0/units"],
+            "must be at least 2 for layer normalization",
+        ),
         odd(
             json!("bach"),
             &["/layers/0/normalization"],

@@ -102,6 +102,12 @@ async fn a_job_on_extreme_rows_ends_with_numbers_or_says_where_it_diverged() {
             json!("layer"),
             json!({"type": "rmsprop", "centered": true}),
         ),
+        (
+            "float32",
+            "he_normal",
+            json!("batch"),
+            json!({"type": "gradient_descent", "learning_rate": 0.01}),
+        ),
     ];
     for loss in losses.as_array().expect("words") {
         for (dtype, first, normalization, optimizer) in &kinds {
@@ -251,5 +257,62 @@ async fn a_table_of_one_class_is_refused_or_learned_by_one_unit() {
         )
         .await;
     assert_eq!(answer.expect(200)["predictions"][0]["class"], "a");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_learned_of_extreme_rows_answers_the_same_after_a_restart() {
+    let mut server = TestServer::start().await;
+    let mut answers = Vec::new();
+    let (mut names, mut diverged) = (Vec::new(), 0);
+    for dtype in ["float32", "float64"] {
+        for normalization in ["batch", "layer"] {
+            for (rows, inputs) in inputs() {
+                let name = format!("{dtype}-{normalization}-{rows}");
+                let by = json!(normalization);
+                server
+                    .create(model(
+                        &name,
+                        &json!("cross_entropy"),
+                        (dtype, "he_normal"),
+                        &by,
+                    ))
+                    .await;
+                let data = json!({"inputs": inputs, "targets": [[1, 0], [0, 1], [1, 0], [0, 1]]});
+                let job = json!({"model": name, "epochs": 3, "data": data});
+                diverged += u32::from(!ends_well(&server, &name, job, &name).await);
+                answers.push(server.predict(&name, json!([[0.5, -0.5], [0, 0]])).await);
+                names.push(name);
+            }
+        }
+    }
+    server = server.restart().await;
+    for (name, before) in names.iter().zip(answers) {
+        let after = server.predict(name, json!([[0.5, -0.5], [0, 0]])).await;
+        assert_eq!(after, before, "{name}");
+    }
+    assert!(diverged > 0, "rows of 1e38 have a variance beyond float32");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_running_variance_beyond_the_dtype_ends_a_job_that_says_so() {
+    let server = TestServer::start().await;
+    let far = model(
+        "far",
+        &json!("quadratic"),
+        ("float32", "he_normal"),
+        &json!("batch"),
+    );
+    server.create(far).await;
+    let data = json!({"inputs": [[1e20, -1e20], [-1e20, 1e20], [3e20, 1e20], [0, 0]],
+        "targets": [[1, 0], [0, 1], [1, 0], [0, 1]]});
+    let id = server
+        .submit(json!({"model": "far", "epochs": 3, "data": data}))
+        .await;
+    let ended = server.ended(&id).await;
+    assert_eq!(ended["error"]["code"], "diverged", "{ended}");
+    let said = text(&ended["error"]["detail"]);
+    assert!(said.contains("running mean or variance"), "{said}");
     server.stop().await;
 }

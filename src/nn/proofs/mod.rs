@@ -6,6 +6,7 @@ mod lbfgs;
 mod no_allocation;
 mod noise;
 mod normalization;
+mod normalization_pytorch;
 mod optimizers;
 mod pytorch;
 mod same_bits;

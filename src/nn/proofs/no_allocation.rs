@@ -55,7 +55,7 @@ fn allocations_of_steps<T: Scalar>(
         );
         let ControlFlow::Continue(sums) = sums;
         assert!(optimizer.update(&mut network, sums, 1.0));
-        backpropagation.follow(&mut network);
+        assert!(backpropagation.follow(&mut network));
         network.predict_into(x.view(), &mut workspace, outputs.view_mut());
     };
     step(300, false, true);
