@@ -8,9 +8,11 @@
 
 mod product;
 mod vector;
+mod vectorize;
 
 use crate::nn::Scalar;
 use crate::nn::kernel::vector::{Fused, Plain};
+pub(crate) use crate::nn::kernel::vectorize::{Arithmetic, Loops, vectorize};
 
 /// The sizes of a product: the result is m × n, the sums have k terms.
 #[derive(Clone, Copy, Debug)]
@@ -49,18 +51,52 @@ pub enum InstructionSet {
 
 impl InstructionSet {
     /// The widest that this machine has. The standard library asks the processor once and remembers.
+    #[inline]
     fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            if is_x86_feature_detected!("avx512f") && has_avx2 {
+            if Self::has_avx512() {
                 return Self::Avx512;
             }
-            if has_avx2 {
+            if Self::has_avx2() {
                 return Self::Avx2;
             }
         }
         Self::Portable
+    }
+
+    /// Every one that this machine has.
+    #[cfg(test)]
+    fn available() -> Vec<Self> {
+        let mut sets = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if Self::has_avx2() {
+                sets.push(Self::Avx2);
+            }
+            if Self::has_avx512() {
+                sets.push(Self::Avx512);
+            }
+        }
+        sets
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    fn has_avx2() -> bool {
+        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    }
+
+    /// AVX-512 with all the parts that came with it on servers.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    fn has_avx512() -> bool {
+        Self::has_avx2()
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512cd")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
     }
 }
 
@@ -175,21 +211,6 @@ mod tests {
     use super::*;
     use crate::nn::random::{keyed, uniform};
 
-    /// Every instruction set that this machine has.
-    fn sets() -> Vec<InstructionSet> {
-        let mut sets = vec![InstructionSet::Portable];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                sets.push(InstructionSet::Avx2);
-            }
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
-                sets.push(InstructionSet::Avx512);
-            }
-        }
-        sets
-    }
-
     fn matrix<T: Scalar>(len: usize, purpose: u64) -> Vec<T> {
         let mut random = keyed(7, purpose, len as u64, 0);
         (0..len)
@@ -228,7 +249,7 @@ mod tests {
         let mut c = vec![T::nan(); m * n];
         for product in [Product::Nt, Product::Tn, Product::Nn] {
             let expected = naive(product, shape, &a, &b);
-            for set in sets() {
+            for set in InstructionSet::available() {
                 c.fill(T::nan());
                 T::multiply(set, product, shape, &a, &b, &mut c);
                 for (&c, &(expected, size)) in c.iter().zip(&expected) {
@@ -278,7 +299,7 @@ mod tests {
             const COLUMNS: usize = 43;
             for k in [1, 3, 8, 19, 100] {
                 let (a, b) = (matrix::<T>(ROWS * k, 1), matrix::<T>(k * COLUMNS, 2));
-                for set in sets() {
+                for set in InstructionSet::available() {
                     for product in [Product::Nt, Product::Nn] {
                         let mut whole = vec![T::zero(); ROWS * COLUMNS];
                         T::multiply(

@@ -1,5 +1,6 @@
 //! The rules by which single parameters move, one after the other, in one pass over parameters, gradient and memory.
 
+use crate::nn::kernel::{Arithmetic, Loops, vectorize};
 use crate::nn::optimizer::OptimizerSpec;
 use crate::nn::{OptimizerState, Scalar};
 
@@ -369,12 +370,12 @@ fn power(beta: f64, step: u64) -> f64 {
 }
 
 fn pass<T: Scalar>(parameters: &mut [T], sums: &[T], step: impl Fn(&mut T, T)) -> bool {
-    let mut finite = true;
-    for (p, &sum) in parameters.iter_mut().zip(sums) {
-        step(p, sum);
-        finite &= p.is_finite();
-    }
-    finite
+    vectorize(Pass {
+        parameters,
+        sums,
+        slots: [],
+        step: |p: &mut T, sum, []: [&mut T; 0]| step(p, sum),
+    })
 }
 
 fn pass1<T: Scalar>(
@@ -383,12 +384,12 @@ fn pass1<T: Scalar>(
     [a, ..]: [&mut [T]; MOST_SLOTS],
     step: impl Fn(&mut T, T, &mut T),
 ) -> bool {
-    let mut finite = true;
-    for ((p, &sum), a) in parameters.iter_mut().zip(sums).zip(a) {
-        step(p, sum, a);
-        finite &= p.is_finite();
-    }
-    finite
+    vectorize(Pass {
+        parameters,
+        sums,
+        slots: [a],
+        step: |p: &mut T, sum, [a]: [&mut T; 1]| step(p, sum, a),
+    })
 }
 
 fn pass2<T: Scalar>(
@@ -397,12 +398,12 @@ fn pass2<T: Scalar>(
     [a, b, _]: [&mut [T]; MOST_SLOTS],
     step: impl Fn(&mut T, T, &mut T, &mut T),
 ) -> bool {
-    let mut finite = true;
-    for (((p, &sum), a), b) in parameters.iter_mut().zip(sums).zip(a).zip(b) {
-        step(p, sum, a, b);
-        finite &= p.is_finite();
-    }
-    finite
+    vectorize(Pass {
+        parameters,
+        sums,
+        slots: [a, b],
+        step: |p: &mut T, sum, [a, b]: [&mut T; 2]| step(p, sum, a, b),
+    })
 }
 
 fn pass3<T: Scalar>(
@@ -411,10 +412,44 @@ fn pass3<T: Scalar>(
     [a, b, c]: [&mut [T]; MOST_SLOTS],
     step: impl Fn(&mut T, T, &mut T, &mut T, &mut T),
 ) -> bool {
-    let mut finite = true;
-    for ((((p, &sum), a), b), c) in parameters.iter_mut().zip(sums).zip(a).zip(b).zip(c) {
-        step(p, sum, a, b, c);
-        finite &= p.is_finite();
+    vectorize(Pass {
+        parameters,
+        sums,
+        slots: [a, b, c],
+        step: |p: &mut T, sum, [a, b, c]: [&mut T; 3]| step(p, sum, a, b, c),
+    })
+}
+
+/// One pass over parameters, sums of the gradient and slots, which are all of one length; whether every parameter is finite
+/// after it.
+struct Pass<'a, T, F, const N: usize> {
+    parameters: &'a mut [T],
+    sums: &'a [T],
+    slots: [&'a mut [T]; N],
+    step: F,
+}
+
+impl<T: Scalar, F: Fn(&mut T, T, [&mut T; N]), const N: usize> Loops for Pass<'_, T, F, N> {
+    type Output = bool;
+
+    #[expect(clippy::inline_always, reason = "see `kernel::vectorize`")]
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) -> bool {
+        let Self {
+            parameters,
+            sums,
+            slots,
+            step,
+        } = self;
+        let len = parameters.len();
+        let sums = &sums[..len];
+        let mut slots = slots.map(|slot| &mut slot[..len]);
+        let mut finite = true;
+        for index in 0..len {
+            let slots = slots.each_mut().map(|slot| &mut slot[index]);
+            step(&mut parameters[index], sums[index], slots);
+            finite &= parameters[index].is_finite();
+        }
+        finite
     }
-    finite
 }
