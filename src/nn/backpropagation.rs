@@ -2,28 +2,48 @@
 
 use std::ops::{ControlFlow, Range};
 
-use ndarray::{ArrayView2, ArrayViewMut2, s};
+use ndarray::ArrayView2;
 
-use crate::nn::whole_batch::WholeBatch;
+use crate::nn::gradient::Tally;
+use crate::nn::kernel::Matrix;
+use crate::nn::whole_batch::{WholeBatch, rows_of};
 use crate::nn::{
-    Accumulator, BatchSums, CHUNK, FixedTree, Loss, Network, Noise, Rightness, RowWeight, Scalar,
-    Workspace,
+    Accumulator, Batch, BatchSums, CHUNK, FixedTree, Gradient, Loss, Network, Noise, Optimizer,
+    Rightness, RowWeight, Scalar, Team, Workspace,
 };
 
 /// Computes the gradient of a batch, in memory that is allocated once.
 ///
-/// Source: Arango, the four equations that `nn` quotes, with every Σ over samples added up by `FixedTree`.
+/// The passes are made over blocks of rows, whose gradients go through the tree of the chunks; a batch that is one block has
+/// one gradient. Source: Arango, the four equations that `nn` quotes, with every Σ over samples added up by `FixedTree`.
 #[derive(Clone, Debug)]
 pub struct Backpropagation<T> {
     workspace: Workspace<T>,
     /// The memory of whole batches, where the network is normalized over them; the workspace then has room for one row.
     whole: Option<WholeBatch<T>>,
-    tree: FixedTree<BatchSums<T>>,
+    /// Rows of a block: those that have a gradient of their own.
+    block: usize,
+    /// Of the blocks; none where there is only one.
+    gradients: Option<FixedTree<Gradient<T>>>,
+    tallies: FixedTree<Tally>,
+    sums: BatchSums<T>,
     noise: Option<Noise>,
+    team: Team,
     /// The epoch and the step whose noise is drawn.
     step: (u64, u64),
     /// Of the batch; empty where its samples have none.
     weights: Vec<RowWeight>,
+}
+
+/// What a step has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stepped {
+    /// The parameters were moved.
+    Moved,
+    /// No sample weighs anything: the parameters are as they were.
+    Weightless,
+    /// This has become NaN or infinite: the loss, before anything was moved, or what the step moved.
+    NotFinite(&'static str),
 }
 
 impl<T: Scalar> Backpropagation<T> {
@@ -44,15 +64,32 @@ impl<T: Scalar> Backpropagation<T> {
         largest_batch: usize,
         whole: Option<WholeBatch<T>>,
     ) -> Self {
-        let rows = if whole.is_some() { 1 } else { largest_batch };
+        let (rows, block) = if whole.is_some() {
+            (1, CHUNK)
+        } else {
+            (largest_batch, Workspace::most_rows(network))
+        };
+        let blocks = largest_batch.div_ceil(block);
         Self {
-            workspace: Workspace::for_rows(network, rows),
+            workspace: Workspace::for_training(network, rows),
             whole,
-            tree: FixedTree::new(largest_batch, || BatchSums::zeros(network)),
+            block,
+            gradients: (blocks > 1)
+                .then(|| FixedTree::of_leaves(blocks, || Gradient::zeros(network))),
+            tallies: FixedTree::new(largest_batch, || Tally::zeros(network)),
+            sums: BatchSums::zeros(network),
             noise: None,
+            team: Team::alone(),
             step: (0, 0),
             weights: Vec::new(),
         }
+    }
+
+    /// The same, computed by a team of threads, to the same bits.
+    #[must_use]
+    pub fn by(mut self, team: Team) -> Self {
+        self.team = team;
+        self
     }
 
     /// The same with noise, where there is any: each pass is then of the network that the noise leaves.
@@ -114,90 +151,237 @@ impl<T: Scalar> Backpropagation<T> {
         self
     }
 
-    /// Σ of loss, gradient and correct answers over `samples` samples, and of moments where `record` is true.
+    /// Σ of loss, gradient and correct answers over a batch, and of moments where `record` is true.
     ///
-    /// `gather(rows, x, y)` fills in the inputs and targets of the samples `rows` of the batch. `poll` is asked before
-    /// every chunk; its `Break` ends the pass with nothing changed. Allocates nothing.
+    /// `poll` is asked as often as there are chunks of rows, or as [`Backpropagation::polls_of_chunk`] says; its `Break` ends
+    /// the pass with nothing changed. Allocates nothing.
     ///
-    /// Shapes: x (rows × K), y (rows × J). Panics: where `samples` exceeds the largest batch, there are weights but not one
-    /// for each sample, the network's shapes are not those of `new`, or the loss does not accept the last activation, the
-    /// caller's bug.
+    /// Panics: where the batch exceeds the largest, there are weights but not one for each sample, the network's shapes are
+    /// not those of `new`, or the loss does not accept the last activation, the caller's bug.
     pub fn run<B>(
         &mut self,
         network: &Network<T>,
         loss: Loss,
-        samples: usize,
+        batch: Batch<'_, T>,
         record: bool,
-        gather: impl FnMut(Range<usize>, ArrayViewMut2<T>, ArrayViewMut2<T>),
         poll: impl FnMut() -> ControlFlow<B>,
     ) -> ControlFlow<B, &BatchSums<T>> {
-        self.run_observed(network, loss, samples, record, gather, poll, |_, _| {})
+        self.run_observed(network, loss, batch, record, poll, |_, _| {})
     }
 
-    /// `run`, showing `observe(rows, workspace)` every chunk's z, a and δ.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "`run` with one closure more; a struct of closures would hide them"
-    )]
+    /// `run`, showing `observe(rows, workspace)` z, a and δ of every block: of these rows, counted from 0 there.
     pub(crate) fn run_observed<B>(
         &mut self,
         network: &Network<T>,
         loss: Loss,
-        samples: usize,
+        batch: Batch<'_, T>,
         record: bool,
-        mut gather: impl FnMut(Range<usize>, ArrayViewMut2<T>, ArrayViewMut2<T>),
         mut poll: impl FnMut() -> ControlFlow<B>,
         mut observe: impl FnMut(Range<usize>, &Workspace<T>),
     ) -> ControlFlow<B, &BatchSums<T>> {
-        let (workspace, noise, step) = (&mut self.workspace, self.noise.as_ref(), self.step);
-        let weights = (!self.weights.is_empty()).then_some(self.weights.as_slice());
-        assert!(
-            weights.is_none_or(|weights| weights.len() == samples),
-            "a weight for each sample"
-        );
-        let noise_of = |chunk: usize| noise.map(|noise| noise.of(step, chunk));
-        let mut add_up = |rows: Range<usize>, workspace: &Workspace<T>, sums: &mut BatchSums<T>| {
-            sums.overwrite(network, workspace, rows.len(), record);
-            match weights {
-                Some(weights) => {
-                    sums.overwrite_weighted(network, loss, workspace, &weights[rows.clone()]);
-                }
-                None => sums.loss = workspace.loss(network, loss, rows.len()),
+        self.begin(network, loss, batch, &mut poll)?;
+        let (samples, block) = (batch.len(), self.block);
+        let blocks = samples.div_ceil(block).max(1);
+        for index in 0..blocks {
+            let rows = index * block..samples.min((index + 1) * block);
+            self.pass_over(network, loss, batch, rows.clone(), record, &mut poll)?;
+            let workspace = of_block(&self.workspace, self.whole.as_ref(), rows.start);
+            let x = batch.inputs().slice(rows.clone());
+            let into = match (&mut self.gradients, blocks) {
+                (Some(tree), 2..) => tree.leaf(),
+                _ => &mut self.sums.gradient,
+            };
+            for (layer, into) in into.layers.iter_mut().enumerate() {
+                workspace.gradient(layer, x, into.slices_mut());
             }
             observe(rows, workspace);
-        };
-        if let Some(whole) = &mut self.whole {
-            let gather = |rows: Range<usize>, chunk: &mut Workspace<T>| {
-                let (x, y) = chunk.samples_mut(rows.len());
-                gather(rows, x, y);
-            };
-            whole.run(
-                network,
-                loss,
-                (samples, weights),
-                gather,
-                noise_of,
-                &mut poll,
-            )?;
-            let whole = &*whole;
-            return self.tree.sum(samples, |rows, sums| {
-                poll()?;
-                let workspace = whole.chunk(rows.start / CHUNK);
-                add_up(rows, workspace, sums);
-                ControlFlow::Continue(())
-            });
+            if let (Some(tree), 2..) = (&mut self.gradients, blocks) {
+                tree.add_leaf();
+            }
         }
-        self.tree.sum(samples, |rows, sums| {
+        if let (Some(tree), 2..) = (&mut self.gradients, blocks) {
+            std::mem::swap(&mut self.sums.gradient, tree.total());
+        }
+        self.sums.take(self.tallies.total());
+        ControlFlow::Continue(&self.sums)
+    }
+
+    /// One step: the gradient of a batch, the optimizer's update by it, and what batch normalization keeps of the batch.
+    ///
+    /// Where the batch is one block, each part of the parameters is moved as soon as its gradient is there, while both are in
+    /// the cache. `poll` and panics: as [`Backpropagation::run`]; a `Break` leaves everything as it was. Allocates nothing.
+    pub fn step<B>(
+        &mut self,
+        network: &mut Network<T>,
+        loss: Loss,
+        batch: Batch<'_, T>,
+        (optimizer, factor): (&mut Optimizer<T>, f64),
+        record: bool,
+        mut poll: impl FnMut() -> ControlFlow<B>,
+    ) -> ControlFlow<B, (Stepped, &BatchSums<T>)> {
+        let in_passing =
+            self.whole.is_none() && batch.len() <= self.block && optimizer.moves_in_passing();
+        if in_passing {
+            self.begin(network, loss, batch, &mut poll)?;
+            self.pass_over(network, loss, batch, 0..batch.len(), record, &mut poll)?;
+            self.sums.take(self.tallies.total());
+        } else {
+            self.run(network, loss, batch, record, poll)?;
+        }
+        let stepped = self.move_by(network, batch.inputs(), (optimizer, factor), in_passing);
+        ControlFlow::Continue((stepped, &self.sums))
+    }
+
+    /// The update by the sums of a batch, whose gradient is computed in passing or is there.
+    fn move_by(
+        &mut self,
+        network: &mut Network<T>,
+        x: Matrix<'_, T>,
+        (optimizer, factor): (&mut Optimizer<T>, f64),
+        in_passing: bool,
+    ) -> Stepped {
+        let sums = &mut self.sums;
+        if !sums.loss.is_finite() {
+            return Stepped::NotFinite("loss");
+        }
+        if sums.weight <= 0.0 {
+            return Stepped::Weightless;
+        }
+        let is_finite = if in_passing {
+            let workspace = &self.workspace;
+            optimizer.update_in_passing(
+                network,
+                &mut sums.gradient,
+                (sums.weight, factor),
+                (&self.team, x.len()),
+                |layer, inputs, into| workspace.weight_gradient(layer, x, Some(inputs), into),
+                |layer, biases, scales| workspace.bias_gradient(layer, x.len(), biases, scales),
+            )
+        } else {
+            optimizer.update(network, sums, factor)
+        };
+        if !is_finite {
+            return Stepped::NotFinite("parameters");
+        }
+        if !self.follow(network) {
+            return Stepped::NotFinite("running mean or variance");
+        }
+        Stepped::Moved
+    }
+
+    /// Begins the sums of a batch; where it is normalized as a whole, makes the passes over it.
+    fn begin<B>(
+        &mut self,
+        network: &Network<T>,
+        loss: Loss,
+        batch: Batch<'_, T>,
+        poll: &mut impl FnMut() -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let weights = (!self.weights.is_empty()).then_some(self.weights.as_slice());
+        assert!(
+            weights.is_none_or(|weights| weights.len() == batch.len()),
+            "a weight for each sample"
+        );
+        self.tallies.begin();
+        if let Some(gradients) = &mut self.gradients {
+            gradients.begin();
+        }
+        let (noise, step) = (self.noise.as_ref(), self.step);
+        match &mut self.whole {
+            Some(whole) => {
+                let noise = |chunk: usize| noise.map(|noise| noise.of(step, chunk));
+                whole.run(network, loss, (batch, weights), noise, poll)
+            }
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    /// The passes over the rows of a block, where they have not been made yet, and what they add to all sums but the
+    /// gradient.
+    fn pass_over<B>(
+        &mut self,
+        network: &Network<T>,
+        loss: Loss,
+        batch: Batch<'_, T>,
+        rows: Range<usize>,
+        record: bool,
+        poll: &mut impl FnMut() -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let first = rows.start / CHUNK;
+        let weights = (!self.weights.is_empty()).then(|| &self.weights[rows.clone()]);
+        if self.whole.is_some() {
             poll()?;
-            let count = rows.len();
-            let (x, y) = workspace.samples_mut(count);
-            gather(rows.clone(), x, y);
-            workspace.forward(network, count, noise_of(rows.start / CHUNK));
+        } else {
+            let (part, workspace, team) =
+                (batch.slice(rows.clone()), &mut self.workspace, &self.team);
+            let (x, count) = (part.inputs(), rows.len());
+            let layers = network.layers().len();
+            let mut polls = Polls::new(count.div_ceil(CHUNK).max(1), 2 * layers, poll);
+            let noise = self.noise.as_ref().map(|noise| noise.of(self.step, first));
+            polls.pass()?;
+            workspace.take_targets(part.targets());
+            workspace.disturb(x, noise);
+            for layer in 0..layers {
+                if layer > 0 {
+                    polls.pass()?;
+                }
+                workspace.forward_layer(network, layer, x, noise, team);
+            }
+            workspace.output_deltas(network, loss, count, weights);
+            for layer in (0..layers).rev() {
+                polls.pass()?;
+                workspace.lead_back(network, layer, count, None);
+                workspace.pass_back(network, layer, count, team);
+            }
+        }
+        for chunk in 0..rows.len().div_ceil(CHUNK).max(1) {
+            let rows = rows_of(chunk, rows.len());
             let weights = weights.map(|weights| &weights[rows.clone()]);
-            workspace.backward(network, loss, count, weights);
-            add_up(rows, workspace, sums);
-            ControlFlow::Continue(())
-        })
+            let workspace = of_block(&self.workspace, self.whole.as_ref(), first * CHUNK);
+            let tally = self.tallies.leaf();
+            tally.overwrite((network, loss), (workspace, rows), weights, record);
+            self.tallies.add_leaf();
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Where z, a and δ of the rows of a block are, from `first` on.
+fn of_block<'a, T: Scalar>(
+    workspace: &'a Workspace<T>,
+    whole: Option<&'a WholeBatch<T>>,
+    first: usize,
+) -> &'a Workspace<T> {
+    whole.map_or(workspace, |whole| whole.chunk(first / CHUNK))
+}
+
+/// Asks a poll so many times in all, spread evenly over the parts of a pass.
+struct Polls<'a, P> {
+    all: usize,
+    parts: usize,
+    part: usize,
+    poll: &'a mut P,
+}
+
+impl<'a, B, P: FnMut() -> ControlFlow<B>> Polls<'a, P> {
+    fn new(polls: usize, parts: usize, poll: &'a mut P) -> Self {
+        Self {
+            all: polls,
+            parts,
+            part: 0,
+            poll,
+        }
+    }
+
+    /// Before each part: asks as often as is due, the first time at least once.
+    fn pass(&mut self) -> ControlFlow<B> {
+        let due = |part: usize| (part * self.all).div_ceil(self.parts);
+        let due = due(self.part + 1) - due(self.part);
+        self.part += 1;
+        for _ in 0..due {
+            (self.poll)()?;
+        }
+        ControlFlow::Continue(())
     }
 }
 
@@ -250,12 +434,8 @@ pub(crate) fn evaluate_observed<T: Scalar, B>(
     mut poll: impl FnMut() -> ControlFlow<B>,
     mut observe: impl FnMut(Range<usize>, &Workspace<T>),
 ) -> ControlFlow<B, Evaluation> {
-    let samples = inputs.nrows();
-    assert_eq!(
-        samples,
-        targets.nrows(),
-        "as many rows of targets as of inputs"
-    );
+    let batch = Batch::new(inputs, targets);
+    let samples = batch.len();
     assert!(
         weights.is_none_or(|weights| weights.len() == samples),
         "a weight for each sample"
@@ -265,22 +445,18 @@ pub(crate) fn evaluate_observed<T: Scalar, B>(
         .sum(samples, |rows, sums| {
             poll()?;
             let count = rows.len();
-            workspace
-                .inputs_mut(count)
-                .assign(&inputs.slice(s![rows.clone(), ..]));
-            workspace
-                .targets_mut(count)
-                .assign(&targets.slice(s![rows.clone(), ..]));
-            workspace.forward(network, count, None);
+            let part = batch.slice(rows.clone());
+            workspace.take_targets(part.targets());
+            workspace.forward(network, part.inputs(), None, &Team::alone());
             let (loss_sum, correct, weight) = match weights.map(|weights| &weights[rows.clone()]) {
                 Some(weights) => (
-                    workspace.weighted_loss(network, loss, count, |row| weights[row]),
-                    workspace.weighted_correct(count, |row| weights[row]),
+                    workspace.weighted_loss(network, loss, 0..count, |row| weights[row]),
+                    workspace.weighted_correct(0..count, |row| weights[row]),
                     weights.iter().sum(),
                 ),
                 None => (
-                    workspace.loss(network, loss, count),
-                    workspace.correct(count) as f64,
+                    workspace.loss(network, loss, 0..count),
+                    workspace.correct(0..count) as f64,
                     count as f64,
                 ),
             };

@@ -1,6 +1,9 @@
 //! What one pass over the samples of a batch adds up.
 
-use ndarray::{Array1, Array2};
+use std::mem::swap;
+use std::ops::Range;
+
+use ndarray::{Array1, Array2, ShapeBuilder};
 
 use crate::nn::{
     Accumulator, Activation, Bins, Loss, Moments, Network, RowWeight, Scalar, Workspace,
@@ -16,7 +19,7 @@ pub struct Gradient<T> {
 /// ∂C/∂w, ∂C/∂b and ∂C/∂γ of one layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerGradient<T> {
-    /// (J × K), row-major.
+    /// (J × K), column by column in memory, as [`crate::nn::Layer::weights`].
     pub weights: Array2<T>,
     /// (J).
     pub biases: Array1<T>,
@@ -28,7 +31,7 @@ impl<T: Scalar> Gradient<T> {
     /// All zeros, in the shapes of the network.
     pub fn zeros(network: &Network<T>) -> Self {
         let layers = network.layers().iter().map(|layer| LayerGradient {
-            weights: Array2::zeros(layer.weights.raw_dim()),
+            weights: Array2::zeros(layer.weights.raw_dim().f()),
             biases: Array1::zeros(layer.units()),
             scales: Array1::zeros(layer.normalization.as_ref().map_or(0, |_| layer.units())),
         });
@@ -48,11 +51,11 @@ impl<T: Scalar> Gradient<T> {
 }
 
 impl<T: Scalar> LayerGradient<T> {
-    /// The weights row by row, the biases, and the scales.
+    /// The weights in the order of `Layer::weights_slice`, the biases, and the scales.
     pub(crate) fn slices(&self) -> [&[T]; 3] {
-        let contiguous = "a gradient is made row-major";
+        let contiguous = "a gradient is made in one piece";
         [
-            self.weights.as_slice().expect(contiguous),
+            self.weights.as_slice_memory_order().expect(contiguous),
             self.biases.as_slice().expect(contiguous),
             self.scales.as_slice().expect(contiguous),
         ]
@@ -60,9 +63,9 @@ impl<T: Scalar> LayerGradient<T> {
 
     /// The same, to be changed.
     pub(crate) fn slices_mut(&mut self) -> [&mut [T]; 3] {
-        let contiguous = "a gradient is made row-major";
+        let contiguous = "a gradient is made in one piece";
         [
-            self.weights.as_slice_mut().expect(contiguous),
+            self.weights.as_slice_memory_order_mut().expect(contiguous),
             self.biases.as_slice_mut().expect(contiguous),
             self.scales.as_slice_mut().expect(contiguous),
         ]
@@ -111,11 +114,7 @@ impl<T: Scalar> BatchSums<T> {
             weight: 0.0,
             figure_weight: 0.0,
             moments: Vec::new(),
-            resting: network
-                .layers()
-                .iter()
-                .map(|layer| LayerMoments::new(layer.activation, layer.units()))
-                .collect(),
+            resting: resting(network),
         }
     }
 
@@ -128,48 +127,85 @@ impl<T: Scalar> BatchSums<T> {
         }
     }
 
-    /// Overwrites everything but the loss with the sums over the rows of the workspace's last passes.
-    pub(crate) fn overwrite(
-        &mut self,
-        network: &Network<T>,
-        workspace: &Workspace<T>,
-        rows: usize,
-        record: bool,
-    ) {
-        for (index, layer) in self.gradient.layers.iter_mut().enumerate() {
-            workspace.gradient(index, rows, layer.slices_mut());
-        }
-        self.correct = workspace.correct(rows) as f64;
-        self.samples = rows;
-        self.weight = rows as f64;
-        self.figure_weight = rows as f64;
-        if record == self.moments.is_empty() {
-            std::mem::swap(&mut self.moments, &mut self.resting);
-        }
-        for (index, moments) in self.moments.iter_mut().enumerate() {
-            moments.overwrite(network.layers()[index].activation, workspace, index, rows);
-        }
-    }
-
-    /// Overwrites loss, right answers and both weights with their sums by the weights of the rows.
-    pub(crate) fn overwrite_weighted(
-        &mut self,
-        network: &Network<T>,
-        loss: Loss,
-        workspace: &Workspace<T>,
-        weights: &[RowWeight],
-    ) {
-        let rows = weights.len();
-        self.loss = workspace.weighted_loss(network, loss, rows, |row| weights[row].loss);
-        self.correct = workspace.weighted_correct(rows, |row| weights[row].figures);
-        self.weight = weights.iter().map(|weight| weight.loss).sum();
-        self.figure_weight = weights.iter().map(|weight| weight.figures).sum();
+    /// Takes what is no gradient from the sums of a pass.
+    pub(super) fn take(&mut self, tally: &mut Tally) {
+        self.loss = tally.loss;
+        self.correct = tally.correct;
+        self.samples = tally.samples;
+        self.weight = tally.weight;
+        self.figure_weight = tally.figure_weight;
+        swap(&mut self.moments, &mut tally.moments);
+        swap(&mut self.resting, &mut tally.resting);
     }
 }
 
-impl<T: Scalar> Accumulator for BatchSums<T> {
+/// The parts of [`BatchSums`] that are no gradient.
+#[derive(Clone, Debug)]
+pub(super) struct Tally {
+    loss: f64,
+    correct: f64,
+    samples: usize,
+    weight: f64,
+    figure_weight: f64,
+    moments: Vec<LayerMoments>,
+    resting: Vec<LayerMoments>,
+}
+
+impl Tally {
+    /// The sums over no samples, not recording.
+    pub(super) fn zeros<T: Scalar>(network: &Network<T>) -> Self {
+        Self {
+            loss: 0.0,
+            correct: 0.0,
+            samples: 0,
+            weight: 0.0,
+            figure_weight: 0.0,
+            moments: Vec::new(),
+            resting: resting(network),
+        }
+    }
+
+    /// Overwrites everything with the sums over some rows of the workspace's last passes.
+    pub(super) fn overwrite<T: Scalar>(
+        &mut self,
+        (network, loss): (&Network<T>, Loss),
+        (workspace, rows): (&Workspace<T>, Range<usize>),
+        weights: Option<&[RowWeight]>,
+        record: bool,
+    ) {
+        self.samples = rows.len();
+        if let Some(weights) = weights {
+            let weight = |row: usize| weights[row].loss;
+            self.loss = workspace.weighted_loss(network, loss, rows.clone(), weight);
+            let weight = |row: usize| weights[row].figures;
+            self.correct = workspace.weighted_correct(rows.clone(), weight);
+            self.weight = weights.iter().map(|weight| weight.loss).sum();
+            self.figure_weight = weights.iter().map(|weight| weight.figures).sum();
+        } else {
+            self.loss = workspace.loss(network, loss, rows.clone());
+            self.correct = workspace.correct(rows.clone()) as f64;
+            self.weight = rows.len() as f64;
+            self.figure_weight = rows.len() as f64;
+        }
+        if record == self.moments.is_empty() {
+            swap(&mut self.moments, &mut self.resting);
+        }
+        for (index, moments) in self.moments.iter_mut().enumerate() {
+            let activation = network.layers()[index].activation;
+            moments.overwrite(activation, workspace, index, rows.clone());
+        }
+    }
+}
+
+fn resting<T: Scalar>(network: &Network<T>) -> Vec<LayerMoments> {
+    let layers = network.layers().iter();
+    layers
+        .map(|layer| LayerMoments::new(layer.activation, layer.units()))
+        .collect()
+}
+
+impl Accumulator for Tally {
     fn add(&mut self, other: &Self) {
-        self.gradient.add(&other.gradient);
         self.loss += other.loss;
         self.correct += other.correct;
         self.samples += other.samples;
@@ -223,10 +259,10 @@ impl LayerMoments {
         activation: Activation,
         workspace: &Workspace<T>,
         index: usize,
-        rows: usize,
+        rows: Range<usize>,
     ) {
         let (deltas, activations) = (
-            workspace.deltas(index, rows),
+            workspace.deltas(index, rows.clone()),
             workspace.activations(index, rows),
         );
         self.deltas = Moments::of(deltas.iter().map(|&delta| delta.to_f64()));

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use ndarray::{ArrayView2, s};
+use ndarray::ArrayView2;
 use serde::Serialize;
 
 use crate::nn::random::{GRADIENT_CHECK, below, keyed};
-use crate::nn::{FixedTree, Layer, Loss, Network, Workspace, inspect};
+use crate::nn::{Batch, FixedTree, Layer, Loss, Network, Team, Workspace, inspect};
 
 /// How much is checked, and how strictly.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -249,28 +249,25 @@ impl<'a> Losses<'a> {
             network, workspace, ..
         } = self;
         let samples = self.inputs.nrows();
+        let batch = Batch::new(self.inputs, self.targets);
         let loss_kinks = self.loss.kinks();
         let mut sides = Vec::new();
         let sum = self.tree.sum(samples, |rows, sum| {
             let count = rows.len();
-            workspace
-                .inputs_mut(count)
-                .assign(&self.inputs.slice(s![rows.clone(), ..]));
-            workspace
-                .targets_mut(count)
-                .assign(&self.targets.slice(s![rows, ..]));
-            workspace.forward(network, count, None);
-            *sum = workspace.loss(network, self.loss, count);
+            let part = batch.slice(rows);
+            workspace.take_targets(part.targets());
+            workspace.forward(network, part.inputs(), None, &Team::alone());
+            *sum = workspace.loss(network, self.loss, 0..count);
             for (index, layer) in network.layers().iter().enumerate() {
                 let kinks = layer.activation.kinks();
                 if !kinks.is_empty() {
-                    let z = workspace.weighted_inputs(index, count);
+                    let z = workspace.weighted_inputs(index, 0..count);
                     sides.extend(z.iter().map(|&z| side(kinks, z)));
                 }
             }
             if !loss_kinks.is_empty() {
-                let a = workspace.activations(network.layers().len() - 1, count);
-                let pairs = a.iter().zip(workspace.targets(count));
+                let a = workspace.activations(network.layers().len() - 1, 0..count);
+                let pairs = a.iter().zip(workspace.targets(0..count));
                 sides.extend(pairs.map(|(a, y)| side(&loss_kinks, a - y)));
             }
             ControlFlow::<std::convert::Infallible>::Continue(())

@@ -5,7 +5,7 @@ use std::ops::{ControlFlow, Range};
 
 use ndarray::{Array1, Array2, ArrayView2, s};
 
-use crate::nn::{Backpropagation, Loss, Network, Workspace};
+use crate::nn::{Backpropagation, Batch, Loss, Network, Workspace};
 
 /// What backpropagation computes on one layer, for N samples.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,22 +64,13 @@ pub fn inspect(
     targets: ArrayView2<f64>,
 ) -> Inspection {
     let samples = inputs.nrows();
-    assert_eq!(
-        samples,
-        targets.nrows(),
-        "as many rows of targets as of inputs"
-    );
     let mut inspection = empty(network, samples);
     let mut backpropagation = Backpropagation::predicting(network, samples);
     let sums = backpropagation.run_observed(
         network,
         loss,
-        samples,
+        Batch::new(inputs, targets),
         false,
-        |rows, mut x, mut y| {
-            x.assign(&inputs.slice(s![rows.clone(), ..]));
-            y.assign(&targets.slice(s![rows, ..]));
-        },
         || ControlFlow::<Infallible>::Continue(()),
         |rows, workspace| inspection.keep(network, rows, workspace),
     );
@@ -98,7 +89,7 @@ pub fn inspect(
 }
 
 impl Inspection {
-    /// Copies one chunk's z, a and δ, and computes its ∂Cₙ/∂x.
+    /// Copies z, a and δ of one block, and computes its ∂Cₙ/∂x.
     fn keep(&mut self, network: &Network<f64>, rows: Range<usize>, workspace: &Workspace<f64>) {
         let count = rows.len();
         for (index, layer) in self.layers.iter_mut().enumerate() {
@@ -106,15 +97,15 @@ impl Inspection {
             layer
                 .weighted_inputs
                 .slice_mut(range)
-                .assign(&workspace.weighted_inputs(index, count));
+                .assign(&workspace.weighted_inputs(index, 0..count));
             layer
                 .activations
                 .slice_mut(range)
-                .assign(&workspace.activations(index, count));
+                .assign(&workspace.activations(index, 0..count));
             layer
                 .deltas
                 .slice_mut(range)
-                .assign(&workspace.deltas(index, count));
+                .assign(&workspace.deltas(index, 0..count));
         }
         let mut rows = self.input_gradient.slice_mut(s![rows, ..]);
         let rows = rows

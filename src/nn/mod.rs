@@ -17,6 +17,7 @@
 
 mod activation;
 mod backpropagation;
+mod batch;
 mod error;
 mod gradient;
 mod gradient_check;
@@ -47,7 +48,8 @@ mod ziggurat;
 
 pub use activation::{Activation, GeluApproximation};
 pub(crate) use backpropagation::evaluate_observed;
-pub use backpropagation::{Backpropagation, Evaluation, evaluate};
+pub use backpropagation::{Backpropagation, Evaluation, Stepped, evaluate};
+pub use batch::Batch;
 pub use error::Error;
 pub use gradient::{BatchSums, Gradient, LayerGradient, LayerMoments};
 pub use gradient_check::{
@@ -57,6 +59,7 @@ pub use histogram::{BINS, Bins, Histogram};
 pub use hyperparameter::{Hyperparameter, Range, Setting};
 pub use initializer::Initializer;
 pub use inspection::{Inspection, LayerInspection, inspect};
+pub use kernel::{Leading, Team};
 pub use loss::Loss;
 pub use network::{Layer, Network};
 pub use noise::Noise;
@@ -65,7 +68,7 @@ pub use optimizer::{
     LayerRule, Lbfgs, LbfgsSpec, MOST_STATE_SLOTS, Optimizer, OptimizerSpec, OptimizerState,
     Progress,
 };
-pub use reduce::{Accumulator, CHUNK, FixedTree, sum_over_samples};
+pub use reduce::{Accumulator, BLOCK, CHUNK, FixedTree, sum_over_samples};
 pub use regularization::{Dropout, Regularization};
 pub use rightness::Rightness;
 pub use scalar::{Dtype, Scalar};

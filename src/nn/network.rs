@@ -2,12 +2,14 @@
 
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2};
 
-use crate::nn::{Activation, Error, Normalized, Scalar, Workspace};
+use crate::nn::kernel::Matrix;
+use crate::nn::{Activation, Error, Normalized, Scalar, Team, Workspace};
 
 /// One layer: a = σ(z), z = w·x + b, or with normalization z = γ ⊙ n(w·x) + b.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer<T> {
-    /// w, (J × K): units × inputs, as in PyTorch.
+    /// w, (J × K): units × inputs, as in PyTorch. A network keeps it column by column: the weights of one input to all
+    /// units stand together, as the products read them.
     pub weights: Array2<T>,
     /// b, (J).
     pub biases: Array1<T>,
@@ -30,11 +32,10 @@ impl<T> Layer<T> {
 }
 
 impl<T: Scalar> Layer<T> {
-    /// The weights row by row.
+    /// The weights of one input to all units, input after input.
     pub(crate) fn weights_slice(&self) -> &[T] {
-        self.weights
-            .as_slice()
-            .expect("a network keeps its weights in rows")
+        let columns = self.weights.t().to_slice();
+        columns.expect("a network keeps its weights column by column")
     }
 
     /// The biases in order.
@@ -44,11 +45,11 @@ impl<T: Scalar> Layer<T> {
             .expect("a network keeps its biases in one piece")
     }
 
-    /// The weights row by row and the biases, to be changed.
+    /// The weights, in the order of [`Layer::weights_slice`], and the biases, to be changed.
     pub(crate) fn slices_mut(&mut self) -> (&mut [T], &mut [T]) {
         let contiguous = "a network keeps its parameters in one piece";
         (
-            self.weights.as_slice_mut().expect(contiguous),
+            self.weights.as_slice_memory_order_mut().expect(contiguous),
             self.biases.as_slice_mut().expect(contiguous),
         )
     }
@@ -124,7 +125,7 @@ impl<T: Scalar> Network<T> {
             expected = units;
         }
         Ok(Self {
-            layers: layers.into_iter().map(in_rows).collect(),
+            layers: layers.into_iter().map(in_columns).collect(),
         })
     }
 
@@ -133,7 +134,7 @@ impl<T: Scalar> Network<T> {
         &self.layers
     }
 
-    /// The layers, to change their parameters. Shapes and row-major order must stay as they are: later use panics else.
+    /// The layers, to change their parameters. Shapes and orders in memory must stay as they are: later use panics else.
     pub fn layers_mut(&mut self) -> &mut [Layer<T>] {
         &mut self.layers
     }
@@ -221,7 +222,7 @@ impl<T: Scalar> Network<T> {
         outputs
     }
 
-    /// `predict` without an allocation.
+    /// `predict` without an allocation, where the rows of `inputs` stand one after another.
     ///
     /// Shapes: `inputs` (n × K), `outputs` (n × J). Panics: where they are not, or `workspace` was made for a network of
     /// other widths, the caller's bug.
@@ -238,42 +239,43 @@ impl<T: Scalar> Network<T> {
         );
         let last = self.layers.len() - 1;
         let chunk = workspace.capacity();
-        let inputs = inputs.axis_chunks_iter(ndarray::Axis(0), chunk);
-        for (inputs, mut outputs) in
-            inputs.zip(outputs.axis_chunks_iter_mut(ndarray::Axis(0), chunk))
+        let team = Team::alone();
+        let rows = inputs.axis_chunks_iter(ndarray::Axis(0), chunk);
+        for (inputs, mut outputs) in rows.zip(outputs.axis_chunks_iter_mut(ndarray::Axis(0), chunk))
         {
             let rows = inputs.nrows();
-            workspace.inputs_mut(rows).assign(&inputs);
-            workspace.forward(self, rows, None);
-            outputs.assign(&workspace.activations(last, rows));
+            if let Some(numbers) = inputs.to_slice() {
+                let x = Matrix::new(numbers, self.inputs());
+                workspace.forward(self, x, None, &team);
+            } else {
+                let numbers = inputs.as_standard_layout();
+                let numbers = numbers.as_slice().expect("it was made so");
+                workspace.forward(self, Matrix::new(numbers, self.inputs()), None, &team);
+            }
+            outputs.assign(&workspace.activations(last, 0..rows));
         }
     }
 }
 
-/// The layer with its weights in row-major order, which is what the products read.
-fn in_rows<T: Scalar>(layer: Layer<T>) -> Layer<T> {
-    let Layer {
-        weights,
-        biases,
-        activation,
-        normalization,
-    } = layer;
-    let weights = if weights.is_standard_layout() {
-        weights
-    } else {
-        weights.as_standard_layout().into_owned()
-    };
-    let biases = if biases.is_standard_layout() {
-        biases
-    } else {
-        biases.as_standard_layout().into_owned()
-    };
+/// The layer with its weights column by column.
+fn in_columns<T: Scalar>(layer: Layer<T>) -> Layer<T> {
     Layer {
-        weights,
-        biases,
-        activation,
-        normalization,
+        weights: by_column(layer.weights),
+        biases: if layer.biases.is_standard_layout() {
+            layer.biases
+        } else {
+            layer.biases.as_standard_layout().into_owned()
+        },
+        ..layer
     }
+}
+
+/// The same numbers in the same places, column by column in memory.
+pub(super) fn by_column<T: Scalar>(matrix: Array2<T>) -> Array2<T> {
+    if matrix.t().is_standard_layout() {
+        return matrix;
+    }
+    matrix.t().as_standard_layout().into_owned().reversed_axes()
 }
 
 #[cfg(test)]
@@ -332,15 +334,11 @@ mod tests {
     fn weights_in_columns_are_the_same_weights() {
         let rows = layer(2, 3);
         let columns = Layer {
-            weights: rows
-                .weights
-                .t()
-                .as_standard_layout()
-                .into_owned()
-                .reversed_axes(),
+            weights: by_column(rows.weights.clone()),
             ..layer(2, 3)
         };
-        assert!(!columns.weights.is_standard_layout());
+        assert_eq!(columns.weights, rows.weights);
+        assert!(rows.weights.is_standard_layout() && !columns.weights.is_standard_layout());
         let x = ndarray::arr2(&[[1.0, 10.0, 100.0]]);
         // w = |0 1 2; 3 4 5|: 0 + 10 + 200 and 3 + 40 + 500.
         for layer in [rows, columns] {

@@ -62,6 +62,11 @@ impl Noise {
         self.dropout.get(layer).is_some_and(|&p| p > 0.0)
     }
 
+    /// Whether anything happens to the inputs.
+    pub(crate) fn disturbs(&self) -> bool {
+        self.deviation > 0.0 || self.drops(0)
+    }
+
     /// The noise of a chunk, counted from 0 in its batch.
     pub(crate) fn of(&self, (epoch, step): (u64, u64), chunk: usize) -> ChunkNoise<'_> {
         ChunkNoise {
@@ -74,6 +79,12 @@ impl Noise {
 }
 
 impl ChunkNoise<'_> {
+    /// That of the chunk so many after it.
+    pub(crate) fn plus(mut self, chunks: usize) -> Self {
+        self.chunk += chunks;
+        self
+    }
+
     /// x ← m ⊙ (x + s n) / (1 − p), of layer 0.
     pub(crate) fn disturb<T: Scalar>(self, inputs: &mut [T]) {
         let (s, normal) = (self.noise.deviation, &self.noise.normal);

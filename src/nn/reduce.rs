@@ -15,6 +15,10 @@ use crate::nn::Scalar;
 /// Rows that are computed together, and the leaves of every sum over samples.
 pub const CHUNK: usize = 64;
 
+/// Rows whose gradient is computed in one pass over the parameters: a power of two of chunks, so that sums over blocks go on
+/// in the tree of the chunks.
+pub const BLOCK: usize = 8 * CHUNK;
+
 /// What can be added up: a number, a vector, or a struct of them.
 pub trait Accumulator {
     /// self ← self + other.
@@ -34,25 +38,33 @@ impl<T: Scalar> Accumulator for Array1<T> {
 }
 
 /// A sum over samples whose tree of additions depends on the number of samples alone.
+///
+/// Its leaves are the sums over chunks, or over blocks of them, which are whole branches of the same tree.
 #[derive(Clone, Debug)]
 pub struct FixedTree<A> {
-    samples: usize,
-    /// `levels[i]` holds, while bit i of the number of finished chunks is 1, the sum of 2ⁱ chunks.
+    leaves: usize,
+    /// Leaves that have been added.
+    finished: usize,
+    /// `levels[i]` holds, while bit i of the number of finished leaves is 1, the sum of 2ⁱ leaves.
     levels: Vec<A>,
-    /// Takes a chunk while `levels[0]` is occupied; there is none where there can be but one chunk.
+    /// Takes a leaf while `levels[0]` is occupied; there is none where there can be but one leaf.
     second: Option<A>,
 }
 
 impl<A: Accumulator> FixedTree<A> {
-    /// A tree for up to `samples` samples; all that it will ever need is made by `zero` now.
-    pub fn new(samples: usize, mut zero: impl FnMut() -> A) -> Self {
-        let chunks = samples.div_ceil(CHUNK).max(1);
-        let levels = (0..=chunks.ilog2()).map(|_| zero()).collect();
-        let second = (chunks > 1).then(zero);
+    /// A tree for up to `samples` samples, cut into chunks; all that it will ever need is made by `zero` now.
+    pub fn new(samples: usize, zero: impl FnMut() -> A) -> Self {
+        Self::of_leaves(samples.div_ceil(CHUNK).max(1), zero)
+    }
+
+    /// The same for up to so many leaves, at least one.
+    pub fn of_leaves(leaves: usize, mut zero: impl FnMut() -> A) -> Self {
+        let levels = (0..=leaves.ilog2()).map(|_| zero()).collect();
         Self {
-            samples,
+            leaves,
+            finished: 0,
             levels,
-            second,
+            second: (leaves > 1).then(zero),
         }
     }
 
@@ -67,36 +79,52 @@ impl<A: Accumulator> FixedTree<A> {
         samples: usize,
         mut leaf: impl FnMut(Range<usize>, &mut A) -> ControlFlow<B>,
     ) -> ControlFlow<B, &A> {
-        assert!(
-            samples <= self.samples,
-            "a tree for {} samples was given {samples}",
-            self.samples
-        );
-        let chunks = samples.div_ceil(CHUNK).max(1);
-        for chunk in 0..chunks {
+        self.begin();
+        for chunk in 0..samples.div_ceil(CHUNK).max(1) {
             let rows = chunk * CHUNK..samples.min((chunk + 1) * CHUNK);
-            if chunk & 1 == 0 {
-                leaf(rows, &mut self.levels[0])?;
-            } else {
-                let second = self
-                    .second
-                    .as_mut()
-                    .expect("a second chunk was planned for");
-                leaf(rows, second)?;
-                self.levels[0].add(second);
-                self.carry(chunk);
-            }
+            leaf(rows, self.leaf())?;
+            self.add_leaf();
         }
-        ControlFlow::Continue(self.total(chunks))
+        ControlFlow::Continue(self.total())
     }
 
-    /// Moves the pair in level 0 up, past every level that the `finished` chunks before it occupy.
-    fn carry(&mut self, finished: usize) {
+    /// Begins a new sum, of nothing.
+    pub fn begin(&mut self) {
+        self.finished = 0;
+    }
+
+    /// Where the next leaf is to be written, before [`FixedTree::add_leaf`].
+    ///
+    /// Panics: where there are more leaves than the tree was made for, the caller's bug.
+    pub fn leaf(&mut self) -> &mut A {
+        assert!(
+            self.finished < self.leaves,
+            "a tree of {} leaves was given another",
+            self.leaves
+        );
+        if self.finished & 1 == 0 {
+            return &mut self.levels[0];
+        }
+        let second = self.second.as_mut();
+        second.expect("a tree of more leaves than one has a second place")
+    }
+
+    /// Adds the leaf that was written.
+    pub fn add_leaf(&mut self) {
+        let before = self.finished;
+        self.finished += 1;
+        if before & 1 == 0 {
+            return;
+        }
+        if let Some(second) = &self.second {
+            self.levels[0].add(second);
+        }
+        // Moves the pair in level 0 up, past every level that the leaves before it occupy.
         let mut level = 0;
-        while finished >> level & 1 == 1 {
+        while before >> level & 1 == 1 {
             let (lower, upper) = self.levels.split_at_mut(level + 1);
             let (sum, next) = (&mut lower[level], &mut upper[0]);
-            if finished >> (level + 1) & 1 == 1 {
+            if before >> (level + 1) & 1 == 1 {
                 next.add(sum);
             } else {
                 swap(next, sum);
@@ -105,18 +133,21 @@ impl<A: Accumulator> FixedTree<A> {
         }
     }
 
-    /// Adds the levels that are occupied after `chunks` chunks, smallest first, and finds the sum in the highest.
-    fn total(&mut self, chunks: usize) -> &A {
-        let highest = chunks.ilog2() as usize;
-        let mut sum = chunks.trailing_zeros() as usize;
+    /// The sum of all leaves: adds the levels that are occupied, smallest first.
+    ///
+    /// Panics: where there was no leaf, the caller's bug.
+    pub fn total(&mut self) -> &mut A {
+        let leaves = self.finished;
+        let highest = leaves.ilog2() as usize;
+        let mut sum = leaves.trailing_zeros() as usize;
         for level in sum + 1..=highest {
-            if chunks >> level & 1 == 1 {
+            if leaves >> level & 1 == 1 {
                 let (lower, upper) = self.levels.split_at_mut(level);
                 upper[0].add(&lower[sum]);
                 sum = level;
             }
         }
-        &self.levels[highest]
+        &mut self.levels[highest]
     }
 }
 
@@ -229,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a tree for 64 samples was given 65")]
+    #[should_panic(expected = "a tree of 1 leaves was given another")]
     fn more_samples_than_planned_are_a_bug() {
         sum_over_samples(0, |_| 0.0);
         shape(&mut FixedTree::new(64, empty), 65);

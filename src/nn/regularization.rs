@@ -178,18 +178,13 @@ impl Regularization {
     /// Imposes max_norm on each unit of a layer. Norms are summed in f64, in order.
     pub(super) fn limit_norms<T: Scalar>(&self, layer: &mut Layer<T>) {
         let Some(most) = self.max_norm else { return };
-        let inputs = layer.inputs();
-        let (weights, _) = layer.slices_mut();
-        for weights in weights.chunks_exact_mut(inputs) {
+        for mut weights in layer.weights.rows_mut() {
             let norm = weights
                 .iter()
                 .fold(0.0, |sum, &w| sum + w.to_f64() * w.to_f64())
                 .sqrt();
             if norm > most {
-                let factor = T::from_f64(most / norm);
-                for w in weights {
-                    *w *= factor;
-                }
+                weights *= T::from_f64(most / norm);
             }
         }
     }

@@ -6,7 +6,9 @@ use std::ops::{ControlFlow, Range};
 use ndarray::Array1;
 
 use crate::nn::noise::ChunkNoise;
-use crate::nn::{CHUNK, FixedTree, Loss, Network, Noise, Rightness, RowWeight, Scalar, Workspace};
+use crate::nn::{
+    Batch, CHUNK, FixedTree, Loss, Network, Noise, Rightness, RowWeight, Scalar, Team, Workspace,
+};
 
 /// Memory for every chunk of a batch, so that a layer can be normalized over all of them before the next is computed.
 ///
@@ -47,7 +49,7 @@ impl Sums {
 }
 
 /// The rows of a chunk of a batch.
-fn rows_of(chunk: usize, samples: usize) -> Range<usize> {
+pub(super) fn rows_of(chunk: usize, samples: usize) -> Range<usize> {
     chunk * CHUNK..samples.min((chunk + 1) * CHUNK)
 }
 
@@ -123,23 +125,25 @@ impl<T: Scalar> WholeBatch<T> {
         &mut self,
         network: &Network<T>,
         loss: Loss,
-        (samples, weights): (usize, Option<&[RowWeight]>),
-        mut gather: impl FnMut(Range<usize>, &mut Workspace<T>),
+        (batch, weights): (Batch<'_, T>, Option<&[RowWeight]>),
         noise: impl Fn(usize) -> Option<ChunkNoise<'n>>,
         poll: &mut impl FnMut() -> ControlFlow<B>,
     ) -> ControlFlow<B> {
+        let samples = batch.len();
         self.samples = samples;
         let count = samples.div_ceil(CHUNK).max(1);
+        let team = Team::alone();
         for (index, chunk) in self.chunks[..count].iter_mut().enumerate() {
             poll()?;
-            let rows = rows_of(index, samples);
-            gather(rows.clone(), chunk);
-            chunk.disturb(rows.len(), noise(index));
+            let part = batch.slice(rows_of(index, samples));
+            chunk.take_targets(part.targets());
+            chunk.disturb(part.inputs(), noise(index));
         }
         for layer in 0..network.layers().len() {
             for (index, chunk) in self.chunks[..count].iter_mut().enumerate() {
                 poll()?;
-                chunk.weigh(network, layer, rows_of(index, samples).len());
+                let part = batch.slice(rows_of(index, samples));
+                chunk.weigh(network, layer, part.inputs());
                 chunk.take_running(network, layer);
             }
             self.take_batch(network, layer);
@@ -161,7 +165,7 @@ impl<T: Scalar> WholeBatch<T> {
                 poll()?;
                 let rows = rows_of(index, samples).len();
                 chunk.lead_back(network, layer, rows, sums);
-                chunk.pass_back(network, layer, rows);
+                chunk.pass_back(network, layer, rows, &team);
             }
         }
         ControlFlow::Continue(())

@@ -1,16 +1,13 @@
 //! What moves the parameters of a run: an optimizer that takes a step of each batch, or L-BFGS, whose step evaluates the
 //! whole batch as often as its line search asks.
 
-use std::ops::{ControlFlow, Range};
-
-use ndarray::{Array2, ArrayViewMut2, Axis};
+use std::ops::ControlFlow;
 
 use crate::model::AnyNetwork;
 use crate::nn::{
     BatchSums, Lbfgs, Network, Optimizer, OptimizerSpec, OptimizerState, Progress, Scalar,
     layer_statistics,
 };
-use crate::train::prepare::Samples;
 use crate::train::run::Run;
 use crate::train::{AnyOptimizerState, CheckedSpec, EpochSums, Error, Observer, is_recorded};
 
@@ -107,11 +104,10 @@ where
         let (epoch, number) = (place.epoch + 1, place.step + 1);
         let loss = self.frame.loss;
         let mut pass = |network: &Network<T>, record, take: &mut dyn FnMut(&BatchSums<T>)| {
-            let (rows, gather) = (order.len(), gather(train, order));
             let weights = train.weights.of(order);
             let backpropagation = backpropagation.at(epoch, number).weigh(weights);
-            let sums =
-                backpropagation.run(network, loss, rows, record, gather, || observer.poll())?;
+            let batch = train.batch(order);
+            let sums = backpropagation.run(network, loss, batch, record, || observer.poll())?;
             take(sums);
             ControlFlow::Continue(Passed::of(sums, record))
         };
@@ -152,22 +148,5 @@ where
         place.sums = sums;
         place.step += 1;
         Ok(ControlFlow::Continue(()))
-    }
-}
-
-/// What fills a chunk with rows of a batch.
-pub(super) fn gather<'a, T: Scalar>(
-    samples: &'a Samples<T>,
-    rows: &'a [u32],
-) -> impl FnMut(Range<usize>, ArrayViewMut2<T>, ArrayViewMut2<T>) + 'a {
-    |part, inputs, targets| {
-        gather_rows(&samples.inputs, &rows[part.clone()], inputs);
-        gather_rows(&samples.targets, &rows[part], targets);
-    }
-}
-
-fn gather_rows<T: Scalar>(from: &Array2<T>, rows: &[u32], mut into: ArrayViewMut2<T>) {
-    for (mut place, &row) in into.axis_iter_mut(Axis(0)).zip(rows) {
-        place.assign(&from.row(row as usize));
     }
 }

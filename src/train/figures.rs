@@ -186,7 +186,7 @@ impl Answers {
         let rows = (inputs, targets);
         let evaluated =
             evaluate_observed(network, judged, rows, weights, poll, |rows, workspace| {
-                let answered = workspace.activations(last, rows.len());
+                let answered = workspace.activations(last, 0..rows.len());
                 let mut outputs = outputs.slice_mut(s![rows, ..]);
                 outputs.zip_mut_with(&answered, |output, &answer: &T| *output = answer.to_f64());
             })?;

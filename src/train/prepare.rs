@@ -7,7 +7,7 @@ use ndarray::Array2;
 
 use crate::data::{Column, Split, split, split_stratified};
 use crate::model::{Header, Model, Preprocess, Scaling, Targets};
-use crate::nn::Scalar;
+use crate::nn::{Batch, Scalar};
 use crate::train::weighing::Weights;
 use crate::train::{CheckedSpec, CheckedValidation, Error, RawSamples, Source};
 
@@ -17,6 +17,13 @@ pub(crate) struct Samples<T> {
     pub(crate) inputs: Array2<T>,
     pub(crate) targets: Array2<T>,
     pub(crate) weights: Weights,
+}
+
+impl<T: Scalar> Samples<T> {
+    /// Some of the rows, in the order of their numbers.
+    pub(super) fn batch<'a>(&'a self, rows: &'a [u32]) -> Batch<'a, T> {
+        Batch::picked(self.inputs.view(), self.targets.view(), rows)
+    }
 }
 
 /// Everything a run reads, ready.

@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 use crate::data::{SHUFFLE, permutation};
 use crate::model::{AnyNetwork, Model};
 use crate::nn::{
-    Backpropagation, Clock, LayerStatistics, Network, Noise, OptimizerState, Scalar,
+    Backpropagation, Clock, LayerStatistics, Network, Noise, OptimizerState, Scalar, Stepped,
     evaluate_observed, layer_statistics,
 };
-use crate::train::descent::{Descent, gather};
+use crate::train::descent::Descent;
 use crate::train::figures::Answers;
 use crate::train::frame::Frame;
 use crate::train::full_report::Assessed;
@@ -308,39 +308,31 @@ where
         let batch = self.spec.batch_rows();
         let start = place.step as usize * batch;
         let rows = &order[start..order.len().min(start + batch)];
-        let gather = gather(train, rows);
         let (epoch, number) = (place.epoch + 1, place.step + 1);
-        let weights = train.weights.of(rows);
-        let passed = backpropagation.at(epoch, number).weigh(weights).run(
-            network,
-            self.frame.loss,
-            rows.len(),
-            record,
-            gather,
-            || observer.poll(),
-        );
-        let sums = match passed {
-            ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
-            ControlFlow::Continue(sums) => sums,
-        };
         let diverged = |quantity| Error::Diverged {
             quantity,
             epoch,
             step: number,
         };
-        if !sums.loss.is_finite() {
-            return Err(diverged("loss"));
-        }
         let before = record.then(|| network.clone());
-        let weighs = sums.weight > 0.0;
-        if weighs && !optimizer.update(network, sums, factor) {
-            return Err(diverged("parameters"));
-        }
+        let weights = train.weights.of(rows);
+        let stepped = backpropagation.at(epoch, number).weigh(weights).step(
+            network,
+            self.frame.loss,
+            train.batch(rows),
+            (optimizer, factor),
+            record,
+            || observer.poll(),
+        );
+        let sums = match stepped {
+            ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+            ControlFlow::Continue((Stepped::NotFinite(quantity), _)) => {
+                return Err(diverged(quantity));
+            }
+            ControlFlow::Continue((Stepped::Moved | Stepped::Weightless, sums)) => sums,
+        };
         place.statistics = before.map(|before| layer_statistics(&before, sums, network));
         place.sums.add(sums);
-        if weighs && !backpropagation.follow(network) {
-            return Err(diverged("running mean or variance"));
-        }
         if !place.sums.loss.is_finite() {
             return Err(diverged("loss"));
         }

@@ -1,12 +1,19 @@
 //! An optimizer at work: what it remembers, and the update of a network by the gradient of a batch.
 
+use std::mem::take;
+use std::ops::Range as Inputs;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde::{Deserialize, Serialize};
 
 use crate::nn::hyperparameter::violations;
+use crate::nn::network::by_column;
 use crate::nn::optimizer::OptimizerSpec;
 use crate::nn::optimizer::rules::{MOST_SLOTS, Rule, nadam_momentum};
 use crate::nn::regularization::Regularized;
-use crate::nn::{BatchSums, Gradient, Hyperparameter, Network, Range, Regularization, Scalar};
+use crate::nn::{
+    BatchSums, Gradient, Hyperparameter, Network, Range, Regularization, Scalar, Team,
+};
 
 /// What is particular to a layer in an update.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,7 +81,7 @@ impl<T: Scalar> OptimizerState<T> {
     }
 
     /// Becomes another of the same shapes; false, with nothing changed, where it has other shapes.
-    pub(super) fn replace(&mut self, state: Self) -> bool {
+    pub(super) fn replace(&mut self, mut state: Self) -> bool {
         let shapes = |slots: &[Gradient<T>]| -> Vec<[usize; 3]> {
             let layers = slots.iter().flat_map(|slot| &slot.layers);
             layers.map(|layer| layer.slices().map(<[T]>::len)).collect()
@@ -82,6 +89,9 @@ impl<T: Scalar> OptimizerState<T> {
         let same =
             state.slots.len() == self.slots.len() && shapes(&state.slots) == shapes(&self.slots);
         if same {
+            for layer in state.slots.iter_mut().flat_map(|slot| &mut slot.layers) {
+                layer.weights = by_column(std::mem::take(&mut layer.weights));
+            }
             *self = state;
         }
         same
@@ -140,47 +150,149 @@ impl<T: Scalar> Optimizer<T> {
     /// samples that weigh nothing, or the optimizer is L-BFGS, which is [`crate::nn::Lbfgs`], the caller's bug.
     #[must_use]
     pub fn update(&mut self, network: &mut Network<T>, sums: &BatchSums<T>, factor: f64) -> bool {
-        assert!(sums.weight > 0.0, "a step needs a sample that weighs");
-        let Self {
-            spec,
-            regularization,
-            layers: rules,
-            state,
-        } = self;
+        self.begin(sums.weight);
+        let mut regularized = Regularized::new(&self.regularization, sums.weight);
+        let rules = &self.layers;
+        regularized.clip_norm(network, &sums.gradient, |layer| rules[layer].frozen);
+        let mut finite = true;
+        for (index, layer) in network.layers_mut().iter_mut().enumerate() {
+            let Some((rule, slots)) = self.of_layer(index, sums.weight, factor) else {
+                continue;
+            };
+            let [of_weights, of_biases, of_scales] = slots;
+            let (weights, biases) = layer.slices_mut();
+            let [weight_sums, bias_sums, scale_sums] = sums.gradient.layers[index].slices();
+            assert_eq!(weights.len(), weight_sums.len(), "a gradient of the shapes");
+            finite &= regularized.step_weights(rule, weights, weight_sums, of_weights);
+            finite &= regularized.step_biases(rule, biases, bias_sums, of_biases);
+            finite &= regularized.step_biases(rule, layer.scales_mut(), scale_sums, of_scales);
+            self.regularization.limit_norms(layer);
+        }
+        finite
+    }
+
+    /// Whether a parameter moves by its own entry of the gradient alone, so that it can before the others are known.
+    pub(crate) fn moves_in_passing(&self) -> bool {
+        self.regularization.clip_norm.is_none()
+    }
+
+    /// [`Optimizer::update`] by a gradient that is computed part by part, each just before it is used: `of_weights(layer,
+    /// inputs, sums)` computes that of the weights of some inputs, `of_biases(layer, biases, scales)` that of the others.
+    ///
+    /// Panics: as `update`, and where the parameters do not move in passing.
+    pub(crate) fn update_in_passing(
+        &mut self,
+        network: &mut Network<T>,
+        gradient: &mut Gradient<T>,
+        (weight, factor): (f64, f64),
+        (team, samples): (&Team, usize),
+        of_weights: impl Fn(usize, Inputs<usize>, &mut [T]) + Sync,
+        of_biases: impl Fn(usize, &mut [T], &mut [T]),
+    ) -> bool {
+        assert!(self.moves_in_passing(), "parts that do not wait for others");
+        self.begin(weight);
+        let regularized = Regularized::new(&self.regularization, weight);
+        let not_finite = AtomicBool::new(false);
+        for (index, layer) in network.layers_mut().iter_mut().enumerate() {
+            let [weight_sums, bias_sums, scale_sums] = gradient.layers[index].slices_mut();
+            of_biases(index, bias_sums, scale_sums);
+            let (inputs, units) = (layer.inputs(), layer.units());
+            let Some((rule, slots)) = self.of_layer(index, weight, factor) else {
+                of_weights(index, 0..inputs, weight_sums);
+                continue;
+            };
+            let [[s0, s1, s2], slots_of_biases, slots_of_scales] = slots;
+            let (weights, biases) = layer.slices_mut();
+            let mut finite = regularized.step_biases(rule, biases, bias_sums, slots_of_biases);
+            let width = |slot: &[T]| if slot.is_empty() { 0 } else { units };
+            let widths = [width(s0), width(s1), width(s2)];
+            let arrays = [
+                (weights, units),
+                (weight_sums, units),
+                (s0, widths[0]),
+                (s1, widths[1]),
+                (s2, widths[2]),
+            ];
+            let work = samples.saturating_mul(inputs).saturating_mul(units);
+            let at_once = inputs_at_once(units);
+            team.split(inputs, INPUTS_TOGETHER, work, arrays, |inputs, arrays| {
+                let [weights, sums, slots @ ..] = arrays;
+                let mut slots = slots;
+                let mut first = inputs.start;
+                let (mut weights, mut sums) = (weights, sums);
+                while first < inputs.end {
+                    let count = at_once.min(inputs.end - first);
+                    let len = count * units;
+                    let (now, rest) = weights.split_at_mut(len);
+                    weights = rest;
+                    let (sums_now, rest) = sums.split_at_mut(len);
+                    sums = rest;
+                    let mut widths = widths.iter();
+                    let slots_now = slots.each_mut().map(|slot| {
+                        let width = widths.next().copied().unwrap_or_default();
+                        let (now, rest) = take(slot).split_at_mut(count * width);
+                        *slot = rest;
+                        now
+                    });
+                    of_weights(index, first..first + count, sums_now);
+                    if !regularized.step_weights(rule, now, sums_now, slots_now) {
+                        not_finite.store(true, Ordering::Relaxed);
+                    }
+                    first += count;
+                }
+            });
+            finite &=
+                regularized.step_biases(rule, layer.scales_mut(), scale_sums, slots_of_scales);
+            self.regularization.limit_norms(layer);
+            if !finite {
+                not_finite.store(true, Ordering::Relaxed);
+            }
+        }
+        !not_finite.into_inner()
+    }
+
+    /// Counts a step. Panics: where there is nothing to step by.
+    fn begin(&mut self, weight: f64) {
+        assert!(weight > 0.0, "a step needs a sample that weighs");
+        let state = &mut self.state;
         state.steps += 1;
         if let OptimizerSpec::Nadam {
             beta1,
             momentum_decay,
             ..
-        } = *spec
+        } = self.spec
         {
             state.momentum_product *= nadam_momentum(beta1, momentum_decay, state.steps);
         }
-        let mut regularized = Regularized::new(regularization, sums.weight);
-        regularized.clip_norm(network, &sums.gradient, |layer| rules[layer].frozen);
-        let rate = spec.learning_rate() * factor;
-        let mut finite = true;
-        for (index, layer) in network.layers_mut().iter_mut().enumerate() {
-            let LayerRule {
-                learning_rate_multiplier,
-                frozen,
-            } = rules[index];
-            if frozen {
-                continue;
-            }
-            let rule = Rule::of(spec, state, rate * learning_rate_multiplier, sums.weight);
-            let [of_weights, of_biases, of_scales] = slots_of(state, index);
-            let gradient = &sums.gradient.layers[index];
-            let (weights, biases) = layer.slices_mut();
-            let [weight_sums, bias_sums, scale_sums] = gradient.slices();
-            assert_eq!(weights.len(), weight_sums.len(), "a gradient of the shapes");
-            finite &= regularized.step_weights(rule, weights, weight_sums, of_weights);
-            finite &= regularized.step_biases(rule, biases, bias_sums, of_biases);
-            finite &= regularized.step_biases(rule, layer.scales_mut(), scale_sums, of_scales);
-            regularization.limit_norms(layer);
-        }
-        finite
     }
+
+    /// The rule of a layer in the step that has begun, and its slots; none where it is frozen.
+    fn of_layer(
+        &mut self,
+        index: usize,
+        weight: f64,
+        factor: f64,
+    ) -> Option<(Rule<T>, [Slots<'_, T>; 3])> {
+        let LayerRule {
+            learning_rate_multiplier,
+            frozen,
+        } = self.layers[index];
+        if frozen {
+            return None;
+        }
+        let rate = self.spec.learning_rate() * factor * learning_rate_multiplier;
+        let rule = Rule::of(&self.spec, &self.state, rate, weight);
+        Some((rule, slots_of(&mut self.state, index)))
+    }
+}
+
+/// Inputs of a part of the weights are a multiple of this, which is that of the highest tile of a product.
+const INPUTS_TOGETHER: usize = 12;
+
+/// Inputs whose weights are moved as soon as their gradient is there: about 16 KiB of it.
+fn inputs_at_once(units: usize) -> usize {
+    let inputs = 4096 / units.max(1);
+    (inputs / INPUTS_TOGETHER).max(2) * INPUTS_TOGETHER
 }
 
 /// A layer's part of each slot, of its weights, of its biases or of its scales; empty where there is no slot.

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use allocation_counter::measure;
-use ndarray::{Array1, Array2, s};
+use ndarray::{Array1, Array2};
 use serde::Deserialize;
 
 use super::{matrix as drawn, network as drawn_network};
@@ -67,7 +67,7 @@ fn network(case: &Case, parameters: &[Parameters]) -> Network<f64> {
 }
 
 /// A batch, and the passes over it.
-struct Batch<T> {
+struct Problem<T> {
     x: Array2<T>,
     y: Array2<T>,
     loss: Loss,
@@ -75,7 +75,7 @@ struct Batch<T> {
     passes: usize,
 }
 
-impl<T: Scalar> Batch<T> {
+impl<T: Scalar> Problem<T> {
     fn new(network: &Network<T>, loss: Loss, x: Array2<T>, y: Array2<T>) -> Self {
         let backpropagation = Backpropagation::new(network, x.nrows());
         Self {
@@ -91,17 +91,11 @@ impl<T: Scalar> Batch<T> {
     fn pass(&mut self, network: &Network<T>) -> &crate::nn::BatchSums<T> {
         self.passes += 1;
         let (x, y) = (&self.x, &self.y);
-        let gather = |rows: std::ops::Range<usize>,
-                      mut inputs: ndarray::ArrayViewMut2<T>,
-                      mut targets: ndarray::ArrayViewMut2<T>| {
-            inputs.assign(&x.slice(s![rows.clone(), ..]));
-            targets.assign(&y.slice(s![rows, ..]));
-        };
         let go_on = || ControlFlow::<Infallible>::Continue(());
-        let rows = x.nrows();
+        let batch = crate::nn::Batch::new(x.view(), y.view());
         let ControlFlow::Continue(sums) = self
             .backpropagation
-            .run(network, self.loss, rows, false, gather, go_on);
+            .run(network, self.loss, batch, false, go_on);
         sums
     }
 
@@ -125,12 +119,12 @@ impl<T: Scalar> Batch<T> {
     }
 }
 
-fn batch(case: &Case, network: &Network<f64>) -> Batch<f64> {
+fn batch(case: &Case, network: &Network<f64>) -> Problem<f64> {
     let loss = Loss::ALL
         .into_iter()
         .find(|loss| loss.name() == case.loss)
         .expect("a known loss");
-    Batch::new(network, loss, matrix(&case.inputs), matrix(&case.targets))
+    Problem::new(network, loss, matrix(&case.inputs), matrix(&case.targets))
 }
 
 fn fixture() -> Vec<Case> {
@@ -259,7 +253,7 @@ fn a_step_goes_where_the_dense_matrix_points() {
 }
 
 /// ∇f, with the penalty in it.
-fn gradient(case: &Case, batch: &mut Batch<f64>, network: &Network<f64>) -> Vec<f64> {
+fn gradient(case: &Case, batch: &mut Problem<f64>, network: &Network<f64>) -> Vec<f64> {
     let sums = batch.pass(network);
     let samples = sums.samples as f64;
     let mut of = sums.gradient.clone();
@@ -348,7 +342,7 @@ fn allocations<T: Scalar>() -> u64 {
     let activations = [Activation::Tanh, Activation::Sigmoid];
     let mut network = drawn_network::<T>(&[5, 9, 2], &activations, 1);
     let (x, y) = (drawn::<T>(300, 5, 2), drawn::<T>(300, 2, 3));
-    let mut batch = Batch::new(&network, Loss::Quadratic, x, y);
+    let mut batch = Problem::new(&network, Loss::Quadratic, x, y);
     let spec = LbfgsSpec {
         history_size: 3,
         tolerance: 0.0,

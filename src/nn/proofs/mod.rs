@@ -15,10 +15,12 @@ mod weights;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 
-use ndarray::{Array2, s};
+use ndarray::Array2;
 
 use crate::nn::random::{keyed, normal};
-use crate::nn::{Activation, Backpropagation, BatchSums, Initializer, Loss, Network, Scalar};
+use crate::nn::{
+    Activation, Backpropagation, Batch, BatchSums, Initializer, Loss, Network, Scalar,
+};
 
 /// A network of these widths, the inputs first, with parameters from N(0, 1).
 fn network<T: Scalar>(widths: &[usize], activations: &[Activation], seed: u64) -> Network<T> {
@@ -49,12 +51,8 @@ fn pass<'a, T: Scalar>(
     let sums = backpropagation.run(
         network,
         loss,
-        inputs.nrows(),
+        Batch::new(inputs.view(), targets.view()),
         true,
-        |rows, mut x, mut y| {
-            x.assign(&inputs.slice(s![rows.clone(), ..]));
-            y.assign(&targets.slice(s![rows, ..]));
-        },
         || ControlFlow::<Infallible>::Continue(()),
     );
     match sums {

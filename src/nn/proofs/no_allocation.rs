@@ -8,8 +8,8 @@ use ndarray::{Array2, s};
 
 use super::{matrix, network};
 use crate::nn::{
-    Activation, Backpropagation, Dropout, Layer, Loss, Network, Noise, Normalization, Normalized,
-    Optimizer, OptimizerSpec, Regularization, RowWeight, Scalar, Workspace,
+    Activation, Backpropagation, Batch, Dropout, Layer, Loss, Network, Noise, Normalization,
+    Normalized, Optimizer, OptimizerSpec, Regularization, RowWeight, Scalar, Workspace,
 };
 
 /// Numbers in (0, 1].
@@ -45,12 +45,8 @@ fn allocations_of_steps<T: Scalar>(
         let sums = backpropagation.at(1, samples as u64).weigh(weights).run(
             &network,
             loss,
-            samples,
+            Batch::new(x.slice(s![..samples, ..]), y.slice(s![..samples, ..])),
             record,
-            |rows, mut inputs, mut targets| {
-                inputs.assign(&x.slice(s![rows.clone(), ..]));
-                targets.assign(&y.slice(s![rows, ..]));
-            },
             || ControlFlow::<Infallible>::Continue(()),
         );
         let ControlFlow::Continue(sums) = sums;

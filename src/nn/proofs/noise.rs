@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 use ndarray::{Array2, arr1, arr2};
 
 use super::{matrix, network, pass};
+use crate::nn::kernel::Matrix;
 use crate::nn::{
-    Activation, Backpropagation, Dropout, Gradient, Layer, Loss, Network, Noise, Regularization,
-    Scalar, Workspace,
+    Activation, Backpropagation, Batch, Dropout, Gradient, Layer, Loss, Network, Noise,
+    Regularization, Scalar, Team, Workspace,
 };
 
 /// Regularization of nothing but these.
@@ -81,9 +82,9 @@ fn what_the_next_layer_is_given_has_the_mean_of_what_it_is_given_without_dropout
     let mut workspace = Workspace::for_rows(&network, 1).with(&noise);
     let outputs: Vec<f64> = (0..2000)
         .map(|step| {
-            workspace.inputs_mut(1).assign(&x);
-            workspace.forward(&network, 1, Some(noise.of((1, step), 0)));
-            workspace.activations(1, 1)[[0, 0]]
+            let x = Matrix::new(x.as_slice().expect("one row"), 4);
+            workspace.forward(&network, x, Some(noise.of((1, step), 0)), &Team::alone());
+            workspace.activations(1, 0..1)[[0, 0]]
         })
         .collect();
     let mean = outputs.iter().sum::<f64>() / 2000.0;
@@ -195,7 +196,8 @@ fn the_numbers_of_a_step_with_dropout_are_those_worked_by_hand() {
     near(&[sums.loss], &[2.0]);
     near(last.slices()[0], &[3.0, 0.0]);
     near(last.slices()[1], &[2.0]);
-    near(hidden.slices()[0], &[1.5, 0.75, 0.0, 0.0]);
+    // Input by input: the weights of one input to both units stand together.
+    near(hidden.slices()[0], &[1.5, 0.0, 0.75, 0.0]);
     near(hidden.slices()[1], &[1.5, 0.0]);
     // The activations that are recorded are a¹ before its mask.
     let recorded = &sums.moments[0].activations;
@@ -255,17 +257,14 @@ fn results<T: Scalar>(largest: usize, before: &[(u64, u64)]) -> (Gradient<T>, f6
     let (x, y) = (matrix::<T>(150, 7, 2), matrix::<T>(150, 4, 3));
     let noise = Noise::new(&of(Dropout::Each(vec![0.5, 0.2]), 0.2, 0.1), 2, 9);
     let mut backpropagation = Backpropagation::new(&network, largest).with(noise);
+    let ones = |columns| Array2::from_elem((150, columns), T::one());
     for &(epoch, step) in before {
         let mut polls = 0;
         let passed = backpropagation.at(epoch, step).run(
             &network,
             Loss::Quadratic,
-            150,
+            Batch::new(ones(7).view(), ones(4).view()),
             false,
-            |_, mut x, mut y| {
-                x.fill(T::one());
-                y.fill(T::one());
-            },
             || {
                 polls += 1;
                 if polls > step {
@@ -302,5 +301,5 @@ fn a_pass_without_noise_in_a_workspace_for_it_is_a_bug() {
     let network: Network<f64> =
         network(&[4, 9, 1], &[Activation::Sigmoid, Activation::Identity], 3);
     let mut workspace = Workspace::for_rows(&network, 3).with(&noise(0.5, 0.0, 0.0, 1));
-    workspace.forward(&network, 3, None);
+    workspace.forward(&network, Matrix::new(&[1.0; 12], 4), None, &Team::alone());
 }

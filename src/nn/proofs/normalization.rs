@@ -7,8 +7,8 @@ use ndarray::{Array1, Array2, s};
 
 use super::{matrix, network, pass};
 use crate::nn::{
-    Activation, Backpropagation, CheckOptions, Dropout, Layer, Loss, Network, Noise, Normalization,
-    Normalized, Optimizer, OptimizerSpec, Regularization, check_gradients, inspect,
+    Activation, Backpropagation, Batch, CheckOptions, Dropout, Layer, Loss, Network, Noise,
+    Normalization, Normalized, Optimizer, OptimizerSpec, Regularization, check_gradients, inspect,
 };
 
 /// The network with these normalizations, and scales and running numbers that are not those it would start with.
@@ -46,21 +46,17 @@ impl Objective<'_> {
         let sums = self.backpropagation.at(2, 3).run_observed(
             network,
             self.loss,
-            x.nrows(),
+            Batch::new(x.view(), y.view()),
             false,
-            |rows, mut inputs, mut targets| {
-                inputs.assign(&x.slice(s![rows.clone(), ..]));
-                targets.assign(&y.slice(s![rows, ..]));
-            },
             || ControlFlow::<Infallible>::Continue(()),
             |rows, workspace| {
                 for (index, layer) in network.layers().iter().enumerate() {
-                    for z in workspace.weighted_inputs(index, rows.len()) {
+                    for z in workspace.weighted_inputs(index, 0..rows.len()) {
                         sides.extend(layer.activation.kinks().iter().map(|kink| z > kink));
                     }
                 }
-                let a = workspace.activations(last, rows.len());
-                for (a, y) in a.iter().zip(workspace.targets(rows.len())) {
+                let a = workspace.activations(last, 0..rows.len());
+                for (a, y) in a.iter().zip(workspace.targets(0..rows.len())) {
                     sides.extend(kinks.iter().map(|&kink| a - y > kink));
                 }
             },
@@ -234,15 +230,11 @@ fn what_is_normalized_has_mean_0_and_variance_1() {
         let _ = Backpropagation::new(&network, 200).run_observed(
             &network,
             Loss::Quadratic,
-            200,
+            Batch::new(x.view(), y.view()),
             false,
-            |rows, mut inputs, mut targets| {
-                inputs.assign(&x.slice(s![rows.clone(), ..]));
-                targets.assign(&y.slice(s![rows, ..]));
-            },
             || ControlFlow::<Infallible>::Continue(()),
             |rows, workspace| {
-                let chunk = workspace.weighted_inputs(0, rows.len());
+                let chunk = workspace.weighted_inputs(0, 0..rows.len());
                 z.slice_mut(s![rows, ..]).assign(&chunk);
             },
         );
@@ -352,7 +344,9 @@ fn the_bits_of_a_normalized_batch_depend_neither_on_memory_nor_on_what_was_broke
                 ControlFlow::Continue(())
             }
         };
-        let broken = large.run(&network, Loss::Quadratic, 1000, false, |_, _, _| {}, poll);
+        let (x2, y2) = (matrix(1000, x.ncols(), 8), matrix(1000, y.ncols(), 9));
+        let batch = Batch::new(x2.view(), y2.view());
+        let broken = large.run(&network, Loss::Quadratic, batch, false, poll);
         assert!(broken.is_break());
         let sums = pass(&mut large, &network, Loss::Quadratic, &x, &y);
         assert_eq!(sums.gradient, expected);
@@ -372,7 +366,9 @@ fn a_pass_polls_for_each_chunk_as_often_as_it_is_said_to() {
         };
         let mut backpropagation = Backpropagation::new(&network, 150);
         let loss = Loss::Quadratic;
-        let _ = backpropagation.run(&network, loss, 150, false, |_, _, _| {}, poll);
+        let (x, y) = (matrix(150, 3, 4), matrix(150, 2, 5));
+        let batch = Batch::new(x.view(), y.view());
+        let _ = backpropagation.run(&network, loss, batch, false, poll);
         let said = Backpropagation::<f64>::polls_of_chunk(3, network.needs_whole_batch());
         assert_eq!(polls, 3 * said);
     }

@@ -8,8 +8,8 @@ use ndarray::{Array1, Array2, s};
 use serde::Deserialize;
 
 use crate::nn::{
-    Activation, Backpropagation, Clock, Layer, LayerRule, Loss, Network, Optimizer, OptimizerSpec,
-    Plateau, Regularization, Schedule,
+    Activation, Backpropagation, Batch, Clock, Layer, LayerRule, Loss, Network, Optimizer,
+    OptimizerSpec, Plateau, Regularization, Schedule, Stepped,
 };
 
 const FIXTURE: &str = include_str!("../../../tests/fixtures/optimizers/steps.json");
@@ -80,21 +80,19 @@ fn trained(fixture: &Fixture, case: &Case, optimizer: &mut Optimizer<f64>) -> Ne
     let mut backpropagation = Backpropagation::new(&network, BATCH);
     for step in 0..EPOCHS * BATCHES {
         let first = step % BATCHES * BATCH;
-        let sums = backpropagation.run(
-            &network,
+        let rows = first..first + BATCH;
+        let batch = Batch::new(x.slice(s![rows.clone(), ..]), y.slice(s![rows, ..]));
+        let factor = if case.scheduled { factor(step) } else { 1.0 };
+        let stepped = backpropagation.step(
+            &mut network,
             Loss::Quadratic,
-            BATCH,
+            batch,
+            (optimizer, factor),
             false,
-            |rows, mut inputs, mut targets| {
-                let rows = first + rows.start..first + rows.end;
-                inputs.assign(&x.slice(s![rows.clone(), ..]));
-                targets.assign(&y.slice(s![rows, ..]));
-            },
             || ControlFlow::<()>::Continue(()),
         );
-        let sums = sums.continue_value().expect("nothing breaks");
-        let factor = if case.scheduled { factor(step) } else { 1.0 };
-        assert!(optimizer.update(&mut network, sums, factor));
+        let (stepped, _) = stepped.continue_value().expect("nothing breaks");
+        assert_eq!(stepped, Stepped::Moved);
     }
     network
 }

@@ -6,7 +6,8 @@ use ndarray::{Array2, s};
 
 use super::{matrix, network, pass};
 use crate::nn::{
-    Activation, Backpropagation, Loss, Network, Rightness, Scalar, Workspace, evaluate, inspect,
+    Activation, Backpropagation, Batch, Loss, Network, Rightness, Scalar, Workspace, evaluate,
+    inspect,
 };
 
 const ACTIVATIONS: [Activation; 5] = [
@@ -103,17 +104,12 @@ fn training_evaluation_inspection_and_prediction_see_the_same_numbers() {
 fn recording_and_the_size_of_the_memory_change_no_bit_of_a_gradient() {
     let network = deep::<f32>();
     let (x, y) = (matrix(150, 23, 2), matrix(150, 3, 3));
-    let gather = |rows: std::ops::Range<usize>,
-                  mut inputs: ndarray::ArrayViewMut2<f32>,
-                  mut targets: ndarray::ArrayViewMut2<f32>| {
-        inputs.assign(&x.slice(s![rows.clone(), ..]));
-        targets.assign(&y.slice(s![rows, ..]));
-    };
+    let batch = Batch::new(x.view(), y.view());
     let poll = || ControlFlow::<()>::Continue(());
     let mut results = Vec::new();
     for (largest, record) in [(150, false), (150, true), (1000, false), (5000, true)] {
         let mut backpropagation = Backpropagation::new(&network, largest);
-        let sums = backpropagation.run(&network, Loss::Quadratic, 150, record, gather, poll);
+        let sums = backpropagation.run(&network, Loss::Quadratic, batch, record, poll);
         let sums = sums.continue_value().expect("nothing breaks");
         assert_eq!(sums.moments.is_empty(), !record);
         results.push((sums.gradient.clone(), sums.loss));
@@ -133,12 +129,11 @@ fn a_pass_that_was_broken_off_leaves_no_trace_in_the_next() {
     let broken = backpropagation.run(
         &network,
         Loss::Quadratic,
-        300,
+        Batch::new(
+            Array2::from_elem((300, 23), 99.0).view(),
+            Array2::from_elem((300, 3), -99.0).view(),
+        ),
         false,
-        |_, mut inputs, mut targets| {
-            inputs.fill(99.0);
-            targets.fill(-99.0);
-        },
         || {
             polls += 1;
             if polls == 4 {

@@ -1,0 +1,60 @@
+//! The three products of backpropagation, over vectors of L numbers, in tiles whose sums stay in registers.
+//!
+//! Weights and their gradient are (inputs × units) in memory: the numbers of one input for all units stand together, and
+//! a vector holds numbers of L units. z = b + x·w reads them row by row, and so does ∂C/∂w = xᵀ·δ, which is added up
+//! over samples; only Σ δ w, which goes back through the weights, reads them across, and turns them over in passing
+//! (`panel.rs`). Where a layer has one unit, there would be one number in a vector: its inputs stand side by side instead.
+//!
+//! Every element is one sum in a fixed order: over inputs or units one after another, over samples in the tree of
+//! `nn::reduce`. How a product is cut into tiles, panels or parts for threads changes no bit.
+
+#![expect(
+    clippy::inline_always,
+    reason = "a body must be compiled with the features of the function that calls it"
+)]
+
+mod backward;
+mod forward;
+mod gradient;
+mod panel;
+mod tile;
+
+pub(super) use backward::Backward;
+pub(super) use forward::Forward;
+pub(super) use gradient::{BiasGradient, WeightGradient};
+pub(super) use panel::Panel;
+
+use crate::nn::Scalar;
+use crate::nn::kernel::Product;
+use crate::nn::kernel::vector::Vector;
+
+/// Rows of a panel, at most: longer sums are made in as many parts.
+const PANEL_ROWS: usize = 2048;
+
+/// Rows of a product from which on it is worth copying a panel of the other factor.
+const WORTH_A_PANEL: usize = 32;
+
+/// Whether rows of so many numbers lie so far apart that reading a few columns of many of them misses the caches.
+const fn is_far_apart<T: Scalar>(width: usize) -> bool {
+    width * size_of::<T>() >= 4096
+}
+
+impl<T: Scalar> Product<'_, T> {
+    /// Computes it in vectors of type `V`, in tiles of at most `MOST` rows of two of them.
+    #[inline(always)]
+    pub(super) fn compute<V: Vector<T, L>, const L: usize, const MOST: usize>(
+        self,
+        panel: &mut Panel,
+    ) {
+        match self {
+            Self::Forward(mut product) => {
+                forward::forward::<T, V, L, MOST>(&mut product, panel);
+            }
+            Self::Backward(product) => backward::backward::<T, V, L, MOST>(product, panel),
+            Self::WeightGradient(product) => {
+                gradient::weight_gradient::<T, V, L, MOST>(product, panel);
+            }
+            Self::BiasGradient(product) => gradient::bias_gradient::<T, V, L>(product),
+        }
+    }
+}
