@@ -28,12 +28,15 @@ impl<'a, T> Matrix<'a, T> {
 
     /// Rows of a table, in the order of their numbers.
     ///
-    /// Panics: as [`Matrix::new`]; a number beyond the table panics where its row is read.
+    /// Panics: as [`Matrix::new`], or where there is no row of such a number.
     pub(crate) fn picked(numbers: &'a [T], width: usize, rows: &'a [u32]) -> Self {
+        let table = Self::new(numbers, width);
+        let beyond = rows.iter().find(|&&row| row as usize >= table.len);
+        assert!(beyond.is_none(), "row {beyond:?} of {}", table.len);
         Self {
             len: rows.len(),
             picked: Some(rows),
-            ..Self::new(numbers, width)
+            ..table
         }
     }
 
@@ -75,5 +78,25 @@ impl<'a, T> Matrix<'a, T> {
     pub(crate) fn row(&self, row: usize) -> &'a [T] {
         let row = self.picked.map_or(row, |picked| picked[row] as usize);
         &self.numbers[row * self.width..][..self.width]
+    }
+
+    /// Where a row begins.
+    ///
+    /// # Safety
+    /// There is such a row.
+    #[expect(
+        unsafe_code,
+        reason = "the products ask for a row at every term of a sum"
+    )]
+    #[inline]
+    pub(super) unsafe fn start(&self, row: usize) -> *const T {
+        let row = match self.picked {
+            // SAFETY: the caller's: there are as many numbers picked as rows.
+            Some(picked) => unsafe { *picked.get_unchecked(row) as usize },
+            None => row,
+        };
+        self.numbers
+            .as_ptr()
+            .wrapping_add(row.wrapping_mul(self.width))
     }
 }

@@ -11,6 +11,8 @@ mod product;
 mod team;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod transpose;
 mod vector;
 mod vectorize;
 
@@ -94,13 +96,7 @@ impl InstructionSet {
 pub(crate) fn forward<T: Scalar>(x: Matrix<'_, T>, w: &[T], biases: Option<&[T]>, z: &mut [T]) {
     let units = z.len().checked_div(x.len()).unwrap_or_default();
     if x.len() > 0 {
-        let product = Forward {
-            x,
-            w,
-            biases,
-            units,
-            z,
-        };
+        let product = Forward::new(x, w, biases, units, z);
         T::multiply(InstructionSet::best(), Product::Forward(product));
     }
 }

@@ -56,13 +56,9 @@ impl<T: Scalar> Layer<T> {
 
     fn forward(&self, set: InstructionSet, rows: Range<usize>, biases: bool) -> Vec<T> {
         let mut z = vec![T::nan(); rows.len() * self.shape.units];
-        let product = Forward {
-            x: self.x().slice(rows),
-            w: &self.w,
-            biases: biases.then_some(&self.b),
-            units: self.shape.units,
-            z: &mut z,
-        };
+        let biases = biases.then_some(self.b.as_slice());
+        let x = self.x().slice(rows);
+        let product = Forward::new(x, &self.w, biases, self.shape.units, &mut z);
         T::multiply(set, Product::Forward(product));
         z
     }

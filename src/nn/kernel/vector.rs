@@ -9,6 +9,10 @@
 use std::arch::x86_64 as x86;
 
 use crate::nn::Scalar;
+#[cfg(target_arch = "x86_64")]
+use crate::nn::kernel::transpose::{
+    transpose_avx2_f32, transpose_avx2_f64, transpose_avx512_f32, transpose_avx512_f64,
+};
 
 /// L numbers of type T.
 ///
@@ -17,6 +21,9 @@ use crate::nn::Scalar;
 pub(super) trait Vector<T: Scalar, const L: usize>: Copy {
     /// Which of the lanes are there: the first so many.
     type Lanes: Copy;
+
+    /// Whether reading and writing some lanes takes no longer than all of them.
+    const LANES_ARE_FREE: bool;
 
     /// The first `count` lanes; all, where it is more.
     fn lanes(count: usize) -> Self::Lanes;
@@ -57,6 +64,12 @@ pub(super) trait Vector<T: Scalar, const L: usize>: Copy {
     /// Lane r of vector c of the result is lane c of vector r.
     fn transpose(rows: [Self; L]) -> [Self; L];
 
+    /// Computes a tile in a function of its own, compiled with the instructions of the set.
+    ///
+    /// # Safety
+    /// As [`Work::tile`].
+    unsafe fn compute<K: Work, const R: usize, const C: usize, const PART: bool>(work: &K);
+
     /// The sum of all lanes of each of L vectors: the upper half is added onto the lower until one is left.
     #[inline(always)]
     fn totals(rows: [Self; L]) -> Self {
@@ -72,12 +85,25 @@ pub(super) trait Vector<T: Scalar, const L: usize>: Copy {
     }
 }
 
+/// What is computed tile by tile: R rows of C vectors, of the last only some lanes where `PART`.
+///
+/// Each size of a tile is a function of its own. All of them in one function, the compiler takes minutes.
+pub(super) trait Work {
+    /// Computes a tile. To be `#[inline(always)]`.
+    ///
+    /// # Safety
+    /// The processor has the instructions, and what the work says of itself holds for a tile of this size.
+    unsafe fn tile<const R: usize, const C: usize, const PART: bool>(&self);
+}
+
 /// An array, for processors of which nothing is known; multiply and add are rounded apart.
 #[derive(Clone, Copy)]
 pub(super) struct Plain<T, const L: usize>([T; L]);
 
 impl<T: Scalar, const L: usize> Vector<T, L> for Plain<T, L> {
     type Lanes = usize;
+
+    const LANES_ARE_FREE: bool = false;
 
     #[inline(always)]
     fn lanes(count: usize) -> usize {
@@ -135,6 +161,12 @@ impl<T: Scalar, const L: usize> Vector<T, L> for Plain<T, L> {
         self
     }
 
+    #[inline(never)]
+    unsafe fn compute<K: Work, const R: usize, const C: usize, const PART: bool>(work: &K) {
+        // SAFETY: the caller's.
+        unsafe { work.tile::<R, C, PART>() }
+    }
+
     #[inline(always)]
     fn transpose(rows: [Self; L]) -> [Self; L] {
         std::array::from_fn(|lane| Self(std::array::from_fn(|row| rows[row].0[lane])))
@@ -146,14 +178,16 @@ macro_rules! vector {
     (
         $name:ident: $register:ident of $lanes:literal $scalar:ty, $mask:ty,
         $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident,
-        $load_lanes:ident, $store_lanes:ident, $which:ident, $transpose:ident
+        $load_lanes:ident, $store_lanes:ident, $which:ident, $transpose:ident, $features:literal
     ) => {
         #[doc = concat!("A register of ", stringify!($lanes), " ", stringify!($scalar), ".")]
         #[derive(Clone, Copy)]
-        pub(super) struct $name(x86::$register);
+        pub(super) struct $name(pub(super) x86::$register);
 
         impl Vector<$scalar, $lanes> for $name {
             type Lanes = $mask;
+
+            const LANES_ARE_FREE: bool = size_of::<$mask>() <= 2;
 
             #[inline(always)]
             fn lanes(count: usize) -> $mask {
@@ -203,6 +237,20 @@ macro_rules! vector {
             }
 
             #[inline(always)]
+            unsafe fn compute<K: Work, const R: usize, const C: usize, const PART: bool>(work: &K) {
+                #[inline(never)]
+                #[target_feature(enable = $features)]
+                unsafe fn compiled<K: Work, const R: usize, const C: usize, const PART: bool>(
+                    work: &K,
+                ) {
+                    // SAFETY: the caller's.
+                    unsafe { work.tile::<R, C, PART>() }
+                }
+                // SAFETY: the caller's; the processor has the instructions, see `Vector`.
+                unsafe { compiled::<K, R, C, PART>(work) }
+            }
+
+            #[inline(always)]
             fn transpose(rows: [Self; $lanes]) -> [Self; $lanes] {
                 // SAFETY: the processor has the instructions, see `Vector`.
                 unsafe { $transpose(rows) }
@@ -213,16 +261,18 @@ macro_rules! vector {
 
 #[cfg(target_arch = "x86_64")]
 vector!(Avx2F32: __m256 of 8 f32, x86::__m256i, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps,
-    _mm256_add_ps, load_lanes_avx2_f32, _mm256_maskstore_ps, lanes_avx2_f32, transpose_avx2_f32);
+    _mm256_add_ps, load_lanes_avx2_f32, _mm256_maskstore_ps, lanes_avx2_f32, transpose_avx2_f32, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
 vector!(Avx2F64: __m256d of 4 f64, x86::__m256i, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd,
-    _mm256_add_pd, load_lanes_avx2_f64, _mm256_maskstore_pd, lanes_avx2_f64, transpose_avx2_f64);
+    _mm256_add_pd, load_lanes_avx2_f64, _mm256_maskstore_pd, lanes_avx2_f64, transpose_avx2_f64, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
 vector!(Avx512F32: __m512 of 16 f32, x86::__mmask16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps,
-    _mm512_add_ps, load_lanes_avx512_f32, _mm512_mask_storeu_ps, lanes_avx512_f32, transpose_avx512_f32);
+    _mm512_add_ps, load_lanes_avx512_f32, _mm512_mask_storeu_ps, lanes_avx512_f32, transpose_avx512_f32,
+    "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma");
 #[cfg(target_arch = "x86_64")]
 vector!(Avx512F64: __m512d of 8 f64, x86::__mmask8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd,
-    _mm512_add_pd, load_lanes_avx512_f64, _mm512_mask_storeu_pd, lanes_avx512_f64, transpose_avx512_f64);
+    _mm512_add_pd, load_lanes_avx512_f64, _mm512_mask_storeu_pd, lanes_avx512_f64, transpose_avx512_f64,
+    "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma");
 
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
@@ -290,203 +340,4 @@ unsafe fn load_lanes_avx512_f32(from: *const f32, lanes: x86::__mmask16) -> x86:
 unsafe fn load_lanes_avx512_f64(from: *const f64, lanes: x86::__mmask8) -> x86::__m512d {
     // SAFETY: the caller's.
     unsafe { x86::_mm512_maskz_loadu_pd(lanes, from) }
-}
-
-/// # Safety
-/// The processor has AVX2.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-unsafe fn transpose_avx2_f64([a, b, c, d]: [Avx2F64; 4]) -> [Avx2F64; 4] {
-    use x86::{_mm256_permute2f128_pd as halves, _mm256_unpackhi_pd, _mm256_unpacklo_pd};
-    // SAFETY: the caller's.
-    unsafe {
-        let (even, odd) = (_mm256_unpacklo_pd(a.0, b.0), _mm256_unpackhi_pd(a.0, b.0));
-        let (even2, odd2) = (_mm256_unpacklo_pd(c.0, d.0), _mm256_unpackhi_pd(c.0, d.0));
-        [
-            Avx2F64(halves::<0x20>(even, even2)),
-            Avx2F64(halves::<0x20>(odd, odd2)),
-            Avx2F64(halves::<0x31>(even, even2)),
-            Avx2F64(halves::<0x31>(odd, odd2)),
-        ]
-    }
-}
-
-/// Of four rows, columns 0, 1, 2 and 3 of each group of four lanes.
-///
-/// # Safety
-/// The processor has AVX2.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-unsafe fn four_avx2(a: Avx2F32, b: Avx2F32, c: Avx2F32, d: Avx2F32) -> [x86::__m256; 4] {
-    use x86::{
-        _mm256_castpd_ps, _mm256_castps_pd, _mm256_unpackhi_pd, _mm256_unpackhi_ps,
-        _mm256_unpacklo_pd, _mm256_unpacklo_ps,
-    };
-    // SAFETY: the caller's.
-    unsafe {
-        let low = |x: Avx2F32, y: Avx2F32| _mm256_castps_pd(_mm256_unpacklo_ps(x.0, y.0));
-        let high = |x: Avx2F32, y: Avx2F32| _mm256_castps_pd(_mm256_unpackhi_ps(x.0, y.0));
-        let (ab, cd, ab2, cd2) = (low(a, b), low(c, d), high(a, b), high(c, d));
-        [
-            _mm256_castpd_ps(_mm256_unpacklo_pd(ab, cd)),
-            _mm256_castpd_ps(_mm256_unpackhi_pd(ab, cd)),
-            _mm256_castpd_ps(_mm256_unpacklo_pd(ab2, cd2)),
-            _mm256_castpd_ps(_mm256_unpackhi_pd(ab2, cd2)),
-        ]
-    }
-}
-
-/// # Safety
-/// The processor has AVX2.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-unsafe fn transpose_avx2_f32(rows: [Avx2F32; 8]) -> [Avx2F32; 8] {
-    use x86::_mm256_permute2f128_ps as halves;
-    let [a, b, c, d, e, f, g, h] = rows;
-    // SAFETY: the caller's.
-    unsafe {
-        let ([u0, u1, u2, u3], [v0, v1, v2, v3]) = (four_avx2(a, b, c, d), four_avx2(e, f, g, h));
-        [
-            Avx2F32(halves::<0x20>(u0, v0)),
-            Avx2F32(halves::<0x20>(u1, v1)),
-            Avx2F32(halves::<0x20>(u2, v2)),
-            Avx2F32(halves::<0x20>(u3, v3)),
-            Avx2F32(halves::<0x31>(u0, v0)),
-            Avx2F32(halves::<0x31>(u1, v1)),
-            Avx2F32(halves::<0x31>(u2, v2)),
-            Avx2F32(halves::<0x31>(u3, v3)),
-        ]
-    }
-}
-
-/// Quarter q of each of four registers, in order, for q = 0, 1, 2, 3.
-///
-/// # Safety
-/// The processor has AVX-512F.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-unsafe fn quarters(
-    a: x86::__m512,
-    b: x86::__m512,
-    c: x86::__m512,
-    d: x86::__m512,
-) -> [x86::__m512; 4] {
-    use x86::_mm512_shuffle_f32x4 as pick;
-    // SAFETY: the caller's.
-    unsafe {
-        // Quarters 0 and 2, and 1 and 3, of two registers; then those of two pairs.
-        let (even, odd) = (pick::<0x88>(a, b), pick::<0xdd>(a, b));
-        let (even2, odd2) = (pick::<0x88>(c, d), pick::<0xdd>(c, d));
-        [
-            pick::<0x88>(even, even2),
-            pick::<0x88>(odd, odd2),
-            pick::<0xdd>(even, even2),
-            pick::<0xdd>(odd, odd2),
-        ]
-    }
-}
-
-/// # Safety
-/// The processor has AVX-512F.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-unsafe fn transpose_avx512_f64(rows: [Avx512F64; 8]) -> [Avx512F64; 8] {
-    use x86::{_mm512_castpd_ps, _mm512_castps_pd, _mm512_unpackhi_pd, _mm512_unpacklo_pd};
-    let [a, b, c, d, e, f, g, h] = rows;
-    // SAFETY: the caller's.
-    unsafe {
-        let low = |x: Avx512F64, y: Avx512F64| _mm512_castpd_ps(_mm512_unpacklo_pd(x.0, y.0));
-        let high = |x: Avx512F64, y: Avx512F64| _mm512_castpd_ps(_mm512_unpackhi_pd(x.0, y.0));
-        let [c0, c2, c4, c6] = quarters(low(a, b), low(c, d), low(e, f), low(g, h));
-        let [c1, c3, c5, c7] = quarters(high(a, b), high(c, d), high(e, f), high(g, h));
-        [
-            Avx512F64(_mm512_castps_pd(c0)),
-            Avx512F64(_mm512_castps_pd(c1)),
-            Avx512F64(_mm512_castps_pd(c2)),
-            Avx512F64(_mm512_castps_pd(c3)),
-            Avx512F64(_mm512_castps_pd(c4)),
-            Avx512F64(_mm512_castps_pd(c5)),
-            Avx512F64(_mm512_castps_pd(c6)),
-            Avx512F64(_mm512_castps_pd(c7)),
-        ]
-    }
-}
-
-/// As `four_avx2`, of registers twice as wide.
-///
-/// # Safety
-/// The processor has AVX-512F.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-unsafe fn four_avx512(a: Avx512F32, b: Avx512F32, c: Avx512F32, d: Avx512F32) -> [x86::__m512; 4] {
-    use x86::{
-        _mm512_castpd_ps, _mm512_castps_pd, _mm512_unpackhi_pd, _mm512_unpackhi_ps,
-        _mm512_unpacklo_pd, _mm512_unpacklo_ps,
-    };
-    // SAFETY: the caller's.
-    unsafe {
-        let low = |x: Avx512F32, y: Avx512F32| _mm512_castps_pd(_mm512_unpacklo_ps(x.0, y.0));
-        let high = |x: Avx512F32, y: Avx512F32| _mm512_castps_pd(_mm512_unpackhi_ps(x.0, y.0));
-        let (ab, cd, ab2, cd2) = (low(a, b), low(c, d), high(a, b), high(c, d));
-        [
-            _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)),
-            _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)),
-            _mm512_castpd_ps(_mm512_unpacklo_pd(ab2, cd2)),
-            _mm512_castpd_ps(_mm512_unpackhi_pd(ab2, cd2)),
-        ]
-    }
-}
-
-/// # Safety
-/// The processor has AVX-512F.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-unsafe fn transpose_avx512_f32(rows: [Avx512F32; 16]) -> [Avx512F32; 16] {
-    let [
-        r0,
-        r1,
-        r2,
-        r3,
-        r4,
-        r5,
-        r6,
-        r7,
-        r8,
-        r9,
-        r10,
-        r11,
-        r12,
-        r13,
-        r14,
-        r15,
-    ] = rows;
-    // SAFETY: the caller's.
-    unsafe {
-        let [a0, a1, a2, a3] = four_avx512(r0, r1, r2, r3);
-        let [b0, b1, b2, b3] = four_avx512(r4, r5, r6, r7);
-        let [c0, c1, c2, c3] = four_avx512(r8, r9, r10, r11);
-        let [d0, d1, d2, d3] = four_avx512(r12, r13, r14, r15);
-        let [t0, t4, t8, t12] = quarters(a0, b0, c0, d0);
-        let [t1, t5, t9, t13] = quarters(a1, b1, c1, d1);
-        let [t2, t6, t10, t14] = quarters(a2, b2, c2, d2);
-        let [t3, t7, t11, t15] = quarters(a3, b3, c3, d3);
-        [
-            Avx512F32(t0),
-            Avx512F32(t1),
-            Avx512F32(t2),
-            Avx512F32(t3),
-            Avx512F32(t4),
-            Avx512F32(t5),
-            Avx512F32(t6),
-            Avx512F32(t7),
-            Avx512F32(t8),
-            Avx512F32(t9),
-            Avx512F32(t10),
-            Avx512F32(t11),
-            Avx512F32(t12),
-            Avx512F32(t13),
-            Avx512F32(t14),
-            Avx512F32(t15),
-        ]
-    }
 }

@@ -3,12 +3,11 @@
     clippy::inline_always,
     reason = "a body must be compiled with the features of the function that calls it"
 )]
-#![expect(unsafe_code, reason = "numbers are read and written by address")]
 
 use crate::nn::Scalar;
 use crate::nn::kernel::Matrix;
-use crate::nn::kernel::product::forward::{Forward, Terms, all_rows};
-use crate::nn::kernel::product::{PANEL_ROWS, Panel};
+use crate::nn::kernel::product::Panel;
+use crate::nn::kernel::product::forward::{Forward, Source, columns};
 use crate::nn::kernel::vector::Vector;
 
 /// g (m × k) = δ (m × n) · wᵀ, w (k × n).
@@ -24,46 +23,19 @@ pub(super) fn backward<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: u
     product: Backward<'_, T>,
     panel: &mut Panel,
 ) {
-    let (m, n, k) = (product.deltas.len(), product.deltas.width(), product.inputs);
-    // As a product forward: of m rows of n terms, with k columns.
-    let mut forward = Forward {
-        x: product.deltas,
-        w: product.w,
-        biases: None,
-        units: k,
-        z: product.gradient,
+    let Backward {
+        deltas,
+        w,
+        inputs,
+        gradient,
+    } = product;
+    let (n, k) = (deltas.width(), inputs);
+    // As a product forward: of rows of n terms, with k columns, and w (k × n) for its transpose. With n = 1 they are one.
+    let forward = Forward::new(deltas, w, None, k, gradient);
+    let source = if n == 1 {
+        Source::Rows
+    } else {
+        Source::Columns
     };
-    forward.check();
-    if m == 0 {
-        return;
-    }
-    let mut column = 0;
-    while column < k {
-        let width = (k - column).min(2 * L);
-        let mut first = 0;
-        while first < n {
-            let len = (n - first).min(PANEL_ROWS);
-            let from = product.w[column * n + first..].as_ptr();
-            // SAFETY: w has k rows of n numbers; of these, `width` rows from `column` on are turned over, `len` numbers of
-            // each, into as many rows of the panel. With n = 1 they stand as in a row of it.
-            unsafe {
-                let from = if n == 1 {
-                    from
-                } else {
-                    panel.turn_over::<T, V, L>((from, n), width, len)
-                };
-                let terms = Terms {
-                    column,
-                    width,
-                    first,
-                    len,
-                    from,
-                    step: 2 * L,
-                };
-                all_rows::<T, V, L, MOST>(&mut forward, terms);
-            }
-            first += len;
-        }
-        column += width;
-    }
+    columns::<T, V, L, MOST>(&forward, source, panel);
 }

@@ -5,202 +5,255 @@
 )]
 #![expect(unsafe_code, reason = "numbers are read and written by address")]
 
+use std::marker::PhantomData;
+
 use crate::nn::Scalar;
 use crate::nn::kernel::Matrix;
-use crate::nn::kernel::product::tile::{add_up, by_rows, read, unrolled, write, zeros};
+use crate::nn::kernel::product::tile::{add_up, by_rows, height, read, unrolled, write, zeros};
 use crate::nn::kernel::product::{PANEL_ROWS, Panel, WORTH_A_PANEL, is_far_apart};
-use crate::nn::kernel::vector::Vector;
+use crate::nn::kernel::vector::{Vector, Work};
 
 /// Vectors of a tile of one row: enough sums at a time that none waits for the one before it.
 const WIDE: usize = 8;
 
 /// z (m × n) = b (n), or 0, + x (m × k) · w (k × n).
 pub struct Forward<'a, T> {
-    pub(in crate::nn::kernel) x: Matrix<'a, T>,
-    pub(in crate::nn::kernel) w: &'a [T],
-    pub(in crate::nn::kernel) biases: Option<&'a [T]>,
-    pub(in crate::nn::kernel) units: usize,
-    pub(in crate::nn::kernel) z: &'a mut [T],
+    x: Matrix<'a, T>,
+    w: &'a [T],
+    biases: Option<&'a [T]>,
+    units: usize,
+    /// m · n numbers, borrowed for 'a.
+    z: *mut T,
+    borrowed: PhantomData<&'a mut [T]>,
 }
 
-impl<T> Forward<'_, T> {
+impl<'a, T> Forward<'a, T> {
     /// Panics: where the shapes do not fit.
-    pub(super) fn check(&self) {
-        let (m, k, n) = (self.x.len(), self.x.width(), self.units);
+    pub(in crate::nn::kernel) fn new(
+        x: Matrix<'a, T>,
+        w: &'a [T],
+        biases: Option<&'a [T]>,
+        units: usize,
+        z: &'a mut [T],
+    ) -> Self {
+        let (m, k, n) = (x.len(), x.width(), units);
         assert!(
-            self.w.len() == k * n
-                && self.biases.is_none_or(|biases| biases.len() == n)
-                && self.z.len() == m * n,
+            w.len() == k * n && biases.is_none_or(|biases| biases.len() == n) && z.len() == m * n,
             "operands of {m} × {k} × {n}"
         );
+        Self {
+            x,
+            w,
+            biases,
+            units,
+            z: z.as_mut_ptr(),
+            borrowed: PhantomData,
+        }
     }
+}
+
+/// Where the numbers of w are that belong to some columns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// In w (k × n), where they stand.
+    Rows,
+    /// There, but to be copied into a panel.
+    FarRows,
+    /// In w (n × k), to be turned over into a panel.
+    Columns,
 }
 
 /// Some terms of the sums of some columns.
 #[derive(Clone, Copy)]
-pub(super) struct Terms<T> {
+struct Terms<T> {
     /// The first column.
-    pub(super) column: usize,
-    /// How many columns.
-    pub(super) width: usize,
+    column: usize,
     /// The first term.
-    pub(super) first: usize,
+    first: usize,
     /// How many terms.
-    pub(super) len: usize,
+    len: usize,
     /// Where the numbers of w for the first of both are.
-    pub(super) from: *const T,
+    from: *const T,
     /// How far apart those of two terms are.
-    pub(super) step: usize,
+    step: usize,
 }
 
 #[inline(always)]
 pub(super) fn forward<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize>(
-    product: &mut Forward<'_, T>,
+    product: &Forward<'_, T>,
     panel: &mut Panel,
 ) {
-    product.check();
-    let (m, k, n) = (product.x.len(), product.x.width(), product.units);
+    let (m, n) = (product.x.len(), product.units);
     if n == 1 {
         return dots::<T, V, L>(product);
     }
-    let copies = m >= WORTH_A_PANEL && is_far_apart::<T>(n);
+    let source = if m >= WORTH_A_PANEL && is_far_apart::<T>(n) {
+        Source::FarRows
+    } else {
+        Source::Rows
+    };
+    columns::<T, V, L, MOST>(product, source, panel);
+}
+
+/// All columns of the product: two vectors of them at a time, or more where there is but one row.
+#[inline(always)]
+pub(super) fn columns<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize>(
+    product: &Forward<'_, T>,
+    source: Source,
+    panel: &mut Panel,
+) {
+    let (m, k, n) = (product.x.len(), product.x.width(), product.units);
     let mut column = 0;
     while column < n {
-        let from = product.w.as_ptr().wrapping_add(column);
-        let width = if m == 1 && n - column >= WIDE * L {
+        let is_wide = m == 1 && source == Source::Rows && n - column >= WIDE * L;
+        let width = if is_wide {
             WIDE * L
         } else {
             (n - column).min(2 * L)
         };
-        let terms = Terms {
-            column,
-            width,
-            first: 0,
-            len: k,
-            from,
-            step: n,
-        };
-        // SAFETY: w has k rows of n numbers, of which these are `width` from `column` on; so have the parts of it, and
-        // the panel has as many rows of 2 L.
-        unsafe {
-            if !copies {
-                all_rows::<T, V, L, MOST>(product, terms);
-            }
-            let mut first = 0;
-            while copies && first < k {
-                let len = (k - first).min(PANEL_ROWS);
-                let from = from.wrapping_add(first * n);
-                let terms = Terms {
-                    first,
-                    len,
-                    from: panel.copy::<T, V, L>((from, n), len, width),
-                    step: 2 * L,
-                    ..terms
+        let mut first = 0;
+        while first < k {
+            // SAFETY: w has k rows of n numbers, or n of k: of these, `len` of `width` from the first and the column on are
+            // read where they are, or as many into the panel.
+            unsafe {
+                let terms = match source {
+                    Source::Rows => Terms {
+                        column,
+                        first,
+                        len: k,
+                        from: product.w.as_ptr().wrapping_add(column),
+                        step: n,
+                    },
+                    Source::FarRows => {
+                        let from = product.w.as_ptr().wrapping_add(first * n + column);
+                        let len = (k - first).min(PANEL_ROWS);
+                        Terms {
+                            column,
+                            first,
+                            len,
+                            from: panel.copy::<T, V, L>((from, n), len, width),
+                            step: 2 * L,
+                        }
+                    }
+                    Source::Columns => {
+                        let from = product.w.as_ptr().wrapping_add(column * k + first);
+                        let len = (k - first).min(PANEL_ROWS);
+                        Terms {
+                            column,
+                            first,
+                            len,
+                            from: panel.turn_over::<T, V, L>((from, k), width, len),
+                            step: 2 * L,
+                        }
+                    }
                 };
-                all_rows::<T, V, L, MOST>(product, terms);
-                first += len;
+                let work = ForwardTile::<T, V, L, MOST> {
+                    product,
+                    row: 0,
+                    terms,
+                    last: V::lanes(if width > L { width - L } else { width }),
+                };
+                if is_wide {
+                    V::compute::<_, 1, WIDE, false>(&work);
+                } else {
+                    rows(work, width);
+                }
+                first += terms.len;
             }
         }
         column += width;
     }
 }
 
-/// Adds terms to the sums of all rows: in as few tiles as there can be, of as equal heights.
+/// Adds terms to the sums of all rows.
 ///
 /// # Safety
-/// `width` numbers can be read from each of the `len` addresses; rows of x have so many terms, and those of z so many
-/// columns.
+/// As `ForwardTile` for all rows.
 #[inline(always)]
-pub(super) unsafe fn all_rows<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize>(
-    product: &mut Forward<'_, T>,
-    terms: Terms<T>,
+unsafe fn rows<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize>(
+    mut work: ForwardTile<'_, '_, T, V, L, MOST>,
+    width: usize,
 ) {
-    let (m, width) = (product.x.len(), terms.width);
-    if width == WIDE * L {
-        for row in 0..m {
-            // SAFETY: the caller's.
-            unsafe { tile::<T, V, L, MOST, 1, WIDE, false>(product, row, terms, V::lanes(L)) };
-        }
-        return;
-    }
-    let tiles = m.div_ceil(MOST);
-    let mut row = 0;
-    for done in 0..tiles {
-        let rows = (m - row).div_ceil(tiles - done);
-        if width == 2 * L {
-            by_rows!(rows; tile::<T, V, L, MOST, _, 2, false>(product, row, terms, V::lanes(L)));
-        } else if width > L {
-            let last = V::lanes(width - L);
-            by_rows!(rows; tile::<T, V, L, MOST, _, 2, true>(product, row, terms, last));
+    let m = work.product.x.len();
+    while work.row < m {
+        let rows = height(m - work.row, MOST);
+        if width <= L {
+            by_rows!(rows, V, 1, true, &work);
+        } else if V::LANES_ARE_FREE || width < 2 * L {
+            by_rows!(rows, V, 2, true, &work);
         } else {
-            by_rows!(rows; tile::<T, V, L, MOST, _, 1, true>(product, row, terms, V::lanes(width)));
+            by_rows!(rows, V, 2, false, &work);
         }
-        row += rows;
+        work.row += rows;
     }
 }
 
-/// # Safety
-/// As `all_rows`; the rows are of x.
-#[inline(always)]
-unsafe fn tile<
-    T: Scalar,
-    V: Vector<T, L>,
-    const L: usize,
-    const MOST: usize,
-    const R: usize,
-    const C: usize,
-    const PART: bool,
->(
-    product: &mut Forward<'_, T>,
+/// Terms of the sums of a tile, whose first row is given.
+///
+/// x has the rows of the tile and the terms, z the rows and the columns, biases the columns; as many numbers as there are
+/// columns can be read from the address of each of the terms; of the last vector of columns there are the lanes `last`.
+struct ForwardTile<'a, 'b, T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize> {
+    product: &'a Forward<'b, T>,
     row: usize,
     terms: Terms<T>,
     last: V::Lanes,
-) {
-    // Never called: it is compiled for heights up to the highest of all sets.
-    if R > MOST {
-        return;
-    }
-    let n = product.units;
-    let Terms {
-        column,
-        first,
-        len,
-        from,
-        step,
-        ..
-    } = terms;
-    let z = product.z[row * n + column..].as_mut_ptr();
-    let mut sums = zeros::<T, V, L, R, C>();
-    // SAFETY: z has the rows and columns of the tile, biases have the columns, and the caller's.
-    unsafe {
-        if first > 0 {
-            unrolled!(r < R {
-                sums[r] = read::<T, V, L, C, PART>(z.wrapping_add(r * n), last);
-            });
-        } else if let Some(biases) = product.biases {
-            let biases = biases.as_ptr().wrapping_add(column);
-            sums = [read::<T, V, L, C, PART>(biases, last); R];
+}
+
+impl<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize> Work
+    for ForwardTile<'_, '_, T, V, L, MOST>
+{
+    #[inline(always)]
+    unsafe fn tile<const R: usize, const C: usize, const PART: bool>(&self) {
+        // Never called so.
+        if R > MOST || V::LANES_ARE_FREE && C == 2 && !PART {
+            return;
         }
-        let mut x = [const { &[] as &[T] }; R];
-        unrolled!(r < R {
-            x[r] = &product.x.row(row + r)[first..first + len];
-        });
-        let sums = add_up::<T, V, L, R, C, PART>(
+        let Self {
+            product, row, last, ..
+        } = *self;
+        let Terms {
+            column,
+            first,
             len,
-            sums,
-            |r, p| *x[r].get_unchecked(p),
-            |p| from.wrapping_add(p.wrapping_mul(step)),
-            last,
-        );
-        unrolled!(r < R {
-            write::<T, V, L, C, PART>(sums[r], z.wrapping_add(r * n), last);
-        });
+            from,
+            step,
+        } = self.terms;
+        let n = product.units;
+        let z = product
+            .z
+            .wrapping_add(row.wrapping_mul(n).wrapping_add(column));
+        let mut sums = zeros::<T, V, L, R, C>();
+        // SAFETY: what `ForwardTile` says of itself.
+        unsafe {
+            if first > 0 {
+                unrolled!(r < R {
+                    sums[r] = read::<T, V, L, C, PART>(z.wrapping_add(n.wrapping_mul(r)), last);
+                });
+            } else if let Some(biases) = product.biases {
+                let biases = biases.as_ptr().wrapping_add(column);
+                sums = [read::<T, V, L, C, PART>(biases, last); R];
+            }
+            let mut x = [std::ptr::null::<T>(); R];
+            unrolled!(r < R {
+                x[r] = product.x.start(row + r).wrapping_add(first);
+            });
+            let sums = add_up::<T, V, L, R, C, PART>(
+                len,
+                sums,
+                |r, p| *x[r].wrapping_add(p),
+                |p| from.wrapping_add(p.wrapping_mul(step)),
+                last,
+            );
+            unrolled!(r < R {
+                write::<T, V, L, C, PART>(sums[r], z.wrapping_add(n.wrapping_mul(r)), last);
+            });
+        }
     }
 }
 
 /// z = b + x·w of one unit: L rows at a time, term p in lane p mod L, then lanes added in halves.
 #[inline(always)]
-fn dots<T: Scalar, V: Vector<T, L>, const L: usize>(product: &mut Forward<'_, T>) {
+fn dots<T: Scalar, V: Vector<T, L>, const L: usize>(product: &Forward<'_, T>) {
     let (m, k) = (product.x.len(), product.x.width());
     let bias = product.biases.map_or(T::zero(), |biases| biases[0]);
     let w = product.w;
@@ -229,7 +282,7 @@ fn dots<T: Scalar, V: Vector<T, L>, const L: usize>(product: &mut Forward<'_, T>
                 });
             }
             let z = V::totals(sums).add(V::splat(bias));
-            z.store_lanes(product.z[row..].as_mut_ptr(), V::lanes(m - row));
+            z.store_lanes(product.z.wrapping_add(row), V::lanes(m - row));
         }
         row += L;
     }

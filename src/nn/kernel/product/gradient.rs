@@ -9,9 +9,11 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::nn::kernel::Matrix;
-use crate::nn::kernel::product::tile::{Tile, add_up, by_rows, unrolled, write, zeros};
+use crate::nn::kernel::product::tile::{
+    Tile, add, add_up, by_rows, height, unrolled, write, zeros,
+};
 use crate::nn::kernel::product::{Panel, WORTH_A_PANEL, is_far_apart};
-use crate::nn::kernel::vector::Vector;
+use crate::nn::kernel::vector::{Vector, Work};
 use crate::nn::{BLOCK, CHUNK, Scalar};
 
 /// Levels of the tree over the chunks of a block.
@@ -61,67 +63,98 @@ pub(super) fn weight_gradient<T: Scalar, V: Vector<T, L>, const L: usize, const 
             // SAFETY: δ has m rows of n numbers, of which these are `width` from `unit` on.
             from = unsafe { (panel.copy::<T, V, L>(from, m, width), 2 * L) };
         }
-        let tiles = columns.len().div_ceil(MOST);
-        let mut column = columns.start;
-        for done in 0..tiles {
-            let rows = (columns.end - column).div_ceil(tiles - done);
-            let to = gradient[(column - columns.start) * n + unit..].as_mut_ptr();
-            if width == 2 * L {
-                by_rows!(rows; tile::<T, V, L, MOST, _, 2, false>(x, column, from, (to, n), V::lanes(L)));
-            } else if width > L {
-                let last = V::lanes(width - L);
-                by_rows!(rows; tile::<T, V, L, MOST, _, 2, true>(x, column, from, (to, n), last));
+        let mut work = GradientTile::<T, V, L, MOST> {
+            x,
+            column: columns.start,
+            from: from.0,
+            step: from.1,
+            to: gradient.as_mut_ptr().wrapping_add(unit),
+            units: n,
+            last: V::lanes(if width > L { width - L } else { width }),
+        };
+        while work.column < columns.end {
+            let rows = height(columns.end - work.column, MOST);
+            if width <= L {
+                by_rows!(rows, V, 1, true, &work);
+            } else if V::LANES_ARE_FREE || width < 2 * L {
+                by_rows!(rows, V, 2, true, &work);
             } else {
-                let last = V::lanes(width);
-                by_rows!(rows; tile::<T, V, L, MOST, _, 1, true>(x, column, from, (to, n), last));
+                by_rows!(rows, V, 2, false, &work);
             }
-            column += rows;
+            work.column += rows;
+            work.to = work.to.wrapping_add(rows * n);
         }
         unit += width;
     }
 }
 
-/// # Safety
-/// R columns from `column` on are of x; for each of its rows, C vectors can be read from `from` on, rows apart by its second;
-/// C vectors can be written from `to` on in R rows apart by its second; of the last only the lanes `last` where `PART`.
-#[inline(always)]
-unsafe fn tile<
-    T: Scalar,
-    V: Vector<T, L>,
-    const L: usize,
-    const MOST: usize,
-    const R: usize,
-    const C: usize,
-    const PART: bool,
->(
-    x: Matrix<'_, T>,
+/// Sums over samples of some columns of x times some of δ.
+///
+/// x has as many columns as the tile has rows from `column` on; for each sample, as many numbers as the tile has columns can
+/// be read from `from` + sample · `step` on, and written from `to` + row · `units` on; of the last vector of columns there are
+/// the lanes `last`.
+struct GradientTile<'a, T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize> {
+    x: Matrix<'a, T>,
     column: usize,
-    (from, step): (*const T, usize),
-    (to, n): (*mut T, usize),
+    from: *const T,
+    step: usize,
+    to: *mut T,
+    units: usize,
     last: V::Lanes,
-) {
-    // Never called: it is compiled for heights up to the highest of all sets.
-    if R > MOST {
-        return;
+}
+
+impl<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize> Work
+    for GradientTile<'_, T, V, L, MOST>
+{
+    #[inline(always)]
+    unsafe fn tile<const R: usize, const C: usize, const PART: bool>(&self) {
+        // Never called so.
+        if R > MOST || V::LANES_ARE_FREE && C == 2 && !PART {
+            return;
+        }
+        // SAFETY: what `GradientTile` says of itself.
+        unsafe {
+            let sums = in_tree::<T, V, L, R, C, PART>(self, self.x.len(), self.last);
+            unrolled!(r < R {
+                let to = self.to.wrapping_add(self.units.wrapping_mul(r));
+                write::<T, V, L, C, PART>(sums[r], to, self.last);
+            });
+        }
     }
-    // SAFETY: the caller's.
-    unsafe {
-        let sums = in_tree::<T, V, L, R, C>(x.len(), |rows| {
-            let from = from.wrapping_add(rows.start * step);
-            add_up::<T, V, L, R, C, PART>(
-                rows.len(),
-                zeros::<T, V, L, R, C>(),
-                |r, p| {
-                    *x.row(rows.start.wrapping_add(p))
-                        .get_unchecked(column.wrapping_add(r))
-                },
-                |p| from.wrapping_add(p.wrapping_mul(step)),
-                last,
-            )
-        });
-        unrolled!(r < R {
-            write::<T, V, L, C, PART>(sums[r], to.wrapping_add(r * n), last);
-        });
+}
+
+/// What is added up over samples.
+trait Leaves<T: Scalar> {
+    /// What the numbers of a sample are multiplied by, for a row of the tile.
+    ///
+    /// # Safety
+    /// There is such a sample and such a row.
+    unsafe fn factor(&self, row: usize, sample: usize) -> T;
+
+    /// Where the numbers of a sample are.
+    ///
+    /// # Safety
+    /// There is such a sample.
+    unsafe fn numbers(&self, sample: usize) -> *const T;
+}
+
+impl<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize> Leaves<T>
+    for GradientTile<'_, T, V, L, MOST>
+{
+    #[inline(always)]
+    unsafe fn factor(&self, row: usize, sample: usize) -> T {
+        // SAFETY: the caller's, and what `GradientTile` says of itself.
+        unsafe {
+            *self
+                .x
+                .start(sample)
+                .wrapping_add(self.column.wrapping_add(row))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn numbers(&self, sample: usize) -> *const T {
+        self.from.wrapping_add(sample.wrapping_mul(self.step))
     }
 }
 
@@ -149,66 +182,90 @@ fn add_up_rows<T: Scalar, V: Vector<T, L>, const L: usize>(
     columns: Range<usize>,
     sums: &mut [T],
 ) {
-    let mut column = columns.start;
-    while column < columns.end {
-        let to = sums[column - columns.start..].as_mut_ptr();
-        let a = |first: usize| {
-            let factor = &factor;
-            move |_: usize, p: usize| factor(first + p)
-        };
-        let b = |first: usize| move |p: usize| x.row(first + p)[column..].as_ptr();
-        let width = columns.end - column;
+    let mut rows = Factors {
+        factor,
+        x,
+        column: columns.start,
+    };
+    while rows.column < columns.end {
+        let to = sums[rows.column - columns.start..].as_mut_ptr();
+        let width = columns.end - rows.column;
         // SAFETY: rows of x, and the sums, have `width` numbers from the column on.
         unsafe {
             if width >= WIDE * L {
                 let last = V::lanes(L);
-                let sums = in_tree::<T, V, L, 1, WIDE>(x.len(), |rows| {
-                    let (a, b) = (a(rows.start), b(rows.start));
-                    let zeros = zeros::<T, V, L, 1, WIDE>();
-                    add_up::<T, V, L, 1, WIDE, false>(rows.len(), zeros, a, b, last)
-                });
+                let sums = in_tree::<T, V, L, 1, WIDE, false>(&rows, x.len(), last);
                 write::<T, V, L, WIDE, false>(sums[0], to, last);
-                column += WIDE * L;
+                rows.column += WIDE * L;
             } else {
                 let last = V::lanes(width);
-                let sums = in_tree::<T, V, L, 1, 1>(x.len(), |rows| {
-                    let (a, b) = (a(rows.start), b(rows.start));
-                    let zeros = zeros::<T, V, L, 1, 1>();
-                    add_up::<T, V, L, 1, 1, true>(rows.len(), zeros, a, b, last)
-                });
+                let sums = in_tree::<T, V, L, 1, 1, true>(&rows, x.len(), last);
                 write::<T, V, L, 1, true>(sums[0], to, last);
-                column += width.min(L);
+                rows.column += width.min(L);
             }
         }
     }
 }
 
-/// Σ over samples of what `leaf(rows)` is over the rows of a chunk, in the tree of `FixedTree`.
-#[inline(always)]
-fn in_tree<T: Scalar, V: Vector<T, L>, const L: usize, const R: usize, const C: usize>(
-    samples: usize,
-    leaf: impl Fn(Range<usize>) -> Tile<V, R, C>,
-) -> Tile<V, R, C> {
-    if samples <= CHUNK {
-        return leaf(0..samples);
+/// Rows of x times a factor of each.
+struct Factors<'a, T, F> {
+    factor: F,
+    x: Matrix<'a, T>,
+    column: usize,
+}
+
+impl<T: Scalar, F: Fn(usize) -> T> Leaves<T> for Factors<'_, T, F> {
+    #[inline(always)]
+    unsafe fn factor(&self, _row: usize, sample: usize) -> T {
+        (self.factor)(sample)
     }
-    let add = |mut sums: Tile<V, R, C>, other: &Tile<V, R, C>| {
-        unrolled!(r < R {
-            unrolled!(s < C {
-                sums[r][s] = sums[r][s].add(other[r][s]);
-            });
-        });
-        sums
-    };
+
+    #[inline(always)]
+    unsafe fn numbers(&self, sample: usize) -> *const T {
+        // SAFETY: the caller's.
+        unsafe { self.x.start(sample).wrapping_add(self.column) }
+    }
+}
+
+/// Σ over samples of factor · numbers, in the tree of `FixedTree`.
+///
+/// # Safety
+/// C vectors can be read from the numbers of each sample on, of the last only the lanes `last` where `PART`.
+#[inline(always)]
+unsafe fn in_tree<
+    T: Scalar,
+    V: Vector<T, L>,
+    const L: usize,
+    const R: usize,
+    const C: usize,
+    const PART: bool,
+>(
+    leaves: &impl Leaves<T>,
+    samples: usize,
+    last: V::Lanes,
+) -> Tile<V, R, C> {
     // Level i holds, while bit i of the number of finished chunks is 1, the sum of 2ⁱ chunks.
     let mut levels = [const { MaybeUninit::<Tile<V, R, C>>::uninit() }; LEVELS];
-    let chunks = samples.div_ceil(CHUNK);
+    let chunks = samples.div_ceil(CHUNK).max(1);
     for chunk in 0..chunks {
-        let mut sums = leaf(chunk * CHUNK..samples.min((chunk + 1) * CHUNK));
+        let first = chunk * CHUNK;
+        // SAFETY: the caller's.
+        let mut sums = unsafe {
+            add_up::<T, V, L, R, C, PART>(
+                (samples - first).min(CHUNK),
+                zeros::<T, V, L, R, C>(),
+                |r, p| leaves.factor(r, first.wrapping_add(p)),
+                |p| leaves.numbers(first.wrapping_add(p)),
+                last,
+            )
+        };
+        if chunks == 1 {
+            return sums;
+        }
         let mut level = 0;
         while chunk >> level & 1 == 1 {
             // SAFETY: bit `level` of the number of finished chunks is 1, so that the level was written.
-            sums = add(sums, unsafe { levels[level].assume_init_ref() });
+            sums = add::<T, V, L, R, C>(sums, unsafe { levels[level].assume_init_ref() });
             level += 1;
         }
         levels[level].write(sums);
@@ -219,7 +276,7 @@ fn in_tree<T: Scalar, V: Vector<T, L>, const L: usize, const R: usize, const C: 
     while chunks >> (level + 1) > 0 {
         level += 1;
         if chunks >> level & 1 == 1 {
-            sums = add(sums, unsafe { levels[level].assume_init_ref() });
+            sums = add::<T, V, L, R, C>(sums, unsafe { levels[level].assume_init_ref() });
         }
     }
     sums

@@ -47,9 +47,7 @@ impl<T: Scalar> Product<'_, T> {
         panel: &mut Panel,
     ) {
         match self {
-            Self::Forward(mut product) => {
-                forward::forward::<T, V, L, MOST>(&mut product, panel);
-            }
+            Self::Forward(product) => forward::forward::<T, V, L, MOST>(&product, panel),
             Self::Backward(product) => backward::backward::<T, V, L, MOST>(product, panel),
             Self::WeightGradient(product) => {
                 gradient::weight_gradient::<T, V, L, MOST>(product, panel);

@@ -1,4 +1,7 @@
 //! A tile: R rows of C vectors, whose sums stay in registers while the terms pass by.
+//!
+//! Advice: no closure that touches a vector. Where the compiler does not inline one, it is compiled for the oldest processor,
+//! and takes thirty times as long. Those that read numbers are small enough.
 #![expect(
     clippy::inline_always,
     reason = "a body must be compiled with the features of the function that calls it"
@@ -22,20 +25,17 @@ macro_rules! unrolled {
     };
 }
 
-/// Calls a function over tiles with as many rows as `$rows` says, 1 to 12.
+/// Computes a tile of `$rows` rows, one of the heights of [`height`], of a work.
 macro_rules! by_rows {
-    ($rows:expr; $name:ident::<$t:ty, $v:ty, $l:ident, $most:ident, _, $c:literal, $part:literal> $arguments:tt) => {
-        by_rows!(@ $rows; [1 2 3 4 5 6 7 8 9 10 11 12]; $name::<$t, $v, $l, $most, $c, $part> $arguments)
+    ($rows:expr, $v:ty, $c:literal, $part:literal, $work:expr) => {
+        by_rows!(@ [1 2 3 4 5 6 8 10 12]; $rows, $v, $c, $part, $work)
     };
-    (@ $rows:expr; [$($n:literal)*]; $name:ident::<$t:ty, $v:ty, $l:ident, $most:ident, $c:literal, $part:literal> $arguments:tt) => {
+    (@ [$($n:literal)*]; $rows:expr, $v:ty, $c:literal, $part:literal, $work:expr) => {
         match $rows {
-            $($n => by_rows!(! $n; $name::<$t, $v, $l, $most, $c, $part> $arguments),)*
+            // SAFETY: what the caller of this macro proves.
+            $($n => unsafe { <$v>::compute::<_, $n, $c, $part>($work) },)*
             rows => unreachable!("a tile of {rows} rows"),
         }
-    };
-    (! $n:literal; $name:ident::<$t:ty, $v:ty, $l:ident, $most:ident, $c:literal, $part:literal> ($($argument:expr),*)) => {
-        // SAFETY: what the caller of this macro proves.
-        unsafe { $name::<$t, $v, $l, $most, $n, $c, $part>($($argument),*) }
     };
 }
 
@@ -44,11 +44,40 @@ pub(super) use {by_rows, unrolled};
 /// R rows of C vectors.
 pub(super) type Tile<V, const R: usize, const C: usize> = [[V; C]; R];
 
+/// Rows of the next tile where so many are left, of at most `most`, which is 4, 6 or 12: few heights, so that there is less
+/// to compile, and none that leaves a row or two to a tile of their own where it can be helped.
+#[inline(always)]
+pub(super) fn height(left: usize, most: usize) -> usize {
+    if left >= most {
+        return most;
+    }
+    match left {
+        7 => 4,
+        9 => 5,
+        11 => 6,
+        left => left,
+    }
+}
+
 /// The start of every sum.
 #[inline(always)]
 pub(super) fn zeros<T: Scalar, V: Vector<T, L>, const L: usize, const R: usize, const C: usize>()
 -> Tile<V, R, C> {
     [[V::splat(T::zero()); C]; R]
+}
+
+/// sums + others, one by one.
+#[inline(always)]
+pub(super) fn add<T: Scalar, V: Vector<T, L>, const L: usize, const R: usize, const C: usize>(
+    mut sums: Tile<V, R, C>,
+    others: &Tile<V, R, C>,
+) -> Tile<V, R, C> {
+    unrolled!(r < R {
+        unrolled!(s < C {
+            sums[r][s] = sums[r][s].add(others[r][s]);
+        });
+    });
+    sums
 }
 
 /// sums + Σ a(row, p) · b(p, column) over p = 0, 1, … below `terms`.
