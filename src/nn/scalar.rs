@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::nn::kernel::Multiply;
+use crate::nn::kernel::{Elementary, Multiply};
 
 /// The kind of a network's numbers, by name: `"float32"` or `"float64"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -44,7 +44,9 @@ impl Dtype {
 }
 
 /// `f32` or `f64`: what a network's numbers may be. Sealed.
-pub trait Scalar: Multiply + ndarray::NdFloat + Default + std::iter::Sum + 'static {
+pub trait Scalar:
+    Multiply + Elementary + ndarray::NdFloat + Default + std::iter::Sum + 'static
+{
     /// The kind's name.
     const DTYPE: Dtype;
 

@@ -1,17 +1,15 @@
 //! Activation functions and their derivatives.
 
 mod functions;
+mod loops;
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::nn::activation::functions::{
-    SELU_ALPHA, SELU_SCALE, elu, elu_slope, gelu_slope, gelu_tanh_slope, hard_sigmoid,
-    hard_sigmoid_slope, normal_below, sigmoid, silu_slope, softmax, softplus, softsign_slope,
-    twice_gelu_tanh,
-};
+use crate::nn::activation::loops::{Apply, Backward};
 use crate::nn::hyperparameter::violations;
+use crate::nn::kernel::vectorize;
 use crate::nn::{Hyperparameter, Range, Scalar};
 
 /// The function σ of a layer: a = σ(z).
@@ -180,37 +178,12 @@ impl Activation {
     ///
     /// Shapes: `z` and `a` are (n × units), row-major. A NaN stays NaN, so that a network that diverged cannot hide it.
     pub(crate) fn apply<T: Scalar>(self, units: usize, z: &[T], a: &mut [T]) {
-        match self {
-            Self::Sigmoid => map(z, a, sigmoid),
-            Self::Tanh => map(z, a, T::tanh),
-            Self::Relu => map(z, a, |z| if z <= T::zero() { T::zero() } else { z }),
-            Self::Identity => a.copy_from_slice(z),
-            Self::Softmax => {
-                for (z, a) in z.chunks_exact(units).zip(a.chunks_exact_mut(units)) {
-                    softmax(z, a);
-                }
-            }
-            Self::LeakyRelu { slope } => {
-                let slope = T::from_f64(slope);
-                map(z, a, |z| if z > T::zero() { z } else { slope * z });
-            }
-            Self::Elu { alpha } => {
-                let alpha = T::from_f64(alpha);
-                map(z, a, |z| elu(T::one(), alpha, z));
-            }
-            Self::Selu => {
-                let (scale, alpha) = (T::from_f64(SELU_SCALE), T::from_f64(SELU_ALPHA));
-                map(z, a, |z| elu(scale, alpha, z));
-            }
-            Self::Gelu { approximation } => match approximation {
-                GeluApproximation::None => map(z, a, |z| z * normal_below(z)),
-                GeluApproximation::Tanh => map(z, a, |z| z * sigmoid(twice_gelu_tanh(z))),
-            },
-            Self::Silu => map(z, a, |z| z * sigmoid(z)),
-            Self::Softplus => map(z, a, softplus),
-            Self::Softsign => map(z, a, |z| z / (T::one() + z.abs())),
-            Self::HardSigmoid => map(z, a, hard_sigmoid),
-        }
+        vectorize(Apply {
+            activation: self,
+            units,
+            z,
+            a,
+        });
     }
 
     /// Turns ∂C/∂a into δ = ∂C/∂z in place: δ = g ⊙ σ′(z), or for softmax the Jacobian product δ = a ⊙ (g − Σ g ⊙ a).
@@ -221,50 +194,13 @@ impl Activation {
     ///
     /// Source: Arango, δˡ = σ′(zˡ) Σ δˡ⁺¹ wˡ⁺¹, of which `deltas` brings the sum.
     pub(crate) fn backward<T: Scalar>(self, units: usize, z: &[T], a: &[T], deltas: &mut [T]) {
-        let one = T::one();
-        match self {
-            Self::Sigmoid => scale(a, deltas, |a| a * (one - a)),
-            Self::Tanh => scale(a, deltas, |a| one - a * a),
-            Self::Relu => {
-                for (delta, &a) in deltas.iter_mut().zip(a) {
-                    if a <= T::zero() {
-                        *delta = T::zero();
-                    }
-                }
-            }
-            Self::Identity => {}
-            Self::Softmax => {
-                for (a, deltas) in a.chunks_exact(units).zip(deltas.chunks_exact_mut(units)) {
-                    let mut inner = T::zero();
-                    for (&a, &g) in a.iter().zip(&*deltas) {
-                        inner += g * a;
-                    }
-                    for (delta, &a) in deltas.iter_mut().zip(a) {
-                        *delta = a * (*delta - inner);
-                    }
-                }
-            }
-            Self::LeakyRelu { slope } => {
-                let slope = T::from_f64(slope);
-                scale(z, deltas, |z| if z > T::zero() { one } else { slope });
-            }
-            Self::Elu { alpha } => {
-                let alpha = T::from_f64(alpha);
-                scale(z, deltas, |z| elu_slope(one, alpha, z));
-            }
-            Self::Selu => {
-                let (by, alpha) = (T::from_f64(SELU_SCALE), T::from_f64(SELU_ALPHA));
-                scale(z, deltas, |z| elu_slope(by, alpha, z));
-            }
-            Self::Gelu { approximation } => match approximation {
-                GeluApproximation::None => scale(z, deltas, gelu_slope),
-                GeluApproximation::Tanh => scale(z, deltas, gelu_tanh_slope),
-            },
-            Self::Silu => scale(z, deltas, silu_slope),
-            Self::Softplus => scale(z, deltas, sigmoid),
-            Self::Softsign => scale(z, deltas, softsign_slope),
-            Self::HardSigmoid => scale(z, deltas, hard_sigmoid_slope),
-        }
+        vectorize(Backward {
+            activation: self,
+            units,
+            z,
+            a,
+            deltas,
+        });
     }
 
     /// Where σ′ or σ″ jumps: across such a z a difference quotient does not show the derivative.
@@ -311,16 +247,4 @@ const fn default_slope() -> f64 {
 
 const fn default_alpha() -> f64 {
     1.0
-}
-
-fn map<T: Scalar>(z: &[T], a: &mut [T], function: impl Fn(T) -> T) {
-    for (a, &z) in a.iter_mut().zip(z) {
-        *a = function(z);
-    }
-}
-
-fn scale<T: Scalar>(at: &[T], deltas: &mut [T], derivative: impl Fn(T) -> T) {
-    for (delta, &at) in deltas.iter_mut().zip(at) {
-        *delta *= derivative(at);
-    }
 }

@@ -174,6 +174,47 @@ fn every_derivative_is_the_limit_of_its_difference_quotient() {
 }
 
 #[test]
+fn a_row_has_the_same_bits_alone_and_in_any_company() {
+    fn check<T: Scalar>() {
+        const ROWS: usize = 13;
+        let bits = |numbers: &[T]| -> Vec<u64> {
+            let numbers = numbers.iter();
+            numbers.map(|&number| number.to_f64().to_bits()).collect()
+        };
+        for activation in all() {
+            for units in [1, 3, 10, 37] {
+                let number = |index: usize| T::from_f64((index * 7919 % 1000) as f64 / 90.0 - 5.0);
+                let z: Vec<T> = (0..ROWS * units).map(number).collect();
+                let mut a = vec![T::nan(); z.len()];
+                activation.apply(units, &z, &mut a);
+                let mut deltas: Vec<T> = (7..7 + z.len()).map(number).collect();
+                let g = deltas.clone();
+                activation.backward(units, &z, &a, &mut deltas);
+                for rows in [1, 2, 5] {
+                    let len = rows * units;
+                    for start in (0..z.len()).step_by(len) {
+                        let range = start..(start + len).min(z.len());
+                        let (z, g) = (&z[range.clone()], &g[range.clone()]);
+                        let mut of_part = vec![T::nan(); z.len()];
+                        activation.apply(units, z, &mut of_part);
+                        assert_eq!(bits(&of_part), bits(&a[range.clone()]), "{activation:?}");
+                        let mut deltas_of_part = g.to_vec();
+                        activation.backward(units, z, &of_part, &mut deltas_of_part);
+                        assert_eq!(
+                            bits(&deltas_of_part),
+                            bits(&deltas[range]),
+                            "{activation:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+    check::<f32>();
+    check::<f64>();
+}
+
+#[test]
 fn the_slope_at_a_kink_is_that_of_pytorch() {
     for (activation, z, expected) in [
         (Activation::Relu, 0.0, 0.0),

@@ -6,6 +6,8 @@
 //! arithmetic (`product/`) is written once, over the vectors (`vector.rs`) of an instruction set, and inlined into a
 //! function compiled for that set. Measure in release: debug assertions cost a factor of five.
 
+mod fold;
+mod functions;
 mod matrix;
 mod product;
 mod team;
@@ -20,6 +22,11 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::nn::Scalar;
+pub(crate) use crate::nn::kernel::fold::{add_up, add_up_in_blocks, largest, total};
+pub(crate) use crate::nn::kernel::functions::Elementary;
+pub(crate) use crate::nn::kernel::functions::{
+    exp_nonpositive, expm1_nonpositive, ln, ln_1p_to_one, select, sigmoid, tanh,
+};
 pub(crate) use crate::nn::kernel::matrix::Matrix;
 use crate::nn::kernel::product::{Backward, BiasGradient, Forward, Panel, WeightGradient};
 pub use crate::nn::kernel::team::{Leading, Team};

@@ -15,7 +15,6 @@ use crate::nn::kernel::InstructionSet;
 /// How x·y + z is rounded where nothing else is asked for: once where the processor can, else twice.
 pub(crate) trait Arithmetic {
     /// x·y + z.
-    #[allow(dead_code, reason = "the exponentials come to use it")]
     fn multiply_add<T: Scalar>(x: T, y: T, z: T) -> T;
 }
 

@@ -1,5 +1,6 @@
 //! Loss functions: their values, and the deltas of the last layer.
 
+mod cross_entropy;
 mod differences;
 mod probabilities;
 #[cfg(test)]
@@ -8,12 +9,13 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::nn::hyperparameter::violations;
+use crate::nn::kernel::vectorize;
+use crate::nn::loss::cross_entropy::{cross_entropy, cross_entropy_deltas};
 use crate::nn::loss::differences::{
-    POISSON_EPSILON, add_up, clamped, huber, log_cosh, pinball, pinball_slope, set, sign,
+    LogCoshSlopes, POISSON_EPSILON, Poisson, add_up, clamped, huber, log_cosh, pinball,
+    pinball_slope, set, sign,
 };
-use crate::nn::loss::probabilities::{
-    Probabilities, cross_entropy, cross_entropy_deltas, focal, focal_deltas,
-};
+use crate::nn::loss::probabilities::{Probabilities, focal, focal_deltas};
 use crate::nn::{Activation, Hyperparameter, Range, Scalar};
 
 /// What training makes small: C = (1/N) Σₙ Cₙ over the samples, or Σ wₙ Cₙ / Σ wₙ where they weigh. J is the number of outputs.
@@ -217,7 +219,7 @@ impl Loss {
         }
     }
 
-    /// Σₙ Cₙ over the rows of a batch, added up in f64 in the order of rows and units.
+    /// Σₙ Cₙ over the rows of a batch, added up in f64, in an order that depends on the numbers of rows and units alone.
     ///
     /// Panics: where the loss does not accept `last`, the caller's bug.
     pub(crate) fn sum<T: Scalar>(self, last: Activation, output: Output<'_, T>) -> f64 {
@@ -235,7 +237,7 @@ impl Loss {
             Self::MeanAbsoluteError => add_up(a, y, |a, y| (y - a).abs()) / outputs,
             Self::Huber { delta } => add_up(a, y, |a, y| huber(delta, y - a)) / outputs,
             Self::LogCosh => add_up(a, y, |a, y| log_cosh(y - a)) / outputs,
-            Self::Poisson => add_up(a, y, |a, y| a - y * (a + POISSON_EPSILON).ln()) / outputs,
+            Self::Poisson => vectorize(Poisson { a, y }) / outputs,
             Self::Quantile { q } => add_up(a, y, |a, y| pinball(q, y - a)) / outputs,
             Self::Focal { gamma } => focal(Probabilities::expected(last), gamma, output),
         }
@@ -273,7 +275,12 @@ impl Loss {
                 let delta = T::from_f64(delta);
                 set(deltas, a, y, |a, y| mean * clamped(delta, a - y));
             }
-            Self::LogCosh => set(deltas, a, y, |a, y| mean * (a - y).tanh()),
+            Self::LogCosh => vectorize(LogCoshSlopes {
+                factor: mean,
+                deltas,
+                a,
+                y,
+            }),
             Self::Poisson => {
                 let epsilon = T::from_f64(POISSON_EPSILON);
                 set(deltas, a, y, |a, y| mean * (T::one() - y / (a + epsilon)));

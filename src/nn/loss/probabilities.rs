@@ -38,90 +38,12 @@ impl Probabilities {
     }
 
     /// What smoothing by s leaves of every target, and what it adds: 1 − s, and s/J or s/2.
-    fn smoothing(self, s: f64, units: usize) -> (f64, f64) {
+    pub(super) fn smoothing(self, s: f64, units: usize) -> (f64, f64) {
         match self {
             Self::OfClasses => (1.0 - s, s / units as f64),
             Self::OfEach => (1.0 - s, s / 2.0),
         }
     }
-}
-
-/// Σₙ Cₙ of cross entropy.
-pub(super) fn cross_entropy<T: Scalar>(
-    of: Probabilities,
-    smoothing: f64,
-    output: Output<'_, T>,
-) -> f64 {
-    let Output { units, z, y, .. } = output;
-    let (kept, added) = of.smoothing(smoothing, units);
-    let smooth = |y: T| y.to_f64() * kept + added;
-    let mut sum = 0.0;
-    match of {
-        Probabilities::OfClasses => {
-            for (z, y) in z.chunks_exact(units).zip(y.chunks_exact(units)) {
-                sum += softmax_cross_entropy(z, y, smooth);
-            }
-        }
-        Probabilities::OfEach => {
-            for (&z, &y) in z.iter().zip(y) {
-                sum += binary_cross_entropy(z.to_f64(), smooth(y));
-            }
-        }
-    }
-    sum
-}
-
-/// δ of cross entropy: a Σy − y after softmax, a − y after sigmoid, with the smoothed y.
-pub(super) fn cross_entropy_deltas<T: Scalar>(
-    of: Probabilities,
-    smoothing: f64,
-    output: Output<'_, T>,
-    deltas: &mut [T],
-) {
-    let Output { units, a, y, .. } = output;
-    let (kept, added) = of.smoothing(smoothing, units);
-    let (kept, added) = (T::from_f64(kept), T::from_f64(added));
-    let smooth = |y: T| y * kept + added;
-    match of {
-        Probabilities::OfClasses => {
-            let rows = a.chunks_exact(units).zip(y.chunks_exact(units));
-            for ((a, y), deltas) in rows.zip(deltas.chunks_exact_mut(units)) {
-                let total: T = y.iter().map(|&y| smooth(y)).sum();
-                for ((delta, &a), &y) in deltas.iter_mut().zip(a).zip(y) {
-                    *delta = a * total - smooth(y);
-                }
-            }
-        }
-        Probabilities::OfEach => {
-            for ((delta, &a), &y) in deltas.iter_mut().zip(a).zip(y) {
-                *delta = a - smooth(y);
-            }
-        }
-    }
-}
-
-/// −Σ y ln a = Σ y (ln Σ e^z − z), by log-sum-exp: the largest z is taken out first.
-fn softmax_cross_entropy<T: Scalar>(z: &[T], y: &[T], smooth: impl Fn(T) -> f64) -> f64 {
-    let max = z
-        .iter()
-        .fold(f64::NEG_INFINITY, |max, &z| max.max(z.to_f64()));
-    let mut exponentials = 0.0;
-    for &z in z {
-        exponentials += (z.to_f64() - max).exp();
-    }
-    let log_sum_exp = max + exponentials.ln();
-    let mut sum = 0.0;
-    for (&z, &y) in z.iter().zip(y) {
-        sum += smooth(y) * (log_sum_exp - z.to_f64());
-    }
-    sum
-}
-
-/// −y ln σ(z) − (1 − y) ln(1 − σ(z)) = max(z, 0) − z y + ln(1 + e^{−|z|}).
-fn binary_cross_entropy(z: f64, y: f64) -> f64 {
-    // Not `z.max(0.0)`, which would turn a NaN into 0.
-    let positive = if z <= 0.0 { 0.0 } else { z };
-    positive - z * y + (-z.abs()).exp().ln_1p()
 }
 
 /// Σₙ Cₙ of focal loss.

@@ -86,6 +86,45 @@ fn values_are_those_of_the_formula() {
 }
 
 #[test]
+fn cross_entropy_is_that_of_the_formula_at_any_number_of_rows_and_units() {
+    // Rows of up to 64 units are worked on several together, wider ones alone.
+    for units in [1, 2, 3, 10, 63, 64, 65, 200] {
+        for rows in [1, 2, 6, 7, 70] {
+            let number = |index: usize| (index * 7919 % 1000) as f64 / 90.0;
+            let z: Vec<f64> = (0..rows * units).map(|index| number(index) - 5.0).collect();
+            let y: Vec<f64> = (0..rows * units)
+                .map(|index| number(index + 5) / 12.0)
+                .collect();
+            let sum_of = |last: Activation| {
+                let (z, a, y) = (&z[..], &z[..], &y[..]);
+                CROSS_ENTROPY.sum(last, Output { units, z, a, y })
+            };
+            let of_classes = |(z, y): (&[f64], &[f64])| -> f64 {
+                let total: f64 = z.iter().map(|z| z.exp()).sum();
+                let terms = z.iter().zip(y).map(|(z, y)| y * (total.ln() - z));
+                terms.sum()
+            };
+            let each_row = z.chunks(units).zip(y.chunks(units));
+            let expected: f64 = each_row.map(of_classes).sum();
+            let sum = sum_of(Activation::Softmax);
+            let error = (sum - expected).abs();
+            assert!(
+                error <= 1e-13 * expected.max(1.0),
+                "{rows} × {units}: {sum} {expected}"
+            );
+            let each = z.iter().zip(&y);
+            let expected: f64 = each.map(|(z, y)| (1.0 + z.exp()).ln() - y * z).sum();
+            let sum = sum_of(Activation::Sigmoid);
+            let error = (sum - expected).abs();
+            assert!(
+                error <= 1e-12 * expected.max(1.0),
+                "{rows} × {units}: {sum} {expected}"
+            );
+        }
+    }
+}
+
+#[test]
 fn log_cosh_keeps_its_digits_near_0_and_where_cosh_overflows() {
     let of = |a: f64| loss(Loss::LogCosh, Activation::Identity, &[a], &[0.0]);
     assert!((of(1e-9) / 5e-19 - 1.0).abs() < 1e-15);
