@@ -1,8 +1,8 @@
 //! Exponentials and logarithms without branches, for loops that run in vectors.
 //!
 //! Each is a few terms that are exact and a polynomial, whose coefficients `tests/fixtures/functions/make_coefficients.py`
-//! computes. The errors that are stated are the largest over all numbers of f32, and over ten million of f64; in units of
-//! the last place of the true value (ulp), with fused and with separate multiplication and addition.
+//! computes. The errors that are stated are the largest over all numbers of f32, and the largest seen in ten million of f64;
+//! in units of the last place of the true value (ulp), whether a multiplication and an addition are rounded once or twice.
 #![expect(
     clippy::inline_always,
     reason = "a function must be compiled with the features of the loop that calls it"
@@ -19,7 +19,7 @@ const TANH_SMALL: f64 = 0.625;
 
 /// eˣ for x ≤ 0, and 0 where it is below the least normal number; a NaN stays one.
 ///
-/// eˣ = 2ⁿ eʳ with n the integer next to x log₂ e and r = x − n ln 2. Error: at most 1.0 ulp.
+/// eˣ = 2ⁿ eʳ with n the integer next to x log₂ e and r = x − n ln 2. Error: at most 1.00 ulp in f32, 0.99 in f64.
 #[inline(always)]
 pub(crate) fn exp_nonpositive<A: Arithmetic, T: Scalar>(x: T) -> T {
     let (m, scale) = reduced::<A, T>(at_least(-T::EXP_MOST, x));
@@ -28,7 +28,7 @@ pub(crate) fn exp_nonpositive<A: Arithmetic, T: Scalar>(x: T) -> T {
 
 /// eˣ − 1 for x ≤ 0, to all its digits near 0; a NaN stays one.
 ///
-/// With n and r as in eˣ: 2ⁿ (eʳ − 1) + (2ⁿ − 1). Error: at most 1.2 ulp.
+/// With n and r as in eˣ: 2ⁿ (eʳ − 1) + (2ⁿ − 1). Error: at most 0.95 ulp in f32, 1.15 in f64.
 #[inline(always)]
 pub(crate) fn expm1_nonpositive<A: Arithmetic, T: Scalar>(x: T) -> T {
     let (m, scale) = reduced::<A, T>(at_least(-T::EXP_MOST, x));
@@ -40,7 +40,7 @@ pub(crate) fn expm1_nonpositive<A: Arithmetic, T: Scalar>(x: T) -> T {
 /// 1 / (1 + e⁻ˣ), and 0 where it is below the least normal number; a NaN stays one.
 ///
 /// With n and r of −x as in eˣ, 1 + e⁻ˣ is (2ⁿ + 1) + 2ⁿ (eʳ − 1), and the digits of 1 that 2ⁿ + 1 loses are added to the
-/// smaller part, so that all but one rounding are of small numbers. Error: at most 1.8 ulp.
+/// smaller part, so that all but one rounding are of small numbers. Error: at most 1.71 ulp in f32, 1.72 in f64.
 #[inline(always)]
 pub(crate) fn sigmoid<A: Arithmetic, T: Scalar>(x: T) -> T {
     let one = T::one();
@@ -53,7 +53,7 @@ pub(crate) fn sigmoid<A: Arithmetic, T: Scalar>(x: T) -> T {
 
 /// tanh x; a NaN stays one, and so does −0.
 ///
-/// |x| + |x|³ q(x²) up to 0.625, 1 − 2 / (1 + e^{2|x|}) beyond. Error: at most 1.3 ulp.
+/// |x| + |x|³ q(x²) up to 0.625, 1 − 2 / (1 + e^{2|x|}) beyond. Error: at most 1.21 ulp in f32, 1.18 in f64.
 #[inline(always)]
 pub(crate) fn tanh<A: Arithmetic, T: Scalar>(x: T) -> T {
     let (one, two) = (T::one(), T::from_f64(2.0));
@@ -67,7 +67,7 @@ pub(crate) fn tanh<A: Arithmetic, T: Scalar>(x: T) -> T {
 
 /// ln x: −∞ of 0, NaN of what is below it and of NaN.
 ///
-/// With x = 2ᵏ (1 + f) and 1 + f from √½ to √2: k ln 2 + ln(1 + f). Error: at most 1.0 ulp.
+/// With x = 2ᵏ (1 + f) and 1 + f from √½ to √2: k ln 2 + ln(1 + f). Error: at most 0.95 ulp in f32, 0.95 in f64.
 #[inline(always)]
 pub(crate) fn ln<A: Arithmetic, T: Scalar>(x: T) -> T {
     let zero = T::zero();
@@ -82,7 +82,8 @@ pub(crate) fn ln<A: Arithmetic, T: Scalar>(x: T) -> T {
 
 /// ln(1 + x) for x from 0 to 1, to all its digits near 0; a NaN stays one.
 ///
-/// As ln, with f = x below ½; from there on k = 1 and f = (x − 1) / 2, which is exact. Error: at most 1.1 ulp.
+/// As ln, with f = x below ½; from there on k = 1 and f = (x − 1) / 2, which is exact. Error: at most 0.97 ulp in f32, 1.03 in
+/// f64.
 #[inline(always)]
 pub(crate) fn ln_1p_to_one<A: Arithmetic, T: Scalar>(x: T) -> T {
     let (zero, half) = (T::zero(), T::from_f64(0.5));

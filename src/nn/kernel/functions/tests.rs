@@ -35,14 +35,14 @@ impl Function {
         }
     }
 
-    /// The largest error that its documentation states, in ulp.
+    /// A little above the largest error that its documentation states, in ulp.
     fn error(self) -> f64 {
         match self {
-            Exp => 1.0,
+            Exp => 1.01,
             Expm1 => 1.2,
             Sigmoid => 1.8,
             Tanh => 1.3,
-            Ln | Ln1p => 1.1,
+            Ln | Ln1p => 1.05,
         }
     }
 
