@@ -20,6 +20,8 @@ mod vectorize;
 
 use std::cell::RefCell;
 use std::ops::Range;
+#[cfg(target_arch = "x86_64")]
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::nn::Scalar;
 pub(crate) use crate::nn::kernel::fold::{add_up, add_up_in_blocks, largest, total};
@@ -47,18 +49,27 @@ pub enum InstructionSet {
 }
 
 impl InstructionSet {
-    /// The widest that this machine has. The standard library asks the processor once and remembers.
+    /// The widest that this machine has, found out once: small products ask often.
     #[inline]
     fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            if Self::has_avx512() {
-                return Self::Avx512;
+            static BEST: AtomicU8 = AtomicU8::new(0);
+            match BEST.load(Ordering::Relaxed) {
+                0 => {}
+                1 => return Self::Portable,
+                2 => return Self::Avx2,
+                _ => return Self::Avx512,
             }
-            if Self::has_avx2() {
-                return Self::Avx2;
-            }
+            let (best, code) = match (Self::has_avx512(), Self::has_avx2()) {
+                (true, _) => (Self::Avx512, 3),
+                (false, true) => (Self::Avx2, 2),
+                (false, false) => (Self::Portable, 1),
+            };
+            BEST.store(code, Ordering::Relaxed);
+            best
         }
+        #[cfg(not(target_arch = "x86_64"))]
         Self::Portable
     }
 

@@ -438,18 +438,49 @@ impl<T: Scalar, F: Fn(&mut T, T, [&mut T; N]), const N: usize> Loops for Pass<'_
         let Self {
             parameters,
             sums,
-            slots,
+            mut slots,
             step,
         } = self;
-        let len = parameters.len();
-        let sums = &sums[..len];
-        let mut slots = slots.map(|slot| &mut slot[..len]);
-        let mut finite = true;
-        for index in 0..len {
+        assert_eq!(parameters.len(), sums.len(), "a sum for each parameter");
+        let whole = parameters.len() / TOGETHER * TOGETHER;
+        // x · 0 is 0 of finite numbers and NaN of others.
+        let mut zeros = [T::zero(); TOGETHER];
+        let mut first = 0;
+        while first < whole {
+            let part = first..first + TOGETHER;
+            let mut p = copy(&parameters[part.clone()]);
+            let g = copy(&sums[part.clone()]);
+            let mut kept = slots.each_ref().map(|slot| copy(&slot[part.clone()]));
+            for lane in 0..TOGETHER {
+                step(
+                    &mut p[lane],
+                    g[lane],
+                    kept.each_mut().map(|slot| &mut slot[lane]),
+                );
+                zeros[lane] += p[lane] * T::zero();
+            }
+            parameters[part.clone()].copy_from_slice(&p);
+            for (slot, kept) in slots.iter_mut().zip(&kept) {
+                slot[part.clone()].copy_from_slice(kept);
+            }
+            first += TOGETHER;
+        }
+        for index in whole..parameters.len() {
             let slots = slots.each_mut().map(|slot| &mut slot[index]);
             step(&mut parameters[index], sums[index], slots);
-            finite &= parameters[index].is_finite();
+            zeros[0] += parameters[index] * T::zero();
         }
-        finite
+        zeros.iter().all(|&zero| zero == T::zero())
     }
+}
+
+/// Parameters that move together: what is copied to where nothing else can point is computed in vectors.
+const TOGETHER: usize = 16;
+
+#[expect(clippy::inline_always, reason = "see `kernel::vectorize`")]
+#[inline(always)]
+fn copy<T: Scalar>(numbers: &[T]) -> [T; TOGETHER] {
+    let mut copy = [T::zero(); TOGETHER];
+    copy.copy_from_slice(numbers);
+    copy
 }
