@@ -1,5 +1,6 @@
 # docker build -t gradientd .
 # docker run -p 127.0.0.1:8080:8080 -v gradientd:/data gradientd
+# Training takes as many threads as --cpus grants processors, or docker run -e GRADIENTD_TRAINING_THREADS=N …
 # With a shell inside: docker build --build-arg BASE=debian:bookworm-slim -t gradientd .
 ARG BASE=gcr.io/distroless/cc-debian12:nonroot
 

@@ -46,9 +46,23 @@ pub struct Config {
     #[arg(long, env = "GRADIENTD_JOB_SLOTS", default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub job_slots: u16,
+    /// Threads that training takes in all: jobs that train at the same time share them, and each has one at least
+    #[arg(long, env = "GRADIENTD_TRAINING_THREADS", default_value_t = processors(), value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_THREADS)))]
+    pub training_threads: u16,
     /// The limits, which no flag changes yet.
     #[arg(skip)]
     pub limits: Limits,
+}
+
+/// The most threads that training may be given.
+const MOST_THREADS: u16 = 1024;
+
+/// How many threads this process can run at the same time: as many as there are processors, but no more than its affinity
+/// and, in a container, the quota of its control group allow.
+fn processors() -> u16 {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(processors).map_or(MOST_THREADS, |processors| processors.min(MOST_THREADS))
 }
 
 /// An address and a port; a name such as `localhost` is looked up once, and an IPv4 address of it is preferred.
@@ -211,11 +225,15 @@ impl Config {
         #[derive(Serialize)]
         struct InForce {
             job_slots: u16,
+            training_threads: u16,
             #[serde(flatten)]
             limits: Limits,
         }
-        let (job_slots, limits) = (self.job_slots, self.limits);
-        let in_force = serde_json::to_value(InForce { job_slots, limits });
+        let in_force = serde_json::to_value(InForce {
+            job_slots: self.job_slots,
+            training_threads: self.training_threads,
+            limits: self.limits,
+        });
         in_force.expect("numbers can be written as JSON")
     }
 
@@ -239,6 +257,7 @@ impl Config {
         };
         JobsConfig {
             slots: usize::from(self.job_slots),
+            threads: usize::from(self.training_threads),
             queue: queued_jobs,
             limits,
         }
@@ -260,6 +279,22 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn training_takes_the_processors_that_there_are_unless_it_is_told_otherwise() {
+        let processors = processors();
+        assert!((1..=MOST_THREADS).contains(&processors));
+        let command = Config::augment_args(clap::Command::new("gradientd"));
+        let flag = command
+            .get_arguments()
+            .find(|flag| flag.get_long() == Some("training-threads"));
+        let flag = flag.expect("the flag");
+        assert_eq!(flag.get_default_values(), [&*processors.to_string()]);
+        assert!(
+            flag.get_env()
+                .is_some_and(|name| name == "GRADIENTD_TRAINING_THREADS")
+        );
+    }
 
     #[test]
     fn an_address_is_a_number_or_a_name_and_always_has_a_port() {

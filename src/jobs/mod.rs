@@ -21,6 +21,7 @@ use crate::jobs::control::Control;
 pub use crate::jobs::control::Stop;
 pub use crate::jobs::error::Error;
 pub use crate::jobs::estimate::Estimate;
+use crate::nn::Team;
 use crate::store::{Claim, Job, Request, Store, Timestamp};
 use crate::train::JobLimits;
 
@@ -29,6 +30,8 @@ use crate::train::JobLimits;
 pub struct JobsConfig {
     /// Jobs that train at the same time.
     pub slots: usize,
+    /// Threads on which they train, together: each job has one of its own, and its share of the others.
+    pub threads: usize,
     /// Jobs that may wait.
     pub queue: u64,
     /// The largest jobs that are accepted.
@@ -51,6 +54,8 @@ struct Inner {
     config: JobsConfig,
     /// The blocking pool of its own on which training runs, at low priority.
     training: Mutex<Option<Runtime>>,
+    /// The threads that those of the pool share among them.
+    team: Team,
     running: Mutex<HashMap<Uuid, Arc<Control>>>,
     /// Counts the jobs that have come to wait for a slot.
     queued: watch::Sender<u64>,
@@ -78,11 +83,14 @@ impl Jobs {
             .on_thread_start(lower_priority)
             .build()
             .map_err(|source| Error::Threads { source })?;
+        let team = Team::new(config.threads, lower_priority)
+            .map_err(|source| Error::Threads { source })?;
         let jobs = Self {
             inner: Arc::new(Inner {
                 store,
                 config,
                 training: Mutex::new(Some(training)),
+                team,
                 running: Mutex::new(HashMap::new()),
                 queued: watch::Sender::new(0),
                 left: watch::Sender::new(0),

@@ -233,11 +233,11 @@ impl Attempt {
         claim: Claim,
         mut reporter: Reporter,
     ) -> Option<Training> {
-        let spec = self.spec.clone();
+        let (spec, team) = (self.spec.clone(), self.jobs.inner.team.clone());
         let pool = lock(&self.jobs.inner.training);
         let pool = pool.as_ref()?;
         Some(pool.spawn_blocking(move || {
-            let ended = train(&spec, &base, source, claim.checkpoint, &mut reporter);
+            let ended = train(&spec, &base, source, claim.checkpoint, &team, &mut reporter);
             (ended, reporter.trained())
         }))
     }

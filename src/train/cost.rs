@@ -3,7 +3,7 @@
 use ndarray::Array2;
 
 use crate::model::{Header, Model};
-use crate::nn::{Backpropagation, CHUNK, Dtype, OptimizerSpec};
+use crate::nn::{Backpropagation, CHUNK, Dtype, OptimizerSpec, Team};
 use crate::train::full_report::MOST_ANSWERS;
 use crate::train::{CheckedData, CheckedSpec, Error, Observer, RawSamples, Source, train};
 
@@ -135,5 +135,5 @@ pub fn trial(spec: &CheckedSpec, base: &Model, observer: &mut impl Observer) -> 
         validation: None,
         optimizer: None,
     };
-    train(&spec, base, source, None, observer).map(|_| ())
+    train(&spec, base, source, None, &Team::alone(), observer).map(|_| ())
 }

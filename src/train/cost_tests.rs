@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use ndarray::Array2;
 
 use crate::model::{ModelLimits, ModelSpec};
+use crate::nn::Team;
 use crate::train::tests::{MODEL_LIMITS, checked};
 use crate::train::{Checkpoint, EpochReport, Observer, RawSamples, Source, memory_bytes, train};
 
@@ -70,7 +71,8 @@ fn the_memory_that_a_run_holds_is_what_was_estimated_within_a_factor_of_two() {
                 optimizer: None,
             };
             let mut observer = Encoder;
-            train(&spec, &base, source, None, &mut observer).expect("it does not diverge");
+            train(&spec, &base, source, None, &Team::alone(), &mut observer)
+                .expect("it does not diverge");
         });
         let ratio = held.bytes_max as f64 / estimated;
         assert!(

@@ -1,6 +1,7 @@
 //! Tests of runs that end before their last epoch, and of those by L-BFGS: the same bits whether or not they are broken off.
 
 use crate::model::{Model, ModelLimits, ModelSpec};
+use crate::nn::Team;
 use crate::train::tests::{self, Witness, finished, job, model, source, unmoved_by_breaks};
 use crate::train::{CheckedSpec, Checkpoint, EndedBy, Outcome, train};
 
@@ -36,7 +37,14 @@ fn a_run_by_lbfgs_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one()
         assert!((2..=9).contains(&whole.reports.len()), "{rest}");
         for checkpoint in whole.checkpoints {
             let at = Checkpoint::decode(&checkpoint.encode()).expect("a checkpoint reads back");
-            let resumed = train(&spec, &base, source(), Some(at), &mut Witness::default());
+            let resumed = train(
+                &spec,
+                &base,
+                source(),
+                Some(at),
+                &Team::alone(),
+                &mut Witness::default(),
+            );
             assert_eq!(finished(resumed.expect("trains")), undisturbed, "{rest}");
         }
     }
@@ -49,7 +57,8 @@ fn a_run_by_lbfgs_ends_where_it_has_converged() {
     let spec = checked(&base, rest).expect("a good job");
     assert!(!spec.shuffle && spec.steps_per_epoch() == 1);
     let mut witness = Witness::default();
-    let outcome = train(&spec, &base, source(), None, &mut witness).expect("trains");
+    let outcome =
+        train(&spec, &base, source(), None, &Team::alone(), &mut witness).expect("trains");
     let Outcome::Finished { epochs, .. } = outcome else {
         panic!("not broken off")
     };
@@ -59,7 +68,7 @@ fn a_run_by_lbfgs_ends_where_it_has_converged() {
     // The seed of the shuffle is of no account.
     let spec = checked(&base, &format!(r#"{rest},"seed":5,"shuffle":true"#)).expect("a good job");
     let mut other = Witness::default();
-    train(&spec, &base, source(), None, &mut other).expect("trains");
+    train(&spec, &base, source(), None, &Team::alone(), &mut other).expect("trains");
     assert_eq!(other.reports, witness.reports);
 }
 
@@ -128,7 +137,7 @@ fn a_run_that_has_had_its_time_ends_with_the_epoch_and_stays_ended() {
             time: Some(most),
             ..Witness::default()
         };
-        match train(&spec, &base, source(), at, &mut witness).expect("trains") {
+        match train(&spec, &base, source(), at, &Team::alone(), &mut witness).expect("trains") {
             Outcome::Finished {
                 model,
                 epochs,
@@ -148,7 +157,15 @@ fn a_run_that_has_had_its_time_ends_with_the_epoch_and_stays_ended() {
     assert!(witness.reports.is_empty());
     // So many epochs are the same parameters.
     let short = checked(&base, r#""epochs":2,"optimizer":"adam""#).expect("a good job");
-    let all = train(&short, &base, source(), None, &mut Witness::default()).expect("trains");
+    let all = train(
+        &short,
+        &base,
+        source(),
+        None,
+        &Team::alone(),
+        &mut Witness::default(),
+    )
+    .expect("trains");
     assert_eq!(finished(all), model);
     // In the last epoch there is nothing left to be ended.
     let (_, epochs, ended_by, _) = ended(4, None);

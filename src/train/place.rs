@@ -1,7 +1,7 @@
 //! Where a run stands, what it starts from, and the checkpoints of it.
 
 use crate::model::AnyNetwork;
-use crate::nn::{LayerStatistics, Network, OptimizerState, Plateau, Scalar};
+use crate::nn::{LayerStatistics, Network, OptimizerState, Plateau, Scalar, Team};
 use crate::train::run::Run;
 use crate::train::{AnyOptimizerState, Checkpoint, EpochSums, Watched};
 
@@ -13,6 +13,7 @@ pub(super) struct Start<T> {
     /// The parameters of the best epoch.
     pub(super) best: Option<Network<T>>,
     pub(super) place: Place,
+    pub(super) team: Team,
 }
 
 /// Where a run stands: so many epochs, so many steps of the next, and what those came to.

@@ -6,6 +6,7 @@ use crate::data::{SHUFFLE, permutation};
 use crate::model::{AnyNetwork, Model};
 use crate::nn::{
     Backpropagation, Clock, LayerStatistics, Network, Noise, OptimizerState, Scalar, Stepped,
+    Team,
     evaluate_observed, layer_statistics,
 };
 use crate::train::descent::Descent;
@@ -23,7 +24,8 @@ use crate::train::{
 /// Trains `base` on `source` as `spec` says, from the start or from a checkpoint, to the same bits either way.
 ///
 /// p ← p − η·∂C/∂p after each batch; the batches of an epoch are consecutive pieces of a permutation keyed by
-/// (seed, epoch). Sums over samples go through the fixed tree of [`crate::nn::FixedTree`].
+/// (seed, epoch). Sums over samples go through the fixed tree of [`crate::nn::FixedTree`]. The caller's thread leads `team`,
+/// of whose size the bits do not depend.
 ///
 /// Errors: the run diverged; the data is not what the spec was checked against.
 /// Source: Arango, gradient descent; Nielsen (2015), chapter 1, mini-batches.
@@ -32,8 +34,10 @@ pub fn train(
     base: &Model,
     mut source: Source,
     resume: Option<Checkpoint>,
+    team: &Team,
     observer: &mut impl Observer,
 ) -> Result<Outcome, Error> {
+    let _leading = team.lead();
     let (network, state, best, place) = if let Some(checkpoint) = resume {
         Place::of(checkpoint)
     } else {
@@ -47,6 +51,7 @@ pub fn train(
                 state: state.and_then(AnyOptimizerState::float32),
                 best: best.and_then(AnyNetwork::float32),
                 place,
+                team: team.clone(),
             };
             train_from(spec, base, source, start, observer)
         }
@@ -56,6 +61,7 @@ pub fn train(
                 state: state.and_then(AnyOptimizerState::float64),
                 best: best.and_then(AnyNetwork::float64),
                 place,
+                team: team.clone(),
             };
             train_from(spec, base, source, start, observer)
         }
@@ -93,6 +99,8 @@ pub(super) struct Run<'a, T: Scalar> {
     pub(super) watch: Watch<T>,
     pub(super) order: Vec<u32>,
     pub(super) place: Place,
+    #[allow(dead_code, reason = "backpropagation comes to use it")]
+    pub(super) team: Team,
 }
 
 /// A run broken off between two steps.
@@ -129,6 +137,7 @@ where
             state,
             best,
             place,
+            team,
         } = start;
         let stops = (spec.early_stopping, spec.target_metric);
         let watch = Watch::new(stops, &network, (place.watched, best));
@@ -164,6 +173,7 @@ where
             validation,
             order: Vec::with_capacity(spec.train_rows),
             place,
+            team,
         })
     }
 

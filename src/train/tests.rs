@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use ndarray::Array2;
 
 use crate::model::{AnyNetwork, Model, ModelLimits, ModelSpec, Violation};
-use crate::nn::{Optimizer, OptimizerSpec, OptimizerState, Plateau};
+use crate::nn::{Optimizer, OptimizerSpec, OptimizerState, Plateau, Team};
 use crate::train::{
     CheckedSpec, Checkpoint, Context, EpochReport, Error, FullReport, JobLimits, JobSpec, Observer,
     Outcome, RawSamples, Source, Watched, check, train,
@@ -160,7 +160,9 @@ pub(super) fn unmoved_by_breaks<T: PartialEq + std::fmt::Debug>(
     came_to: impl Fn(Outcome) -> T,
     what: &str,
 ) -> (T, Witness) {
-    let run = |at, witness: &mut Witness| train(spec, base, source(), at, witness).expect("trains");
+    let run = |at, witness: &mut Witness| {
+        train(spec, base, source(), at, &Team::alone(), witness).expect("trains")
+    };
     let mut whole = Witness::default();
     let undisturbed = came_to(run(None, &mut whole));
     for break_after in 0..whole.polls {
@@ -248,7 +250,8 @@ fn dropout_and_noise_are_in_the_training_steps_and_nowhere_else() {
         );
         let spec = checked(&base, job(&rest)).expect("a good job");
         let mut witness = Witness::default();
-        let trained = train(&spec, &base, source(), None, &mut witness).expect("trains");
+        let trained =
+            train(&spec, &base, source(), None, &Team::alone(), &mut witness).expect("trains");
         (finished(trained), witness.reports)
     };
     let (model, plain) = run("{}");
@@ -282,7 +285,8 @@ fn a_run_taken_up_from_each_epochs_checkpoint_ends_with_the_same_bits() {
     let base = model("float32");
     let spec = checked(&base, job(r#""epochs":3,"batch_size":"full""#)).expect("a good job");
     let mut whole = Witness::default();
-    let undisturbed = finished(train(&spec, &base, source(), None, &mut whole).expect("trains"));
+    let undisturbed =
+        finished(train(&spec, &base, source(), None, &Team::alone(), &mut whole).expect("trains"));
     assert_eq!(whole.checkpoints.len(), 3);
     for checkpoint in whole.checkpoints {
         let resumed = train(
@@ -290,6 +294,7 @@ fn a_run_taken_up_from_each_epochs_checkpoint_ends_with_the_same_bits() {
             &base,
             source(),
             Some(checkpoint),
+            &Team::alone(),
             &mut Witness::default(),
         );
         assert_eq!(finished(resumed.expect("trains")), undisturbed);
@@ -323,7 +328,8 @@ fn the_loss_of_an_epoch_is_the_mean_over_samples_of_losses_before_their_update()
         optimizer: None,
     };
     let mut witness = Witness::default();
-    let trained = finished(train(&spec, &base, source, None, &mut witness).expect("trains"));
+    let trained =
+        finished(train(&spec, &base, source, None, &Team::alone(), &mut witness).expect("trains"));
     assert!((witness.reports[0].train.loss - 0.5 * (0.5 + 1.445)).abs() < 1e-15);
     let network = trained.network.to_float64();
     assert!((network.layers()[0].weights[(0, 0)] - 0.56).abs() < 1e-15);
@@ -339,7 +345,14 @@ fn a_run_that_diverges_says_in_which_epoch_and_step() {
     let base = spec.check(&MODEL_LIMITS).expect("a good spec").build();
     let rest = r#""epochs":100,"optimizer":{"type":"gradient_descent","learning_rate":1000}"#;
     let spec = checked(&base, job(rest)).expect("a good job");
-    match train(&spec, &base, source(), None, &mut Witness::default()) {
+    match train(
+        &spec,
+        &base,
+        source(),
+        None,
+        &Team::alone(),
+        &mut Witness::default(),
+    ) {
         Err(Error::Diverged { epoch, step, .. }) => {
             assert!((1..=100).contains(&epoch) && (1..=5).contains(&step));
         }
@@ -354,10 +367,19 @@ fn a_checkpoint_without_the_state_of_its_optimizer_is_refused() {
         let rest = format!(r#""epochs":3,"optimizer":"{optimizer}""#);
         let spec = checked(&base, job(&rest)).expect("a good job");
         let mut witness = Witness::default();
-        finished(train(&spec, &base, source(), None, &mut witness).expect("trains"));
+        finished(
+            train(&spec, &base, source(), None, &Team::alone(), &mut witness).expect("trains"),
+        );
         let mut at = witness.checkpoints[0].clone();
         at.optimizer = None;
-        let resumed = train(&spec, &base, source(), Some(at), &mut Witness::default());
+        let resumed = train(
+            &spec,
+            &base,
+            source(),
+            Some(at),
+            &Team::alone(),
+            &mut Witness::default(),
+        );
         assert_eq!(
             matches!(resumed, Err(Error::Data { .. })),
             refused,

@@ -85,7 +85,7 @@ fn command(data_dir: &Path) -> Command {
     command
         .args(["--listen", "127.0.0.1:0", "--data-dir"])
         .arg(data_dir);
-    for variable in ["LOG", "LISTEN", "DATA_DIR", "JOB_SLOTS"] {
+    for variable in ["LOG", "LISTEN", "DATA_DIR", "JOB_SLOTS", "TRAINING_THREADS"] {
         command.env_remove(format!("GRADIENTD_{variable}"));
     }
     command

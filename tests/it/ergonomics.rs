@@ -108,6 +108,18 @@ fn fault(data_dir: &Path, flags: &[&str]) -> String {
 }
 
 #[test]
+fn threads_that_training_cannot_have_are_refused_with_the_range() {
+    let scratch = TempDir::new().expect("a scratch folder");
+    for threads in ["0", "1025"] {
+        let said = fault(scratch.path(), &["--training-threads", threads]);
+        let expected = format!(
+            "invalid value '{threads}' for '--training-threads <N>': {threads} is not in 1..=1024"
+        );
+        assert!(said.contains(&expected), "{said}");
+    }
+}
+
+#[test]
 fn a_data_directory_that_cannot_be_used_is_named_with_the_cure() {
     let scratch = TempDir::new().expect("a scratch folder");
     let file = scratch.path().join("file");

@@ -57,6 +57,7 @@ mod server;
 mod stopping;
 mod table_jobs;
 mod tables;
+mod threads;
 mod tokens;
 mod versions;
 mod weights;

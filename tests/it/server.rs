@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use gradientd::config::{Config, Limits};
@@ -31,8 +32,7 @@ pub(crate) struct Api {
 pub(crate) struct TestServer {
     api: Api,
     data_dir: TempDir,
-    job_slots: u16,
-    limits: Limits,
+    config: Config,
     end: oneshot::Sender<()>,
     running: JoinHandle<Result<(), server::Error>>,
 }
@@ -61,10 +61,19 @@ impl TestServer {
 
     /// A server with an empty data directory, so many job slots, and its own limits.
     pub(crate) async fn start_with(job_slots: u16, limits: Limits) -> Self {
-        Self::start_in(TempDir::new().expect("a scratch folder"), job_slots, limits).await
+        Self::start_in(scratch(), config(job_slots, limits)).await
     }
 
-    async fn start_in(data_dir: TempDir, job_slots: u16, limits: Limits) -> Self {
+    /// A server with an empty data directory, on which a job trains with so many threads.
+    pub(crate) async fn start_threaded(training_threads: u16) -> Self {
+        let config = Config {
+            training_threads,
+            ..config(1, Limits::default())
+        };
+        Self::start_in(scratch(), config).await
+    }
+
+    async fn start_in(data_dir: TempDir, config: Config) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0))
             .await
             .expect("a free port");
@@ -72,19 +81,16 @@ impl TestServer {
         let config = Config {
             listen: address,
             data_dir: data_dir.path().to_owned(),
-            cors_origins: Vec::new(),
-            job_slots,
-            limits,
+            ..config
         };
         let (end, ended) = oneshot::channel::<()>();
-        let running = tokio::spawn(server::run(listener, config, async {
+        let running = tokio::spawn(server::run(listener, config.clone(), async {
             let _ = ended.await;
         }));
         let server = Self {
             api: Api::of(address),
             data_dir,
-            job_slots,
-            limits,
+            config,
             end,
             running,
         };
@@ -95,9 +101,9 @@ impl TestServer {
 
     /// Ends the server as SIGTERM does and starts another on the same data directory.
     pub(crate) async fn restart(self) -> Self {
-        let (job_slots, limits) = (self.job_slots, self.limits);
+        let config = self.config.clone();
         let data_dir = self.stop().await;
-        Self::start_in(data_dir, job_slots, limits).await
+        Self::start_in(data_dir, config).await
     }
 
     /// Ends the server as SIGTERM does; its data directory is left.
@@ -282,9 +288,25 @@ impl Answer {
     }
 }
 
+fn scratch() -> TempDir {
+    TempDir::new().expect("a scratch folder")
+}
+
+/// A configuration without the address and the data directory, which each server has of its own.
+fn config(job_slots: u16, limits: Limits) -> Config {
+    Config {
+        listen: ([127, 0, 0, 1], 0).into(),
+        data_dir: PathBuf::new(),
+        cors_origins: Vec::new(),
+        job_slots,
+        training_threads: 1,
+        limits,
+    }
+}
+
 /// A server with its own limits, whose answers pages of these origins may read: a client, and its data directory.
 pub(crate) async fn serve(limits: Limits, origins: &[&str]) -> (Api, TempDir) {
-    let data_dir = TempDir::new().expect("a scratch folder");
+    let data_dir = scratch();
     let listener = TcpListener::bind(("127.0.0.1", 0)).await;
     let listener = listener.expect("a free port");
     let listen = listener.local_addr().expect("an address");
@@ -293,8 +315,7 @@ pub(crate) async fn serve(limits: Limits, origins: &[&str]) -> (Api, TempDir) {
         listen,
         data_dir: data_dir.path().to_owned(),
         cors_origins: origins.collect::<Result<_, _>>().expect("origins"),
-        job_slots: 1,
-        limits,
+        ..config(1, limits)
     };
     tokio::spawn(server::run(listener, config, std::future::pending()));
     (Api::of(listen), data_dir)
