@@ -34,7 +34,7 @@ pub use crate::model::tensors::{ReadTensors, Tensors};
 pub use crate::model::violation::{
     MOST_VIOLATIONS, Violation, Violations, escaped, known, near_miss, shortened,
 };
-use crate::nn::{Dtype, Inspection, Loss, Network, Scalar, inspect};
+use crate::nn::{Dtype, Inspection, Loss, Network, Scalar, flush_denormals, inspect};
 
 /// A network of either dtype.
 #[derive(Clone, Debug, PartialEq)]
@@ -179,6 +179,7 @@ impl Model {
     ///
     /// Errors: the preprocessing is not fitted yet; a row has the wrong width; a scaled input does not fit the dtype.
     pub fn predict(&self, inputs: &Rows) -> Result<Outputs, Error> {
+        let _flushing = flush_denormals();
         Ok(match &self.network {
             AnyNetwork::Float32(network) => {
                 Outputs::Float32(network.predict(self.scaled(inputs)?.view()))
@@ -193,6 +194,7 @@ impl Model {
     ///
     /// Errors: as [`Model::predict`]; targets that do not fit the rows or the outputs.
     pub fn inspect(&self, inputs: &Rows, targets: &TargetRows) -> Result<Inspection, Error> {
+        let _flushing = flush_denormals();
         let Float64 {
             network,
             inputs,
@@ -209,6 +211,7 @@ impl Model {
     ///
     /// Errors: as [`Model::inspect`].
     pub fn in_float64(&self, inputs: &Rows, targets: &TargetRows) -> Result<Float64, Error> {
+        let _flushing = flush_denormals();
         let (inputs, targets) = self.samples(inputs, targets)?;
         Ok(Float64 {
             network: self.network.to_float64(),

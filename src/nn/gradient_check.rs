@@ -7,7 +7,9 @@ use ndarray::ArrayView2;
 use serde::Serialize;
 
 use crate::nn::random::{GRADIENT_CHECK, below, keyed};
-use crate::nn::{Batch, FixedTree, Layer, Loss, Network, Team, Workspace, inspect};
+use crate::nn::{
+    Batch, FixedTree, Layer, Loss, Network, Team, Workspace, flush_denormals, inspect,
+};
 
 /// How much is checked, and how strictly.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -108,6 +110,7 @@ pub fn check_gradients<B>(
     options: &CheckOptions,
     mut poll: impl FnMut() -> ControlFlow<B>,
 ) -> ControlFlow<B, GradientCheck> {
+    let _flushing = flush_denormals();
     let inspection = inspect(network, loss, inputs, targets);
     let gradients = inspection.layers.iter().flat_map(|layer| {
         let weights = layer.weight_gradient.iter();

@@ -5,7 +5,7 @@ use std::ops::{ControlFlow, Range};
 
 use ndarray::{Array1, Array2, ArrayView2, s};
 
-use crate::nn::{Backpropagation, Batch, Loss, Network, Workspace};
+use crate::nn::{Backpropagation, Batch, Loss, Network, Workspace, flush_denormals};
 
 /// What backpropagation computes on one layer, for N samples.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +63,7 @@ pub fn inspect(
     inputs: ArrayView2<f64>,
     targets: ArrayView2<f64>,
 ) -> Inspection {
+    let _flushing = flush_denormals();
     let samples = inputs.nrows();
     let mut inspection = empty(network, samples);
     let mut backpropagation = Backpropagation::predicting(network, samples);

@@ -9,7 +9,7 @@ use crate::data::{Column, ColumnDescription, Kind};
 use crate::model::{
     AnyNetwork, Header, Model, Rows, TargetRows, Targets, Violation, Violations, given, shortened,
 };
-use crate::nn::{Network, Scalar};
+use crate::nn::{Network, Scalar, flush_denormals};
 use crate::train::figures::{Answering, check_named};
 use crate::train::full_report::{Assessed, Figures};
 use crate::train::inline::checked_rows;
@@ -282,6 +282,7 @@ pub fn evaluate(
     asked: Option<&[Metric]>,
     poll: impl FnMut() -> ControlFlow<()>,
 ) -> Result<ControlFlow<(), (usize, Figures)>, Error> {
+    let _flushing = flush_denormals();
     match &model.network {
         AnyNetwork::Float32(network) => evaluate_network(network, model, raw, asked, poll),
         AnyNetwork::Float64(network) => evaluate_network(network, model, raw, asked, poll),

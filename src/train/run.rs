@@ -5,9 +5,8 @@ use std::ops::ControlFlow;
 use crate::data::{SHUFFLE, permutation};
 use crate::model::{AnyNetwork, Model};
 use crate::nn::{
-    Backpropagation, Clock, LayerStatistics, Network, Noise, OptimizerState, Scalar, Stepped,
-    Team,
-    evaluate_observed, layer_statistics,
+    Backpropagation, Clock, LayerStatistics, Network, Noise, OptimizerState, Scalar, Stepped, Team,
+    evaluate_observed, flush_denormals, layer_statistics,
 };
 use crate::train::descent::Descent;
 use crate::train::figures::Answers;
@@ -37,7 +36,7 @@ pub fn train(
     team: &Team,
     observer: &mut impl Observer,
 ) -> Result<Outcome, Error> {
-    let _leading = team.lead();
+    let (_leading, _flushing) = (team.lead(), flush_denormals());
     let (network, state, best, place) = if let Some(checkpoint) = resume {
         Place::of(checkpoint)
     } else {

@@ -6,6 +6,7 @@
 //! arithmetic (`product/`) is written once, over the vectors (`vector.rs`) of an instruction set, and inlined into a
 //! function compiled for that set. Measure in release: debug assertions cost a factor of five.
 
+mod denormals;
 mod fold;
 mod functions;
 mod matrix;
@@ -24,6 +25,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::nn::Scalar;
+pub(crate) use crate::nn::kernel::denormals::flush_denormals;
 pub(crate) use crate::nn::kernel::fold::{add_up, add_up_in_blocks, largest, total};
 pub(crate) use crate::nn::kernel::functions::Elementary;
 pub(crate) use crate::nn::kernel::functions::{

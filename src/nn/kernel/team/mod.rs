@@ -31,6 +31,8 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use crate::nn::kernel::flush_denormals;
+
 /// Multiply-adds that a part has at least: some 2 µs in float32, several times what it costs to hand it over.
 const LEAST_WORK: usize = if cfg!(miri) { 64 } else { 100_000 };
 
@@ -76,6 +78,7 @@ impl Team {
                 .name("training".to_owned())
                 .spawn(move || {
                     on_start();
+                    let _flushing = flush_denormals();
                     at.serve();
                 })?;
             helpers.all.push(Helper { desk, thread });
@@ -106,7 +109,8 @@ impl Team {
     ///
     /// `arrays` are slices with the numbers of each in a row, and a part gets the rows of its range of each; a slice may be
     /// empty, with a width of 0. `work` is how many multiply-adds there are in all: where they are not worth a second thread,
-    /// or nobody else is there, the caller computes all rows as one range. Allocates nothing.
+    /// or nobody else is there, the caller computes all rows as one range. Denormal numbers are zero in all parts. Allocates
+    /// nothing.
     ///
     /// Panics: where a part does, with what it panicked with, after all parts have ended; where `unit` is 0 or a slice has
     /// not `rows` rows, the caller's bug.
@@ -118,6 +122,8 @@ impl Team {
         arrays: [(&mut [T], usize); N],
         part: impl Fn(Range<usize>, [&mut [T]; N]) + Sync,
     ) {
+        // As on the helpers, or a row would have other bits on the leader.
+        let _flushing = flush_denormals();
         let units = rows.div_ceil(unit);
         let arrays = arrays.map(|(slice, width)| Rows::new(slice, rows, width));
         let most = (work / LEAST_WORK).min(units);
