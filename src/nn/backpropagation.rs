@@ -9,7 +9,7 @@ use crate::nn::kernel::Matrix;
 use crate::nn::whole_batch::{WholeBatch, rows_of};
 use crate::nn::{
     Accumulator, Batch, BatchSums, CHUNK, FixedTree, Gradient, Loss, Network, Noise, Optimizer,
-    Rightness, RowWeight, Scalar, Team, Workspace,
+    Rightness, RowWeight, Scalar, Team, Workspace, flush_denormals,
 };
 
 /// Computes the gradient of a batch, in memory that is allocated once.
@@ -179,6 +179,7 @@ impl<T: Scalar> Backpropagation<T> {
         mut poll: impl FnMut() -> ControlFlow<B>,
         mut observe: impl FnMut(Range<usize>, &Workspace<T>),
     ) -> ControlFlow<B, &BatchSums<T>> {
+        let _flushing = flush_denormals();
         self.begin(network, loss, batch, &mut poll)?;
         let (samples, block) = (batch.len(), self.block);
         let blocks = samples.div_ceil(block).max(1);
@@ -219,6 +220,7 @@ impl<T: Scalar> Backpropagation<T> {
         record: bool,
         mut poll: impl FnMut() -> ControlFlow<B>,
     ) -> ControlFlow<B, (Stepped, &BatchSums<T>)> {
+        let _flushing = flush_denormals();
         let in_passing =
             self.whole.is_none() && batch.len() <= self.block && optimizer.moves_in_passing();
         if in_passing {
@@ -434,6 +436,7 @@ pub(crate) fn evaluate_observed<T: Scalar, B>(
     mut poll: impl FnMut() -> ControlFlow<B>,
     mut observe: impl FnMut(Range<usize>, &Workspace<T>),
 ) -> ControlFlow<B, Evaluation> {
+    let _flushing = flush_denormals();
     let batch = Batch::new(inputs, targets);
     let samples = batch.len();
     assert!(

@@ -3,7 +3,7 @@
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2};
 
 use crate::nn::kernel::Matrix;
-use crate::nn::{Activation, Error, Normalized, Scalar, Team, Workspace};
+use crate::nn::{Activation, Error, Normalized, Scalar, Team, Workspace, flush_denormals};
 
 /// One layer: a = σ(z), z = w·x + b, or with normalization z = γ ⊙ n(w·x) + b.
 #[derive(Clone, Debug, PartialEq)]
@@ -237,6 +237,7 @@ impl<T: Scalar> Network<T> {
             outputs.nrows(),
             "as many rows of outputs as of inputs"
         );
+        let _flushing = flush_denormals();
         let last = self.layers.len() - 1;
         let chunk = workspace.capacity();
         let team = Team::alone();

@@ -31,6 +31,8 @@ mod stopping;
 mod targets;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod thread_tests;
 mod validation;
 mod weighing;
 mod weights;

@@ -1,6 +1,8 @@
 //! Proofs that the arithmetic is right, each by a way of its own: by hand, by differences, by PyTorch, by counting.
 
 mod by_hand;
+#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+mod denormals;
 mod finite_differences;
 mod lbfgs;
 mod no_allocation;
