@@ -48,7 +48,13 @@ fn time(workload: &Workload, steps: u64) -> Duration {
         left: epochs,
         seconds: 0.0,
     };
-    run(&spec, &model, source, &mut sum);
+    run(
+        &spec,
+        &model,
+        source,
+        &gradientd::nn::Team::alone(),
+        &mut sum,
+    );
     let trained = epochs * spec.steps_per_epoch();
     Duration::from_secs_f64(sum.seconds * steps as f64 / trained as f64)
 }

@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use gradientd::nn::Team;
 use serde_json::{Value, json};
 
 use crate::run::{Timekeeper, UNRECORDED, run};
@@ -185,16 +186,15 @@ fn train(options: &Train) {
         seconds: Vec::new(),
         peaks: [None; 2],
     };
+    let team = Team::new(options.training_threads, || {}).expect("threads can be made");
     let mut model = files::model(&options.data, workload);
     let mut loss = None;
     tell(&json!({"ready": workload.name}));
     while units.is_wanted() {
         let epochs = if each > 1 { each } else { 200 };
         let spec = workload.spec(workload.rows, epochs, options.shuffle);
-        // `train` takes no number of threads yet: `options.training_threads` is to be given to it here.
-        let _ = options.training_threads;
         let source = files::samples(&options.data, workload);
-        let (trained, report) = run(&spec, &model, source, &mut units);
+        let (trained, report) = run(&spec, &model, source, &team, &mut units);
         (model, loss) = (
             trained,
             report.train.map(|split| split.metrics.metrics.loss),
@@ -257,6 +257,7 @@ fn record(workload: &Workload, steps: u64, rounds: u64) -> Value {
             &workload.spec(rows, epochs, false),
             &model,
             source.clone(),
+            &Team::alone(),
             &mut seconds,
         );
         let mut of_epochs = seconds.of_epochs.split_off(1);
@@ -299,6 +300,7 @@ fn count(workload: &Workload, epochs: u64) -> Value {
         &workload.spec(rows, most, false),
         &model,
         source,
+        &Team::alone(),
         &mut seconds,
     );
     json!({"workload": workload.name, "steps": batches as u64 * epochs})

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use gradientd::model::Model;
+use gradientd::nn::Team;
 use gradientd::train::{
     CheckedSpec, Checkpoint, EpochReport, FullReport, Observer, Outcome, Source, train,
 };
@@ -62,6 +63,7 @@ pub(crate) fn run(
     spec: &CheckedSpec,
     base: &Model,
     source: Source,
+    team: &Team,
     keeper: &mut impl Timekeeper,
 ) -> (Model, FullReport) {
     let mut clock = Clock {
@@ -69,7 +71,7 @@ pub(crate) fn run(
         began: None,
         is_over: false,
     };
-    match train(spec, base, source, None, &mut clock) {
+    match train(spec, base, source, None, team, &mut clock) {
         Ok(Outcome::Finished { model, report, .. }) => (model, *report),
         Ok(_) => unreachable!("the clock breaks nothing off"),
         Err(error) => panic!("the workload must train: {error}"),

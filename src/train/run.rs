@@ -98,8 +98,6 @@ pub(super) struct Run<'a, T: Scalar> {
     pub(super) watch: Watch<T>,
     pub(super) order: Vec<u32>,
     pub(super) place: Place,
-    #[allow(dead_code, reason = "backpropagation comes to use it")]
-    pub(super) team: Team,
 }
 
 /// A run broken off between two steps.
@@ -164,7 +162,8 @@ where
             backpropagation: Backpropagation::new(&network, spec.batch_rows())
                 .with(noise)
                 .freezing(spec.frozen_layers())
-                .judging(spec.targets.rightness()),
+                .judging(spec.targets.rightness())
+                .by(team),
             descent,
             watch,
             network,
@@ -172,7 +171,6 @@ where
             validation,
             order: Vec::with_capacity(spec.train_rows),
             place,
-            team,
         })
     }
 

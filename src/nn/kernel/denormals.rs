@@ -130,7 +130,8 @@ mod tests {
     use std::panic::{catch_unwind, resume_unwind};
 
     use super::*;
-    use crate::nn::kernel::{InstructionSet, Multiply, Product, Shape, Team};
+    use crate::nn::Scalar;
+    use crate::nn::kernel::{Forward, InstructionSet, Matrix, Product, Team};
 
     /// Whether operands and results are flushed in single numbers, f32 and f64.
     fn flushed() -> [bool; 4] {
@@ -169,18 +170,18 @@ mod tests {
 
     #[test]
     fn vectors_of_every_instruction_set_flush() {
-        let shape = Shape { m: 1, k: 1, n: 40 };
-        let (mut singles, mut doubles) = ([0.0_f32; 40], [0.0_f64; 40]);
+        fn zeros<T: Scalar>(set: InstructionSet, x: f64, w: f64) -> usize {
+            let (x, w) = ([T::from_f64(x)], [T::from_f64(w); 40]);
+            let mut z = [T::one(); 40];
+            let product = Forward::new(Matrix::new(&x, 1), &w, None, 40, &mut z);
+            T::multiply(set, Product::Forward(product));
+            z.iter().filter(|number| number.is_zero()).count()
+        }
         for set in InstructionSet::available() {
-            let mut multiply = || {
-                for product in [Product::Nt, Product::Nn] {
-                    f32::multiply(set, product, shape, &[1e30], &[1e-40; 40], &mut singles);
-                    f64::multiply(set, product, shape, &[1e300], &[1e-310; 40], &mut doubles);
-                    let zeros = singles.iter().filter(|&&number| number == 0.0).count()
-                        + doubles.iter().filter(|&&number| number == 0.0).count();
-                    assert!(zeros == 0 || zeros == 80, "{set:?} {product:?}: {zeros}");
-                }
-                singles[0] == 0.0
+            let multiply = || {
+                let zeros = zeros::<f32>(set, 1e30, 1e-40) + zeros::<f64>(set, 1e300, 1e-310);
+                assert!(zeros == 0 || zeros == 80, "{set:?}: {zeros}");
+                zeros == 80
             };
             assert!(!multiply(), "{set:?}");
             let _flushing = flush_denormals();
