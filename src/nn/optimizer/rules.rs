@@ -218,7 +218,7 @@ impl<T: Scalar> Rule<T> {
     ) -> bool {
         let one = T::one();
         match self {
-            Self::Descend { rate, .. } => pass(parameters, sums, |p, sum| {
+            Self::Descend { rate, .. } => pass(parameters, sums, slots, |p, sum| {
                 *p -= rate * gradient(sum, *p);
             }),
             Self::Momentum {
@@ -369,118 +369,55 @@ fn power(beta: f64, step: u64) -> f64 {
     beta.powi(i32::try_from(step).unwrap_or(i32::MAX))
 }
 
-fn pass<T: Scalar>(parameters: &mut [T], sums: &[T], step: impl Fn(&mut T, T)) -> bool {
-    vectorize(Pass {
-        parameters,
-        sums,
-        slots: [],
-        step: |p: &mut T, sum, []: [&mut T; 0]| step(p, sum),
-    })
-}
-
-fn pass1<T: Scalar>(
-    parameters: &mut [T],
-    sums: &[T],
-    [a, ..]: [&mut [T]; MOST_SLOTS],
-    step: impl Fn(&mut T, T, &mut T),
-) -> bool {
-    vectorize(Pass {
-        parameters,
-        sums,
-        slots: [a],
-        step: |p: &mut T, sum, [a]: [&mut T; 1]| step(p, sum, a),
-    })
-}
-
-fn pass2<T: Scalar>(
-    parameters: &mut [T],
-    sums: &[T],
-    [a, b, _]: [&mut [T]; MOST_SLOTS],
-    step: impl Fn(&mut T, T, &mut T, &mut T),
-) -> bool {
-    vectorize(Pass {
-        parameters,
-        sums,
-        slots: [a, b],
-        step: |p: &mut T, sum, [a, b]: [&mut T; 2]| step(p, sum, a, b),
-    })
-}
-
-fn pass3<T: Scalar>(
-    parameters: &mut [T],
-    sums: &[T],
-    [a, b, c]: [&mut [T]; MOST_SLOTS],
-    step: impl Fn(&mut T, T, &mut T, &mut T, &mut T),
-) -> bool {
-    vectorize(Pass {
-        parameters,
-        sums,
-        slots: [a, b, c],
-        step: |p: &mut T, sum, [a, b, c]: [&mut T; 3]| step(p, sum, a, b, c),
-    })
-}
-
-/// One pass over parameters, sums of the gradient and slots, which are all of one length; whether every parameter is finite
-/// after it.
-struct Pass<'a, T, F, const N: usize> {
-    parameters: &'a mut [T],
-    sums: &'a [T],
-    slots: [&'a mut [T]; N],
-    step: F,
-}
-
-impl<T: Scalar, F: Fn(&mut T, T, [&mut T; N]), const N: usize> Loops for Pass<'_, T, F, N> {
-    type Output = bool;
-
-    #[expect(clippy::inline_always, reason = "see `kernel::vectorize`")]
-    #[inline(always)]
-    fn run<A: Arithmetic>(self) -> bool {
-        let Self {
-            parameters,
-            sums,
-            mut slots,
-            step,
-        } = self;
-        assert_eq!(parameters.len(), sums.len(), "a sum for each parameter");
-        let whole = parameters.len() / TOGETHER * TOGETHER;
-        // x · 0 is 0 of finite numbers and NaN of others.
-        let mut zeros = [T::zero(); TOGETHER];
-        let mut first = 0;
-        while first < whole {
-            let part = first..first + TOGETHER;
-            let mut p = copy(&parameters[part.clone()]);
-            let g = copy(&sums[part.clone()]);
-            let mut kept = slots.each_ref().map(|slot| copy(&slot[part.clone()]));
-            for lane in 0..TOGETHER {
-                step(
-                    &mut p[lane],
-                    g[lane],
-                    kept.each_mut().map(|slot| &mut slot[lane]),
-                );
-                zeros[lane] += p[lane] * T::zero();
-            }
-            parameters[part.clone()].copy_from_slice(&p);
-            for (slot, kept) in slots.iter_mut().zip(&kept) {
-                slot[part.clone()].copy_from_slice(kept);
-            }
-            first += TOGETHER;
+/// Defines a pass over parameters, sums of the gradient and so many slots, which are all of one length: whether every parameter
+/// is finite after it.
+///
+/// Each slice has a name, and not a place in an array: only then does the compiler see that they do not overlap.
+macro_rules! pass {
+    ($pass:ident, $loops:ident: $($slot:ident)*; [$($taken:pat),*]) => {
+        fn $pass<T: Scalar>(
+            parameters: &mut [T],
+            sums: &[T],
+            [$($taken),*]: [&mut [T]; MOST_SLOTS],
+            step: impl Fn(&mut T, T, $(pass!(@ $slot T)),*),
+        ) -> bool {
+            vectorize($loops {
+                parameters,
+                sums,
+                $($slot,)*
+                step,
+            })
         }
-        for index in whole..parameters.len() {
-            let slots = slots.each_mut().map(|slot| &mut slot[index]);
-            step(&mut parameters[index], sums[index], slots);
-            zeros[0] += parameters[index] * T::zero();
+
+        struct $loops<'a, T, F> {
+            parameters: &'a mut [T],
+            sums: &'a [T],
+            $($slot: &'a mut [T],)*
+            step: F,
         }
-        zeros.iter().all(|&zero| zero == T::zero())
-    }
+
+        impl<T: Scalar, F: Fn(&mut T, T, $(pass!(@ $slot T)),*)> Loops for $loops<'_, T, F> {
+            type Output = bool;
+
+            #[inline(always)]
+            fn run<A: Arithmetic>(self) -> bool {
+                let Self { parameters, sums, $($slot,)* step } = self;
+                let len = parameters.len();
+                let sums = &sums[..len];
+                $(let $slot = &mut $slot[..len];)*
+                let mut finite = true;
+                for index in 0..len {
+                    step(&mut parameters[index], sums[index], $(&mut $slot[index]),*);
+                    finite &= parameters[index].is_finite();
+                }
+                finite
+            }
+        }
+    };
+    (@ $slot:ident $scalar:ident) => { &mut $scalar };
 }
 
-/// Parameters that move together: what is copied to where nothing else can point is computed in vectors.
-const TOGETHER: usize = 16;
-
-#[expect(clippy::inline_always, reason = "see `kernel::vectorize`")]
-#[inline(always)]
-fn copy<T: Scalar>(numbers: &[T]) -> [T; TOGETHER] {
-    let mut copy = [T::zero(); TOGETHER];
-    copy.copy_from_slice(numbers);
-    copy
-}
+pass!(pass, Pass: ; [..]);
+pass!(pass1, Pass1: a; [a, ..]);
+pass!(pass2, Pass2: a b; [a, b, _]);
+pass!(pass3, Pass3: a b c; [a, b, c]);
