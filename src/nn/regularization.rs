@@ -264,7 +264,8 @@ impl<T: Scalar> Regularized<T> {
         if self.plain {
             return self.step_plain(rule, weights, sums, slots);
         }
-        rule.apply(weights, sums, slots, |sum, w| self.of_weight(sum, w))
+        let this = *self;
+        rule.apply(weights, sums, slots, move |sum, w| this.of_weight(sum, w))
     }
 
     pub(super) fn step_biases(
@@ -277,7 +278,8 @@ impl<T: Scalar> Regularized<T> {
         if self.plain {
             return self.step_plain(rule, biases, sums, slots);
         }
-        rule.apply(biases, sums, slots, |sum, _| self.of_bias(sum))
+        let this = *self;
+        rule.apply(biases, sums, slots, move |sum, _| this.of_bias(sum))
     }
 
     /// A step by the mean gradient; plain gradient descent takes the 1/N into its rate.
@@ -296,7 +298,10 @@ impl<T: Scalar> Regularized<T> {
                 };
                 rule.apply(parameters, sums, slots, |sum, _| sum)
             }
-            rule => rule.apply(parameters, sums, slots, |sum, _| sum * self.scale),
+            rule => {
+                let scale = self.scale;
+                rule.apply(parameters, sums, slots, move |sum, _| sum * scale)
+            }
         }
     }
 

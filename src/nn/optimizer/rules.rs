@@ -218,25 +218,25 @@ impl<T: Scalar> Rule<T> {
     ) -> bool {
         let one = T::one();
         match self {
-            Self::Descend { rate, .. } => pass(parameters, sums, slots, |p, sum| {
+            Self::Descend { rate, .. } => pass(parameters, sums, slots, move |p, sum| {
                 *p -= rate * gradient(sum, *p);
             }),
             Self::Momentum {
                 rate,
                 momentum,
                 nesterov,
-            } => pass1(parameters, sums, slots, |p, sum, b| {
+            } => pass1(parameters, sums, slots, move |p, sum, b| {
                 let g = gradient(sum, *p);
                 *b = momentum * *b + g;
                 *p -= rate * if nesterov { g + momentum * *b } else { *b };
             }),
-            Self::Adagrad { rate, epsilon } => pass1(parameters, sums, slots, |p, sum, s| {
+            Self::Adagrad { rate, epsilon } => pass1(parameters, sums, slots, move |p, sum, s| {
                 let g = gradient(sum, *p);
                 *s += g * g;
                 *p -= rate * g / (s.sqrt() + epsilon);
             }),
             Self::Adadelta { rate, rho, epsilon } => {
-                pass2(parameters, sums, slots, |p, sum, s, u| {
+                pass2(parameters, sums, slots, move |p, sum, s, u| {
                     let g = gradient(sum, *p);
                     *s = rho * *s + (one - rho) * g * g;
                     let d = (*u + epsilon).sqrt() / (*s + epsilon).sqrt() * g;
@@ -248,25 +248,36 @@ impl<T: Scalar> Rule<T> {
             Self::Adam {
                 adam,
                 decay,
-                decoupled,
+                decoupled: true,
                 largest: false,
-            } => pass2(parameters, sums, slots, |p, sum, m, v| {
-                let g = decayed(p, decay, decoupled, |p| gradient(sum, p));
+            } => pass2(parameters, sums, slots, move |p, sum, m, v| {
+                let g = gradient(sum, *p);
+                *p *= decay;
                 adam.remember(g, m, v);
                 *p -= adam.rate * *m / (v.sqrt() / adam.correction + adam.epsilon);
             }),
             Self::Adam {
                 adam,
                 decay,
-                decoupled,
+                decoupled: false,
+                largest: false,
+            } => pass2(parameters, sums, slots, move |p, sum, m, v| {
+                let g = gradient(sum, *p) + decay * *p;
+                adam.remember(g, m, v);
+                *p -= adam.rate * *m / (v.sqrt() / adam.correction + adam.epsilon);
+            }),
+            Self::Adam {
+                adam,
+                decay,
+                decoupled: _,
                 largest: true,
-            } => pass3(parameters, sums, slots, |p, sum, m, v, u| {
-                let g = decayed(p, decay, decoupled, |p| gradient(sum, p));
+            } => pass3(parameters, sums, slots, move |p, sum, m, v, u| {
+                let g = gradient(sum, *p) + decay * *p;
                 adam.remember(g, m, v);
                 *u = u.max(*v);
                 *p -= adam.rate * *m / (u.sqrt() / adam.correction + adam.epsilon);
             }),
-            Self::Nadam { adam, ahead } => pass2(parameters, sums, slots, |p, sum, m, v| {
+            Self::Nadam { adam, ahead } => pass2(parameters, sums, slots, move |p, sum, m, v| {
                 let g = gradient(sum, *p);
                 adam.remember(g, m, v);
                 let divisor = v.sqrt() / adam.correction + adam.epsilon;
@@ -278,7 +289,7 @@ impl<T: Scalar> Rule<T> {
                 beta1,
                 beta2,
                 kept,
-            } => pass1(parameters, sums, slots, |p, sum, m| {
+            } => pass1(parameters, sums, slots, move |p, sum, m| {
                 let g = gradient(sum, *p);
                 let direction = sign(beta1 * *m + (one - beta1) * g);
                 *p = kept * *p - rate * direction;
@@ -298,20 +309,20 @@ impl<T: Scalar> Rmsprop<T> {
     ) -> bool {
         let rate = self.rate;
         match (self.centered, self.momentum) {
-            (false, None) => pass1(parameters, sums, slots, |p, sum, s| {
+            (false, None) => pass1(parameters, sums, slots, move |p, sum, s| {
                 let g = gradient(sum, *p);
                 *p -= rate * g / self.divisor(g, s);
             }),
-            (true, None) => pass2(parameters, sums, slots, |p, sum, s, c| {
+            (true, None) => pass2(parameters, sums, slots, move |p, sum, s, c| {
                 let g = gradient(sum, *p);
                 *p -= rate * g / self.centered_divisor(g, s, c);
             }),
-            (false, Some(momentum)) => pass2(parameters, sums, slots, |p, sum, s, b| {
+            (false, Some(momentum)) => pass2(parameters, sums, slots, move |p, sum, s, b| {
                 let g = gradient(sum, *p);
                 *b = momentum * *b + g / self.divisor(g, s);
                 *p -= rate * *b;
             }),
-            (true, Some(momentum)) => pass3(parameters, sums, slots, |p, sum, s, c, b| {
+            (true, Some(momentum)) => pass3(parameters, sums, slots, move |p, sum, s, c, b| {
                 let g = gradient(sum, *p);
                 *b = momentum * *b + g / self.centered_divisor(g, s, c);
                 *p -= rate * *b;
@@ -348,17 +359,6 @@ impl<T: Scalar> Adam<T> {
     }
 }
 
-/// The gradient with the weight decay in it, or the parameter with the decay taken off first.
-fn decayed<T: Scalar>(p: &mut T, decay: T, decoupled: bool, gradient: impl Fn(T) -> T) -> T {
-    if decoupled {
-        let g = gradient(*p);
-        *p *= decay;
-        g
-    } else {
-        gradient(*p) + decay * *p
-    }
-}
-
 /// 1, 0 or −1; NaN of NaN.
 pub(in crate::nn) fn sign<T: Scalar>(x: T) -> T {
     if x == T::zero() { x } else { x.signum() }
@@ -372,7 +372,8 @@ fn power(beta: f64, step: u64) -> f64 {
 /// Defines a pass over parameters, sums of the gradient and so many slots, which are all of one length: whether every parameter
 /// is finite after it.
 ///
-/// Each slice has a name, and not a place in an array: only then does the compiler see that they do not overlap.
+/// Each slice has a name, and not a place in an array, and a step owns its constants: only then does the compiler see that
+/// nothing that is written is read again, and computes in vectors.
 macro_rules! pass {
     ($pass:ident, $loops:ident: $($slot:ident)*; [$($taken:pat),*]) => {
         fn $pass<T: Scalar>(
