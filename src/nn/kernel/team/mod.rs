@@ -33,7 +33,8 @@ use std::thread::{self, JoinHandle};
 
 use crate::nn::kernel::flush_denormals;
 
-/// Multiply-adds that a part has at least: some 2 µs in float32, several times what it costs to hand it over.
+/// Multiply-adds that a part has at least: 1.7 µs at the peak of a core in float32. On two cores of a virtual machine two
+/// threads took as long as one for work of 1.4 µs, and gained 1.3 times at 2.8 µs, 1.55 at 5.5 µs and 1.9 at 22 µs.
 const LEAST_WORK: usize = if cfg!(miri) { 64 } else { 100_000 };
 
 /// How often a helper looks for a region before it sleeps, and a leader for the end of its own before it lets others have
