@@ -11,6 +11,7 @@ mod shapes;
 use std::io::{self, BufRead, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
 use gradientd::nn::Team;
@@ -133,6 +134,10 @@ struct Units {
     seconds: Vec<f64>,
     /// Of loading and preparing, and of training.
     peaks: [Option<u64>; 2],
+    /// When the run was called, and when its last unit was done.
+    called: Instant,
+    done: Instant,
+    preparing: f64,
 }
 
 impl Units {
@@ -147,6 +152,7 @@ impl Units {
 
 impl Timekeeper for Units {
     fn begin(&mut self) {
+        self.preparing = self.called.elapsed().as_secs_f64();
         if self.seconds.is_empty() {
             self.peaks[0] = memory::peak();
             memory::forget();
@@ -164,7 +170,9 @@ impl Timekeeper for Units {
         self.seconds.push(self.spent);
         (self.epoch, self.spent, self.left) = (0, 0.0, self.left.saturating_sub(1));
         // A run of many epochs a unit ends by itself.
-        if self.epochs_each > 1 || self.is_wanted() {
+        let goes_on = self.epochs_each > 1 || self.is_wanted();
+        self.done = Instant::now();
+        if goes_on {
             ControlFlow::Continue(())
         } else {
             ControlFlow::Break(())
@@ -185,16 +193,21 @@ fn train(options: &Train) {
         spent: 0.0,
         seconds: Vec::new(),
         peaks: [None; 2],
+        called: Instant::now(),
+        done: Instant::now(),
+        preparing: 0.0,
     };
     let team = Team::new(options.training_threads, || {}).expect("threads can be made");
     let mut model = files::model(&options.data, workload);
-    let mut loss = None;
+    let (mut loss, mut reporting) = (None, 0.0);
     tell(&json!({"ready": workload.name}));
     while units.is_wanted() {
         let epochs = if each > 1 { each } else { 200 };
         let spec = workload.spec(workload.rows, epochs, options.shuffle);
         let source = files::samples(&options.data, workload);
+        units.called = Instant::now();
         let (trained, report) = run(&spec, &model, source, &team, &mut units);
+        reporting = units.done.elapsed().as_secs_f64();
         (model, loss) = (
             trained,
             report.train.map(|split| split.metrics.metrics.loss),
@@ -210,6 +223,8 @@ fn train(options: &Train) {
         "median_seconds": units.seconds.get(units.seconds.len() / 2),
         "least_seconds": units.seconds.first(),
         "loss": loss,
+        "preparing_seconds": units.preparing,
+        "reporting_seconds": reporting,
         "peak_preparing_bytes": units.peaks[0],
         "peak_training_bytes": units.peaks[1],
         "needed_bytes": needed(workload),
