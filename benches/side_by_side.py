@@ -35,9 +35,9 @@ from competitors import PEERS, Arena, Failed  # noqa: E402
 
 # Peer ÷ gradientd, at least, and the share of the peak of multiply-adds.
 GOALS = {"W1": (3.0, None), "W2": (3.0, 0.60), "W3": (1.6, 0.65), "W4": (1.15, 0.80), "W5": (1.1, 0.85)}
-# Losses after a unit may differ by this share: sums are rounded in other orders, and what a step of Adam makes of a tiny
-# gradient depends on its last bits.
-LOSS_TOLERANCE = 0.01
+# Losses after a unit may differ by this share, as sums are rounded in other orders. Of W4 the loss is uncertain by 1 % where
+# the first parameters are changed by 1e-7: what a step of Adam makes of a tiny gradient depends on its last bits.
+LOSS_TOLERANCES = {"W1": 0.002, "W2": 0.002, "W3": 0.005, "W4": 0.03, "W5": 0.002}
 # A peer whose unit takes so many times gradientd's, and so long, is not waited for: threads of torch that wait for each
 # other while another program has a core.
 SLOW_RATIO, SLOW_SECONDS = 15, 2.0
@@ -108,7 +108,7 @@ def compare(arena, workload, arguments, deadline):
         cells = "".join(f"{found['seconds']:>13.5f}" if found else f"{'–':>13}" for found in each)
         fastest = own if name == "gradientd" else best[name][0]
         loss = alone["loss"] if name == "gradientd" else next((found["loss"] for found in each if found), None)
-        print(f"{name:14}{cells} {gflop / fastest:>9.1f} {fastest / own:>12.2f}   {said(loss, alone['loss'], arguments.shuffle)}")
+        print(f"{name:14}{cells} {gflop / fastest:>9.1f} {fastest / own:>12.2f}   {said(loss, alone['loss'], None if arguments.shuffle else LOSS_TOLERANCES[workload])}")
     for one in duels:
         for name, why in one["failed"].items():
             print(f"{name}, {one['threads']} threads: failed: {why}")
@@ -119,12 +119,12 @@ def compare(arena, workload, arguments, deadline):
     return result
 
 
-def said(loss, own, shuffle):
-    """A loss, and whether it is that of the same work."""
+def said(loss, own, tolerance):
+    """A loss, and whether it is that of the same work; of orders drawn by each for itself that is not known."""
     if loss is None:
         return "of its own"
-    same = abs(loss - own) <= LOSS_TOLERANCE * abs(own)
-    return f"{loss:.6f}" + ("" if same or shuffle else "  OTHER WORK")
+    same = tolerance is None or abs(loss - own) <= tolerance * abs(own)
+    return f"{loss:.6f}" + ("" if same else "  OTHER WORK")
 
 
 def judge(result):

@@ -7,10 +7,10 @@ use std::time::Instant;
 
 /// Sums that do not wait for each other: more than the latency of a multiply-add times those begun in a cycle.
 const CHAINS: usize = 12;
-/// Multiply-adds of each chain in a try.
-const LENGTH: u64 = 1 << 24;
+/// Multiply-adds of each chain in a try: some milliseconds, so that others leave a whole one undisturbed.
+const LENGTH: u64 = 1 << 20;
 /// Tries, of which the fastest counts.
-const TRIES: usize = 12;
+const TRIES: usize = 100;
 
 /// Multiplies and adds in vectors of some width.
 type Work = fn(u64) -> f32;
