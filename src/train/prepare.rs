@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use ndarray::Array2;
+use ndarray::{Array2, s};
 
 use crate::data::{Column, Split, split, split_stratified};
 use crate::model::{Header, Model, Preprocess, Scaling, Targets};
@@ -20,9 +20,18 @@ pub(crate) struct Samples<T> {
 }
 
 impl<T: Scalar> Samples<T> {
-    /// Some of the rows, in the order of their numbers.
-    pub(super) fn batch<'a>(&'a self, rows: &'a [u32]) -> Batch<'a, T> {
-        Batch::picked(self.inputs.view(), self.targets.view(), rows)
+    /// Samples of a batch: rows of an order, or, where they are in no other than their own, from `first` on.
+    pub(super) fn batch<'a>(
+        &'a self,
+        rows: &'a [u32],
+        in_own_order: Option<usize>,
+    ) -> Batch<'a, T> {
+        let (inputs, targets) = (self.inputs.view(), self.targets.view());
+        if let Some(first) = in_own_order {
+            let rows = s![first..first + rows.len(), ..];
+            return Batch::new(inputs.slice_move(rows), targets.slice_move(rows));
+        }
+        Batch::picked(inputs, targets, rows)
     }
 }
 

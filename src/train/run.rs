@@ -326,7 +326,7 @@ where
         let stepped = backpropagation.at(epoch, number).weigh(weights).step(
             network,
             self.frame.loss,
-            train.batch(rows),
+            train.batch(rows, (!self.spec.shuffle).then_some(start)),
             (optimizer, factor),
             record,
             || observer.poll(),

@@ -94,13 +94,13 @@ pub(super) fn nadam_momentum(beta1: f64, momentum_decay: f64, step: u64) -> f64 
 }
 
 impl<T: Scalar> Rule<T> {
-    /// The rule of step t = `state.steps`, with η = `rate`, for a batch of Σ wₙ = `weight`.
+    /// The rule of step t = `state.steps`, of which `powers` are [`powers`], with η = `rate`, for a batch of Σ wₙ = `weight`.
     #[expect(clippy::too_many_lines, reason = "an arm for each optimizer")]
     pub(super) fn of(
         spec: &OptimizerSpec,
         state: &OptimizerState<T>,
-        rate: f64,
-        weight: f64,
+        powers: [f64; 2],
+        (rate, weight): (f64, f64),
     ) -> Self {
         let number = T::from_f64;
         let adam = |rate: f64, beta1: f64, beta2: f64, epsilon: f64| Adam {
@@ -108,9 +108,9 @@ impl<T: Scalar> Rule<T> {
             fresh1: number(1.0 - beta1),
             beta2: number(beta2),
             epsilon: number(epsilon),
-            correction: number((1.0 - power(beta2, state.steps)).sqrt()),
+            correction: number((1.0 - powers[1]).sqrt()),
         };
-        let corrected = |beta1: f64| rate / (1.0 - power(beta1, state.steps));
+        let corrected = rate / (1.0 - powers[0]);
         match *spec {
             OptimizerSpec::GradientDescent {
                 momentum, nesterov, ..
@@ -159,7 +159,7 @@ impl<T: Scalar> Rule<T> {
                 weight_decay,
                 ..
             } => Self::Adam {
-                adam: adam(corrected(beta1), beta1, beta2, epsilon),
+                adam: adam(corrected, beta1, beta2, epsilon),
                 decay: number(weight_decay),
                 decoupled: false,
                 largest: matches!(spec, OptimizerSpec::Amsgrad { .. }),
@@ -171,7 +171,7 @@ impl<T: Scalar> Rule<T> {
                 weight_decay,
                 ..
             } => Self::Adam {
-                adam: adam(corrected(beta1), beta1, beta2, epsilon),
+                adam: adam(corrected, beta1, beta2, epsilon),
                 decay: number(1.0 - rate * weight_decay),
                 decoupled: true,
                 largest: false,
@@ -364,9 +364,21 @@ pub(in crate::nn) fn sign<T: Scalar>(x: T) -> T {
     if x == T::zero() { x } else { x.signum() }
 }
 
-/// βᵗ.
-fn power(beta: f64, step: u64) -> f64 {
-    beta.powi(i32::try_from(step).unwrap_or(i32::MAX))
+/// β₁ᵗ and β₂ᵗ of Adam and its kin; of others nothing.
+pub(super) fn powers(spec: &OptimizerSpec, step: u64) -> [f64; 2] {
+    let step = i32::try_from(step).unwrap_or(i32::MAX);
+    match *spec {
+        OptimizerSpec::Adam { beta1, beta2, .. }
+        | OptimizerSpec::Adamw { beta1, beta2, .. }
+        | OptimizerSpec::Amsgrad { beta1, beta2, .. }
+        | OptimizerSpec::Nadam { beta1, beta2, .. } => [beta1.powi(step), beta2.powi(step)],
+        OptimizerSpec::GradientDescent { .. }
+        | OptimizerSpec::Adagrad { .. }
+        | OptimizerSpec::Adadelta { .. }
+        | OptimizerSpec::Rmsprop { .. }
+        | OptimizerSpec::Lion { .. }
+        | OptimizerSpec::Lbfgs(_) => [0.0; 2],
+    }
 }
 
 /// Defines a pass over parameters, sums of the gradient and so many slots, which are all of one length: whether every parameter

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::nn::hyperparameter::violations;
 use crate::nn::network::by_column;
 use crate::nn::optimizer::OptimizerSpec;
-use crate::nn::optimizer::rules::{MOST_SLOTS, Rule, nadam_momentum};
+use crate::nn::optimizer::rules::{MOST_SLOTS, Rule, nadam_momentum, powers};
 use crate::nn::regularization::Regularized;
 use crate::nn::{
     BatchSums, Gradient, Hyperparameter, Network, Range, Regularization, Scalar, Team,
@@ -105,6 +105,8 @@ pub struct Optimizer<T> {
     regularization: Regularization,
     layers: Vec<LayerRule>,
     state: OptimizerState<T>,
+    /// Of the step that has begun.
+    powers: [f64; 2],
 }
 
 impl<T: Scalar> Optimizer<T> {
@@ -115,6 +117,7 @@ impl<T: Scalar> Optimizer<T> {
             regularization: Regularization::default(),
             layers: vec![LayerRule::default(); network.layers().len()],
             state: OptimizerState::new(spec.slots(), network),
+            powers: [0.0; 2],
         }
     }
 
@@ -256,6 +259,7 @@ impl<T: Scalar> Optimizer<T> {
         assert!(weight > 0.0, "a step needs a sample that weighs");
         let state = &mut self.state;
         state.steps += 1;
+        self.powers = powers(&self.spec, state.steps);
         if let OptimizerSpec::Nadam {
             beta1,
             momentum_decay,
@@ -281,7 +285,7 @@ impl<T: Scalar> Optimizer<T> {
             return None;
         }
         let rate = self.spec.learning_rate() * factor * learning_rate_multiplier;
-        let rule = Rule::of(&self.spec, &self.state, rate, weight);
+        let rule = Rule::of(&self.spec, &self.state, self.powers, (rate, weight));
         Some((rule, slots_of(&mut self.state, index)))
     }
 }

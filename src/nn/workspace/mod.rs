@@ -358,11 +358,12 @@ pub(crate) fn class_of<T: Scalar>(row: &[T]) -> usize {
     if let [single] = row {
         return usize::from(*single >= T::from_f64(0.5));
     }
-    let mut best = 0;
-    for (index, value) in row.iter().enumerate() {
-        if *value > row[best] {
-            best = index;
-        }
+    // Two selections instead of a branch, which nothing could foresee.
+    let (mut best, mut largest) = (0, row[0]);
+    for (index, &value) in row.iter().enumerate() {
+        let is_larger = value > largest;
+        best = if is_larger { index } else { best };
+        largest = if is_larger { value } else { largest };
     }
     best
 }
