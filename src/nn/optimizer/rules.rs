@@ -67,7 +67,7 @@ pub(in crate::nn) struct Adam<T> {
     fresh1: T,
     beta2: T,
     epsilon: T,
-    /// √(1 − β₂ᵗ).
+    /// 1/√(1 − β₂ᵗ).
     correction: T,
 }
 
@@ -108,7 +108,7 @@ impl<T: Scalar> Rule<T> {
             fresh1: number(1.0 - beta1),
             beta2: number(beta2),
             epsilon: number(epsilon),
-            correction: number((1.0 - powers[1]).sqrt()),
+            correction: number(1.0 / (1.0 - powers[1]).sqrt()),
         };
         let corrected = rate / (1.0 - powers[0]);
         match *spec {
@@ -254,7 +254,7 @@ impl<T: Scalar> Rule<T> {
                 let g = gradient(sum, *p);
                 *p *= decay;
                 adam.remember(g, m, v);
-                *p -= adam.rate * *m / (v.sqrt() / adam.correction + adam.epsilon);
+                *p -= adam.rate * *m / (v.sqrt() * adam.correction + adam.epsilon);
             }),
             Self::Adam {
                 adam,
@@ -264,7 +264,7 @@ impl<T: Scalar> Rule<T> {
             } => pass2(parameters, sums, slots, move |p, sum, m, v| {
                 let g = gradient(sum, *p) + decay * *p;
                 adam.remember(g, m, v);
-                *p -= adam.rate * *m / (v.sqrt() / adam.correction + adam.epsilon);
+                *p -= adam.rate * *m / (v.sqrt() * adam.correction + adam.epsilon);
             }),
             Self::Adam {
                 adam,
@@ -275,12 +275,12 @@ impl<T: Scalar> Rule<T> {
                 let g = gradient(sum, *p) + decay * *p;
                 adam.remember(g, m, v);
                 *u = u.max(*v);
-                *p -= adam.rate * *m / (u.sqrt() / adam.correction + adam.epsilon);
+                *p -= adam.rate * *m / (u.sqrt() * adam.correction + adam.epsilon);
             }),
             Self::Nadam { adam, ahead } => pass2(parameters, sums, slots, move |p, sum, m, v| {
                 let g = gradient(sum, *p);
                 adam.remember(g, m, v);
-                let divisor = v.sqrt() / adam.correction + adam.epsilon;
+                let divisor = v.sqrt() * adam.correction + adam.epsilon;
                 *p -= adam.rate * g / divisor;
                 *p -= ahead * *m / divisor;
             }),

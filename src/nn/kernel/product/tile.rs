@@ -45,17 +45,16 @@ pub(super) use {by_rows, unrolled};
 pub(super) type Tile<V, const R: usize, const C: usize> = [[V; C]; R];
 
 /// Rows of the next tile where so many are left, of at most `most`, which is 4, 6 or 12: few heights, so that there is less
-/// to compile, and none that leaves a row or two to a tile of their own where it can be helped.
+/// to compile, and, where it can be helped, none so low that its sums wait for each other.
 #[inline(always)]
 pub(super) fn height(left: usize, most: usize) -> usize {
-    if left >= most {
-        return most;
-    }
-    match left {
-        7 => 4,
-        9 => 5,
-        11 => 6,
-        left => left,
+    match (left, most) {
+        (7, 12) => 4,
+        (9, 12) => 5,
+        (11, 12) => 6,
+        (13 | 14 | 16, 12) => 8,
+        (15 | 18 | 20, 12) => 10,
+        _ => left.min(most),
     }
 }
 
