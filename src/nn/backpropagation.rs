@@ -250,14 +250,12 @@ impl<T: Scalar> Backpropagation<T> {
             return Stepped::Weightless;
         }
         let is_finite = if in_passing {
-            let workspace = &self.workspace;
             optimizer.update_in_passing(
                 network,
                 &mut sums.gradient,
                 (sums.weight, factor),
-                (&self.team, x.len()),
-                |layer, inputs, into| workspace.weight_gradient(layer, x, Some(inputs), into),
-                |layer, biases, scales| workspace.bias_gradient(layer, x.len(), biases, scales),
+                (&mut self.workspace, x),
+                &self.team,
             )
         } else {
             optimizer.update(network, sums, factor)

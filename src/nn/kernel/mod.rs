@@ -32,7 +32,8 @@ pub(crate) use crate::nn::kernel::functions::{
     exp_nonpositive, expm1_nonpositive, ln, ln_1p_to_one, select, sigmoid, tanh,
 };
 pub(crate) use crate::nn::kernel::matrix::Matrix;
-use crate::nn::kernel::product::{Backward, BiasGradient, Forward, Panel, WeightGradient};
+pub(crate) use crate::nn::kernel::product::is_far_apart;
+use crate::nn::kernel::product::{Backward, BiasGradient, Forward, Panel, Panels, WeightGradient};
 pub use crate::nn::kernel::team::{Leading, Team};
 use crate::nn::kernel::vector::Plain;
 pub(crate) use crate::nn::kernel::vectorize::{Arithmetic, Loops, vectorize};
@@ -136,23 +137,37 @@ pub(crate) fn backward<T: Scalar>(deltas: Matrix<'_, T>, w: &[T], gradient: &mut
     }
 }
 
-/// ∂C/∂w = Σ a δ over at most `BLOCK` samples, for some of the inputs a = x.
+/// ∂C/∂w = Σ a δ over at most `BLOCK` samples, for some of the inputs a = x. Where there are many units, it is quicker with
+/// δ also as [`panels`].
 ///
 /// Shapes: x (m × k), δ (m × n), g (columns × n: inputs × units). Panics: where they are not, the caller's bug.
 pub(crate) fn weight_gradient<T: Scalar>(
     x: Matrix<'_, T>,
     columns: Range<usize>,
-    deltas: Matrix<'_, T>,
+    (deltas, panels): (Matrix<'_, T>, Option<&[T]>),
     gradient: &mut [T],
 ) {
     let product = WeightGradient {
         x,
         columns,
         deltas,
+        panels,
         gradient,
     };
     T::multiply(InstructionSet::best(), Product::WeightGradient(product));
 }
+
+/// δ in the order in which [`weight_gradient`] reads it, which is worth it where it `is_far_apart`.
+///
+/// Shapes: δ (m × n); panels at least m · (n, rounded up to a multiple of `PANEL_UNITS`). Panics: where they are not, the
+/// caller's bug.
+pub(crate) fn panels<T: Scalar>(deltas: Matrix<'_, T>, panels: &mut [T]) {
+    let product = Panels { deltas, panels };
+    T::multiply(InstructionSet::best(), Product::Panels(product));
+}
+
+/// Units of a panel, of the widest vectors.
+pub(crate) const PANEL_UNITS: usize = 32;
 
 /// ∂C/∂b = Σ δ over at most `BLOCK` samples.
 ///
@@ -170,6 +185,8 @@ pub enum Product<'a, T> {
     Backward(Backward<'a, T>),
     /// See [`weight_gradient`].
     WeightGradient(WeightGradient<'a, T>),
+    /// See [`panels`].
+    Panels(Panels<'a, T>),
     /// See [`bias_gradient`].
     BiasGradient(BiasGradient<'a, T>),
 }

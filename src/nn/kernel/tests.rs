@@ -81,6 +81,7 @@ impl<T: Scalar> Layer<T> {
             x: self.x(),
             columns,
             deltas: self.deltas(),
+            panels: None,
             gradient: &mut gradient,
         };
         T::multiply(set, Product::WeightGradient(product));
@@ -285,6 +286,50 @@ fn an_element_has_the_same_bits_whatever_rows_are_computed_with_it() {
 }
 
 #[test]
+fn a_gradient_from_panels_has_the_same_bits() {
+    fn check<T: Scalar>([rows, inputs, units]: [usize; 3], columns: Range<usize>) {
+        let layer = Layer::<T>::new(Shape {
+            rows,
+            inputs,
+            units,
+        });
+        for set in InstructionSet::available() {
+            let expected = layer.weight_gradient(set, columns.clone());
+            let mut panels = vec![T::nan(); rows * units.next_multiple_of(PANEL_UNITS)];
+            let product = Panels {
+                deltas: layer.deltas(),
+                panels: &mut panels,
+            };
+            T::multiply(set, Product::Panels(product));
+            let mut gradient = vec![T::nan(); columns.len() * units];
+            let product = WeightGradient {
+                x: layer.x(),
+                columns: columns.clone(),
+                deltas: layer.deltas(),
+                panels: Some(&panels),
+                gradient: &mut gradient,
+            };
+            T::multiply(set, Product::WeightGradient(product));
+            assert_eq!(
+                bits(&gradient),
+                bits(&expected),
+                "{set:?} {rows} {inputs} {units}"
+            );
+        }
+    }
+    for (shape, columns) in [
+        ([7, 5, 19], 0..5),
+        ([70, 40, 37], 3..39),
+        // x is copied too.
+        ([65, 1100, 70], 1000..1048),
+        ([130, 1100, 64], 7..71),
+    ] {
+        check::<f32>(shape, columns.clone());
+        check::<f64>(shape, columns);
+    }
+}
+
+#[test]
 fn rows_that_are_picked_are_those_rows() {
     fn check<T: Scalar>() {
         let table = numbers::<T>(50 * 21, 1);
@@ -301,7 +346,7 @@ fn rows_that_are_picked_are_those_rows() {
         .map(|x| {
             let (mut z, mut gradient) = (vec![T::nan(); 33 * 19], vec![T::nan(); 21 * 19]);
             forward(x, &w, None, &mut z);
-            weight_gradient(x, 0..21, Matrix::new(&deltas, 19), &mut gradient);
+            weight_gradient(x, 0..21, (Matrix::new(&deltas, 19), None), &mut gradient);
             (bits(&z), bits(&gradient))
         });
         assert_eq!(results[0], results[1]);
@@ -326,6 +371,7 @@ fn sums_over_samples_are_those_of_the_fixed_tree() {
                     x: layer.x().slice(rows.clone()),
                     columns: 0..5,
                     deltas: layer.deltas().slice(rows),
+                    panels: None,
                     gradient: sum.as_slice_mut().expect("contiguous"),
                 };
                 T::multiply(set, Product::WeightGradient(product));

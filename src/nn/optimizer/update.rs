@@ -1,18 +1,18 @@
 //! An optimizer at work: what it remembers, and the update of a network by the gradient of a batch.
 
 use std::mem::take;
-use std::ops::Range as Inputs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
 use crate::nn::hyperparameter::violations;
+use crate::nn::kernel::{Matrix, is_far_apart};
 use crate::nn::network::by_column;
 use crate::nn::optimizer::OptimizerSpec;
 use crate::nn::optimizer::rules::{MOST_SLOTS, Rule, nadam_momentum, powers};
 use crate::nn::regularization::Regularized;
 use crate::nn::{
-    BatchSums, Gradient, Hyperparameter, Network, Range, Regularization, Scalar, Team,
+    BatchSums, Gradient, Hyperparameter, Network, Range, Regularization, Scalar, Team, Workspace,
 };
 
 /// What is particular to a layer in an update.
@@ -179,8 +179,8 @@ impl<T: Scalar> Optimizer<T> {
         self.regularization.clip_norm.is_none()
     }
 
-    /// [`Optimizer::update`] by a gradient that is computed part by part, each just before it is used: `of_weights(layer,
-    /// inputs, sums)` computes that of the weights of some inputs, `of_biases(layer, biases, scales)` that of the others.
+    /// [`Optimizer::update`] by the gradient of the samples x that the workspace has made its passes over, which is computed
+    /// part by part, each just before it is used.
     ///
     /// Panics: as `update`, and where the parameters do not move in passing.
     pub(crate) fn update_in_passing(
@@ -188,9 +188,8 @@ impl<T: Scalar> Optimizer<T> {
         network: &mut Network<T>,
         gradient: &mut Gradient<T>,
         (weight, factor): (f64, f64),
-        (team, samples): (&Team, usize),
-        of_weights: impl Fn(usize, Inputs<usize>, &mut [T]) + Sync,
-        of_biases: impl Fn(usize, &mut [T], &mut [T]),
+        (workspace, x): (&mut Workspace<T>, Matrix<'_, T>),
+        team: &Team,
     ) -> bool {
         assert!(self.moves_in_passing(), "parts that do not wait for others");
         self.begin(weight);
@@ -198,10 +197,12 @@ impl<T: Scalar> Optimizer<T> {
         let not_finite = AtomicBool::new(false);
         for (index, layer) in network.layers_mut().iter_mut().enumerate() {
             let [weight_sums, bias_sums, scale_sums] = gradient.layers[index].slices_mut();
-            of_biases(index, bias_sums, scale_sums);
+            workspace.bias_gradient(index, x.len(), bias_sums, scale_sums);
+            workspace.lay_out_deltas(index, x.len());
+            let workspace = &*workspace;
             let (inputs, units) = (layer.inputs(), layer.units());
             let Some((rule, slots)) = self.of_layer(index, weight, factor) else {
-                of_weights(index, 0..inputs, weight_sums);
+                workspace.weight_gradient(index, x, None, weight_sums);
                 continue;
             };
             let [[s0, s1, s2], slots_of_biases, slots_of_scales] = slots;
@@ -216,8 +217,8 @@ impl<T: Scalar> Optimizer<T> {
                 (s1, widths[1]),
                 (s2, widths[2]),
             ];
-            let work = samples.saturating_mul(inputs).saturating_mul(units);
-            let at_once = inputs_at_once(units);
+            let work = x.len().saturating_mul(inputs).saturating_mul(units);
+            let at_once = inputs_at_once::<T>(units);
             team.split(inputs, INPUTS_TOGETHER, work, arrays, |inputs, arrays| {
                 let [weights, sums, slots @ ..] = arrays;
                 let mut slots = slots;
@@ -237,7 +238,8 @@ impl<T: Scalar> Optimizer<T> {
                         *slot = rest;
                         now
                     });
-                    of_weights(index, first..first + count, sums_now);
+                    let now_inputs = Some(first..first + count);
+                    workspace.weight_gradient(index, x, now_inputs, sums_now);
                     if !regularized.step_weights(rule, now, sums_now, slots_now) {
                         not_finite.store(true, Ordering::Relaxed);
                     }
@@ -293,10 +295,11 @@ impl<T: Scalar> Optimizer<T> {
 /// Inputs of a part of the weights are a multiple of this, which is that of the highest tile of a product.
 const INPUTS_TOGETHER: usize = 12;
 
-/// Inputs whose weights are moved as soon as their gradient is there: about 16 KiB of it.
-fn inputs_at_once(units: usize) -> usize {
-    let inputs = 4096 / units.max(1);
-    (inputs / INPUTS_TOGETHER).max(2) * INPUTS_TOGETHER
+/// Inputs whose weights are moved as soon as their gradient is there: about 16 KiB of it, and in large layers as many as
+/// make up for reading all deltas anew.
+fn inputs_at_once<T: Scalar>(units: usize) -> usize {
+    let least = if is_far_apart::<T>(units) { 4 } else { 2 };
+    (4096 / units.max(1) / INPUTS_TOGETHER).max(least) * INPUTS_TOGETHER
 }
 
 /// A layer's part of each slot, of its weights, of its biases or of its scales; empty where there is no slot.

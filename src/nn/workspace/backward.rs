@@ -20,6 +20,7 @@ impl<T: Scalar> Workspace<T> {
         rows: usize,
         weights: Option<&[RowWeight]>,
     ) {
+        self.panels_of = None;
         let last = network.layers().len() - 1;
         let layer = network.last();
         let output = Output {
@@ -116,7 +117,20 @@ impl<T: Scalar> Workspace<T> {
         let (before, dropped) = (&self.activations[..index], &self.dropped[..index]);
         let x = taken(self.inputs.as_ref(), before, dropped, x);
         let led = led_back(&self.deltas[index], self.normalized[index].as_ref(), rows);
-        kernel::weight_gradient(x, inputs.unwrap_or(0..x.width()), led, weights);
+        let panels = (self.panels_of == Some(index)).then_some(self.panels.as_slice());
+        let inputs = inputs.unwrap_or(0..x.width());
+        kernel::weight_gradient(x, inputs, (led, panels), weights);
+    }
+
+    /// Prepares δ of a layer of many units for [`Workspace::weight_gradient`], of which many parts are to be computed.
+    pub(in crate::nn) fn lay_out_deltas(&mut self, index: usize, rows: usize) {
+        self.panels_of = None;
+        let width = self.deltas[index].width;
+        if kernel::is_far_apart::<T>(width) && rows >= ROWS_TOGETHER {
+            let led = led_back(&self.deltas[index], self.normalized[index].as_ref(), rows);
+            kernel::panels(led, &mut self.panels);
+            self.panels_of = Some(index);
+        }
     }
 
     /// ∂C/∂b and ∂C/∂γ of one layer.

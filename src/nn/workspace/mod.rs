@@ -34,6 +34,10 @@ pub struct Workspace<T> {
     /// One entry for each layer; none where it is not normalized.
     normalized: Vec<Option<NormalizedRows<T>>>,
     rightness: Rightness,
+    /// δ of a layer of many units, in the order in which its gradient reads them.
+    panels: Vec<T>,
+    /// Which layer's they are.
+    panels_of: Option<usize>,
 }
 
 /// What dropout draws for a layer, and what it makes of its activations.
@@ -102,7 +106,16 @@ impl<T: Scalar> Workspace<T> {
 
     /// Memory to train on `rows` rows at a time, at least 1 and at most [`Workspace::most_rows`].
     pub(super) fn for_training(network: &Network<T>, rows: usize) -> Self {
-        Self::of_capacity(network, rows.clamp(1, Self::most_rows(network)))
+        let capacity = rows.clamp(1, Self::most_rows(network));
+        let widths = network.layers().iter().map(crate::nn::Layer::units);
+        let widest = widths
+            .filter(|&units| kernel::is_far_apart::<T>(units))
+            .max();
+        let units = widest.map_or(0, |units| units.next_multiple_of(kernel::PANEL_UNITS));
+        Self {
+            panels: vec![T::zero(); capacity * units],
+            ..Self::of_capacity(network, capacity)
+        }
     }
 
     /// Rows that are trained on at a time: a block, or a chunk where layers are normalized.
@@ -139,6 +152,8 @@ impl<T: Scalar> Workspace<T> {
                 })
                 .collect(),
             rightness: Rightness::default(),
+            panels: Vec::new(),
+            panels_of: None,
         }
     }
 

@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::nn::kernel::Matrix;
+use crate::nn::kernel::product::panel::{MOST_COLUMNS, copy_columns};
 use crate::nn::kernel::product::tile::{
     Tile, add, add_up, by_rows, height, unrolled, write, zeros,
 };
@@ -27,7 +28,33 @@ pub struct WeightGradient<'a, T> {
     pub(in crate::nn::kernel) x: Matrix<'a, T>,
     pub(in crate::nn::kernel) columns: Range<usize>,
     pub(in crate::nn::kernel) deltas: Matrix<'a, T>,
+    /// δ as [`Panels`] makes them, where they were.
+    pub(in crate::nn::kernel) panels: Option<&'a [T]>,
     pub(in crate::nn::kernel) gradient: &'a mut [T],
+}
+
+/// δ (m × n) as panels of 2 L units, one after another, each with its numbers of all samples.
+pub struct Panels<'a, T> {
+    pub(in crate::nn::kernel) deltas: Matrix<'a, T>,
+    pub(in crate::nn::kernel) panels: &'a mut [T],
+}
+
+#[inline(always)]
+pub(super) fn panels<T: Scalar, V: Vector<T, L>, const L: usize>(product: Panels<'_, T>) {
+    let Panels { deltas, panels } = product;
+    let (m, n) = (deltas.len(), deltas.width());
+    assert!(
+        panels.len() >= m * n.next_multiple_of(2 * L),
+        "panels of {m} × {n}"
+    );
+    for unit in (0..n).step_by(2 * L) {
+        let width = (n - unit).min(2 * L);
+        let from = deltas.numbers()[unit.min(m * n)..].as_ptr();
+        let to = panels[m * unit..].as_mut_ptr();
+        // SAFETY: δ has m rows of n numbers, of which these are `width` from `unit` on, and there is room for m rows of 2 L
+        // numbers in the panels from m · `unit` on.
+        unsafe { copy_columns::<T, V, L>((from, n), m, width, to) };
+    }
 }
 
 #[inline(always)]
@@ -39,12 +66,14 @@ pub(super) fn weight_gradient<T: Scalar, V: Vector<T, L>, const L: usize, const 
         x,
         columns,
         deltas,
+        panels,
         gradient,
     } = product;
     let (m, n) = (deltas.len(), deltas.width());
     assert!(
         x.len() == m
             && m <= BLOCK
+            && panels.is_none_or(|panels| panels.len() >= m * n.next_multiple_of(2 * L))
             && columns.start <= columns.end
             && columns.end <= x.width()
             && gradient.len() == columns.len() * n,
@@ -54,12 +83,22 @@ pub(super) fn weight_gradient<T: Scalar, V: Vector<T, L>, const L: usize, const 
         let deltas = deltas.numbers();
         return add_up_rows::<T, V, L>(|p| deltas[p], x, columns, gradient);
     }
-    let copies = columns.len() >= WORTH_A_PANEL && is_far_apart::<T>(n);
+    let copies_x =
+        panels.is_some() && is_far_apart::<T>(x.width()) && columns.len() <= MOST_COLUMNS;
+    let copies_deltas = panels.is_none() && columns.len() >= WORTH_A_PANEL && is_far_apart::<T>(n);
+    let (x, columns, mut panel) = if copies_x {
+        let count = columns.len();
+        (panel.copy_rows(x, columns), 0..count, None)
+    } else {
+        (x, columns, copies_deltas.then_some(panel))
+    };
     let mut unit = 0;
     while unit < n {
         let width = (n - unit).min(2 * L);
         let mut from = (deltas.numbers()[unit.min(m * n)..].as_ptr(), n);
-        if copies {
+        if let Some(panels) = panels {
+            from = (panels[m * unit..].as_ptr(), 2 * L);
+        } else if let Some(panel) = &mut panel {
             // SAFETY: δ has m rows of n numbers, of which these are `width` from `unit` on.
             from = unsafe { (panel.copy::<T, V, L>(from, m, width), 2 * L) };
         }

@@ -21,7 +21,7 @@ mod tile;
 
 pub(super) use backward::Backward;
 pub(super) use forward::Forward;
-pub(super) use gradient::{BiasGradient, WeightGradient};
+pub(super) use gradient::{BiasGradient, Panels, WeightGradient};
 pub(super) use panel::Panel;
 
 use crate::nn::Scalar;
@@ -35,7 +35,7 @@ const PANEL_ROWS: usize = 2048;
 const WORTH_A_PANEL: usize = 32;
 
 /// Whether rows of so many numbers lie so far apart that reading a few columns of many of them misses the caches.
-const fn is_far_apart<T: Scalar>(width: usize) -> bool {
+pub(crate) const fn is_far_apart<T: Scalar>(width: usize) -> bool {
     width * size_of::<T>() >= 4096
 }
 
@@ -52,6 +52,7 @@ impl<T: Scalar> Product<'_, T> {
             Self::WeightGradient(product) => {
                 gradient::weight_gradient::<T, V, L, MOST>(product, panel);
             }
+            Self::Panels(product) => gradient::panels::<T, V, L>(product),
             Self::BiasGradient(product) => gradient::bias_gradient::<T, V, L>(product),
         }
     }

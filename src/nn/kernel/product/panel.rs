@@ -5,13 +5,19 @@
 )]
 #![expect(unsafe_code, reason = "numbers are read and written by address")]
 
-use crate::nn::Scalar;
+use std::ops::Range;
+
+use crate::nn::kernel::Matrix;
 use crate::nn::kernel::product::PANEL_ROWS;
 use crate::nn::kernel::product::tile::unrolled;
 use crate::nn::kernel::vector::Vector;
+use crate::nn::{BLOCK, Scalar};
 
 /// Bytes of a row of a panel, at most: two of the widest vectors.
 const ROW_BYTES: usize = 128;
+
+/// Columns of x that are copied at a time, at most.
+pub(super) const MOST_COLUMNS: usize = 64;
 
 /// The bytes of a row, so that rows begin where lines of the cache do.
 #[derive(Clone, Copy)]
@@ -50,29 +56,33 @@ impl Panel {
     #[inline(always)]
     pub(super) unsafe fn copy<T: Scalar, V: Vector<T, L>, const L: usize>(
         &mut self,
-        (mut from, step): (*const T, usize),
+        (from, step): (*const T, usize),
         rows: usize,
         width: usize,
     ) -> *const T {
-        assert!(rows <= PANEL_ROWS && width <= 2 * L, "a panel");
+        assert!(rows <= PANEL_ROWS, "a panel");
         let panel = self.numbers::<T, L>();
-        let (first, second) = (V::lanes(width), V::lanes(width.saturating_sub(L)));
-        let mut to = panel;
-        for _ in 0..rows {
-            // SAFETY: the panel has room for `rows` rows of 2 L numbers; of the source, only lanes below `width` are read.
-            unsafe {
-                if width == 2 * L {
-                    V::load(from).store(to);
-                    V::load(from.add(L)).store(to.add(L));
-                } else {
-                    V::load_lanes(from, first).store(to);
-                    V::load_lanes(from.wrapping_add(L), second).store(to.add(L));
-                }
-            }
-            from = from.wrapping_add(step);
-            to = to.wrapping_add(2 * L);
-        }
+        // SAFETY: the caller's; the panel has room for `rows` rows of 2 L numbers.
+        unsafe { copy_columns::<T, V, L>((from, step), rows, width, panel) };
         panel
+    }
+
+    /// Copies some columns of x, at most `MOST_COLUMNS`, of at most `BLOCK` rows: one row after another.
+    #[inline(always)]
+    pub(super) fn copy_rows<'a, T: Scalar>(
+        &'a mut self,
+        x: Matrix<'_, T>,
+        columns: Range<usize>,
+    ) -> Matrix<'a, T> {
+        const { assert!(BLOCK * MOST_COLUMNS * size_of::<T>() <= PANEL_ROWS * ROW_BYTES) };
+        assert!(x.len() <= BLOCK && columns.len() <= MOST_COLUMNS, "a panel");
+        let (width, len) = (columns.len(), x.len() * columns.len());
+        // SAFETY: the panel has so many bytes, which are initialized, borrowed as it is, and any bits are a number.
+        let numbers = unsafe { std::slice::from_raw_parts_mut(self.numbers::<T, 1>(), len) };
+        for (row, place) in numbers.chunks_exact_mut(width.max(1)).enumerate() {
+            place.copy_from_slice(&x.row(row)[columns.clone()]);
+        }
+        Matrix::new(numbers, width)
     }
 
     /// Copies `width` rows, at most 2 L, that are `step` numbers apart, of `len` numbers each, as columns into rows of 2 L
@@ -148,5 +158,33 @@ unsafe fn turn_half<T: Scalar, V: Vector<T, L>, const L: usize>(
         }
         from = from.wrapping_add(count);
         left -= count;
+    }
+}
+
+/// Copies `width` columns, at most 2 L, of `rows` rows that are `step` numbers apart, into rows of 2 L numbers.
+///
+/// # Safety
+/// Those numbers can be read, and so many rows written.
+#[inline(always)]
+pub(super) unsafe fn copy_columns<T: Scalar, V: Vector<T, L>, const L: usize>(
+    (mut from, step): (*const T, usize),
+    rows: usize,
+    width: usize,
+    mut to: *mut T,
+) {
+    let (first, second) = (V::lanes(width), V::lanes(width.saturating_sub(L)));
+    for _ in 0..rows {
+        // SAFETY: the caller's; of the source, only lanes below `width` are read.
+        unsafe {
+            if width == 2 * L {
+                V::load(from).store(to);
+                V::load(from.add(L)).store(to.add(L));
+            } else {
+                V::load_lanes(from, first).store(to);
+                V::load_lanes(from.wrapping_add(L), second).store(to.add(L));
+            }
+        }
+        from = from.wrapping_add(step);
+        to = to.wrapping_add(2 * L);
     }
 }
