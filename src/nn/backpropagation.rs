@@ -210,7 +210,8 @@ impl<T: Scalar> Backpropagation<T> {
     /// One step: the gradient of a batch, the optimizer's update by it, and what batch normalization keeps of the batch.
     ///
     /// Where the batch is one block, each part of the parameters is moved as soon as its gradient is there, while both are in
-    /// the cache. `poll` and panics: as [`Backpropagation::run`]; a `Break` leaves everything as it was. Allocates nothing.
+    /// the cache; the gradient of the weights may then be missing from the sums where `record` is false. `poll` and panics: as
+    /// [`Backpropagation::run`]; a `Break` leaves everything as it was. Allocates nothing.
     pub fn step<B>(
         &mut self,
         network: &mut Network<T>,
@@ -230,7 +231,12 @@ impl<T: Scalar> Backpropagation<T> {
         } else {
             self.run(network, loss, batch, record, poll)?;
         }
-        let stepped = self.move_by(network, batch.inputs(), (optimizer, factor), in_passing);
+        let stepped = self.move_by(
+            network,
+            batch.inputs(),
+            (optimizer, factor),
+            (in_passing, record),
+        );
         ControlFlow::Continue((stepped, &self.sums))
     }
 
@@ -240,7 +246,7 @@ impl<T: Scalar> Backpropagation<T> {
         network: &mut Network<T>,
         x: Matrix<'_, T>,
         (optimizer, factor): (&mut Optimizer<T>, f64),
-        in_passing: bool,
+        (in_passing, record): (bool, bool),
     ) -> Stepped {
         let sums = &mut self.sums;
         if !sums.loss.is_finite() {
@@ -255,7 +261,7 @@ impl<T: Scalar> Backpropagation<T> {
                 &mut sums.gradient,
                 (sums.weight, factor),
                 (&mut self.workspace, x),
-                &self.team,
+                (&self.team, record),
             )
         } else {
             optimizer.update(network, sums, factor)

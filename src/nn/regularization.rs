@@ -282,6 +282,14 @@ impl<T: Scalar> Regularized<T> {
         rule.apply(biases, sums, slots, move |sum, _| this.of_bias(sum))
     }
 
+    /// η/Σ wₙ, where a step is p ← p − η/Σ wₙ · Σ and nothing else.
+    pub(super) fn rate_of_sums(&self, rule: Rule<T>) -> Option<T> {
+        match rule {
+            Rule::Descend { rate_of_sum, .. } if self.plain => Some(rate_of_sum),
+            _ => None,
+        }
+    }
+
     /// A step by the mean gradient; plain gradient descent takes the 1/N into its rate.
     fn step_plain(
         &self,

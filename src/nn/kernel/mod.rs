@@ -33,7 +33,9 @@ pub(crate) use crate::nn::kernel::functions::{
 };
 pub(crate) use crate::nn::kernel::matrix::Matrix;
 pub(crate) use crate::nn::kernel::product::is_far_apart;
-use crate::nn::kernel::product::{Backward, BiasGradient, Forward, Panel, Panels, WeightGradient};
+use crate::nn::kernel::product::{
+    Backward, BiasGradient, Destination, Forward, Panel, Panels, WeightGradient,
+};
 pub use crate::nn::kernel::team::{Leading, Team};
 use crate::nn::kernel::vector::Plain;
 pub(crate) use crate::nn::kernel::vectorize::{Arithmetic, Loops, vectorize};
@@ -152,9 +154,32 @@ pub(crate) fn weight_gradient<T: Scalar>(
         columns,
         deltas,
         panels,
-        gradient,
+        into: Destination::Gradient(gradient),
     };
     T::multiply(InstructionSet::best(), Product::WeightGradient(product));
+}
+
+/// w ← w − η Σ a δ, of the weights of some inputs, to the same bits as by [`weight_gradient`]; whether all of them are
+/// finite then.
+///
+/// Shapes and panics: as `weight_gradient`.
+pub(crate) fn descend<T: Scalar>(
+    x: Matrix<'_, T>,
+    columns: Range<usize>,
+    (deltas, panels): (Matrix<'_, T>, Option<&[T]>),
+    weights: &mut [T],
+    rate: T,
+) -> bool {
+    let mut finite = true;
+    let product = WeightGradient {
+        x,
+        columns,
+        deltas,
+        panels,
+        into: Destination::Weights(weights, rate, &mut finite),
+    };
+    T::multiply(InstructionSet::best(), Product::WeightGradient(product));
+    finite
 }
 
 /// δ in the order in which [`weight_gradient`] reads it, which is worth it where it `is_far_apart`.

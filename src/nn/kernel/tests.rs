@@ -82,7 +82,7 @@ impl<T: Scalar> Layer<T> {
             columns,
             deltas: self.deltas(),
             panels: None,
-            gradient: &mut gradient,
+            into: Destination::Gradient(&mut gradient),
         };
         T::multiply(set, Product::WeightGradient(product));
         gradient
@@ -307,7 +307,7 @@ fn a_gradient_from_panels_has_the_same_bits() {
                 columns: columns.clone(),
                 deltas: layer.deltas(),
                 panels: Some(&panels),
-                gradient: &mut gradient,
+                into: Destination::Gradient(&mut gradient),
             };
             T::multiply(set, Product::WeightGradient(product));
             assert_eq!(
@@ -326,6 +326,60 @@ fn a_gradient_from_panels_has_the_same_bits() {
     ] {
         check::<f32>(shape, columns.clone());
         check::<f64>(shape, columns);
+    }
+}
+
+#[test]
+fn weights_that_move_at_once_have_the_same_bits() {
+    fn check<T: Scalar>([rows, inputs, units]: [usize; 3]) {
+        let layer = Layer::<T>::new(Shape {
+            rows,
+            inputs,
+            units,
+        });
+        let rate = T::from_f64(0.3);
+        for set in InstructionSet::available() {
+            let gradient = layer.weight_gradient(set, 0..inputs);
+            let step = |(&w, &g): (&T, &T)| w - rate * g;
+            let expected: Vec<T> = layer.w.iter().zip(&gradient).map(step).collect();
+            let descend = |x: &[T], weights: &mut [T]| {
+                let mut finite = false;
+                let product = WeightGradient {
+                    x: Matrix::new(x, inputs),
+                    columns: 0..inputs,
+                    deltas: layer.deltas(),
+                    panels: None,
+                    into: Destination::Weights(weights, rate, &mut finite),
+                };
+                T::multiply(set, Product::WeightGradient(product));
+                finite
+            };
+            let mut weights = layer.w.clone();
+            assert!(descend(&layer.x, &mut weights));
+            // Of one unit, the sums of a gradient by itself are in vectors of inputs, and rounded alike.
+            assert_eq!(
+                bits(&weights),
+                bits(&expected),
+                "{set:?} {rows} {inputs} {units}"
+            );
+            for number in [T::nan(), T::infinity()] {
+                for place in [0, inputs / 2, inputs - 1] {
+                    let mut x = layer.x.clone();
+                    x[place] = number;
+                    assert!(!descend(&x, &mut layer.w.clone()), "{number} at {place}");
+                }
+            }
+        }
+    }
+    for shape in [
+        [10, 70, 30],
+        [7, 5, 19],
+        [130, 33, 64],
+        [3, 20, 1],
+        [1, 14, 33],
+    ] {
+        check::<f32>(shape);
+        check::<f64>(shape);
     }
 }
 
@@ -372,7 +426,7 @@ fn sums_over_samples_are_those_of_the_fixed_tree() {
                     columns: 0..5,
                     deltas: layer.deltas().slice(rows),
                     panels: None,
-                    gradient: sum.as_slice_mut().expect("contiguous"),
+                    into: Destination::Gradient(sum.as_slice_mut().expect("contiguous")),
                 };
                 T::multiply(set, Product::WeightGradient(product));
                 std::ops::ControlFlow::<()>::Continue(())

@@ -58,6 +58,9 @@ pub(super) trait Vector<T: Scalar, const L: usize>: Copy {
     /// self + x·y in every lane.
     fn add_product(self, x: Self, y: Self) -> Self;
 
+    /// self − x·y in every lane, the product rounded by itself.
+    fn less_product(self, x: Self, y: Self) -> Self;
+
     /// self + x in every lane.
     fn add(self, x: Self) -> Self;
 
@@ -154,6 +157,14 @@ impl<T: Scalar, const L: usize> Vector<T, L> for Plain<T, L> {
     }
 
     #[inline(always)]
+    fn less_product(mut self, x: Self, y: Self) -> Self {
+        for lane in 0..L {
+            self.0[lane] -= x.0[lane] * y.0[lane];
+        }
+        self
+    }
+
+    #[inline(always)]
     fn add(mut self, x: Self) -> Self {
         for lane in 0..L {
             self.0[lane] += x.0[lane];
@@ -177,7 +188,7 @@ impl<T: Scalar, const L: usize> Vector<T, L> for Plain<T, L> {
 macro_rules! vector {
     (
         $name:ident: $register:ident of $lanes:literal $scalar:ty, $mask:ty,
-        $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident,
+        $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident, $mul:ident,
         $load_lanes:ident, $store_lanes:ident, $which:ident, $transpose:ident, $features:literal
     ) => {
         #[doc = concat!("A register of ", stringify!($lanes), " ", stringify!($scalar), ".")]
@@ -231,6 +242,12 @@ macro_rules! vector {
             }
 
             #[inline(always)]
+            fn less_product(self, x: Self, y: Self) -> Self {
+                // SAFETY: the processor has the instructions, see `Vector`.
+                Self(unsafe { x86::$sub(self.0, x86::$mul(x.0, y.0)) })
+            }
+
+            #[inline(always)]
             fn add(self, x: Self) -> Self {
                 // SAFETY: the processor has the instruction, see `Vector`.
                 Self(unsafe { x86::$add(self.0, x.0) })
@@ -261,17 +278,17 @@ macro_rules! vector {
 
 #[cfg(target_arch = "x86_64")]
 vector!(Avx2F32: __m256 of 8 f32, x86::__m256i, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps,
-    _mm256_add_ps, load_lanes_avx2_f32, _mm256_maskstore_ps, lanes_avx2_f32, transpose_avx2_f32, "avx2,fma");
+    _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, load_lanes_avx2_f32, _mm256_maskstore_ps, lanes_avx2_f32, transpose_avx2_f32, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
 vector!(Avx2F64: __m256d of 4 f64, x86::__m256i, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd,
-    _mm256_add_pd, load_lanes_avx2_f64, _mm256_maskstore_pd, lanes_avx2_f64, transpose_avx2_f64, "avx2,fma");
+    _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, load_lanes_avx2_f64, _mm256_maskstore_pd, lanes_avx2_f64, transpose_avx2_f64, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
 vector!(Avx512F32: __m512 of 16 f32, x86::__mmask16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps,
-    _mm512_add_ps, load_lanes_avx512_f32, _mm512_mask_storeu_ps, lanes_avx512_f32, transpose_avx512_f32,
+    _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, load_lanes_avx512_f32, _mm512_mask_storeu_ps, lanes_avx512_f32, transpose_avx512_f32,
     "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma");
 #[cfg(target_arch = "x86_64")]
 vector!(Avx512F64: __m512d of 8 f64, x86::__mmask8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd,
-    _mm512_add_pd, load_lanes_avx512_f64, _mm512_mask_storeu_pd, lanes_avx512_f64, transpose_avx512_f64,
+    _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, load_lanes_avx512_f64, _mm512_mask_storeu_pd, lanes_avx512_f64, transpose_avx512_f64,
     "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma");
 
 #[cfg(target_arch = "x86_64")]

@@ -180,7 +180,7 @@ impl<T: Scalar> Optimizer<T> {
     }
 
     /// [`Optimizer::update`] by the gradient of the samples x that the workspace has made its passes over, which is computed
-    /// part by part, each just before it is used.
+    /// part by part, each just before it is used. That of weights is not kept where it need not be.
     ///
     /// Panics: as `update`, and where the parameters do not move in passing.
     pub(crate) fn update_in_passing(
@@ -189,7 +189,7 @@ impl<T: Scalar> Optimizer<T> {
         gradient: &mut Gradient<T>,
         (weight, factor): (f64, f64),
         (workspace, x): (&mut Workspace<T>, Matrix<'_, T>),
-        team: &Team,
+        (team, keep): (&Team, bool),
     ) -> bool {
         assert!(self.moves_in_passing(), "parts that do not wait for others");
         self.begin(weight);
@@ -219,8 +219,15 @@ impl<T: Scalar> Optimizer<T> {
             ];
             let work = x.len().saturating_mul(inputs).saturating_mul(units);
             let at_once = inputs_at_once::<T>(units);
+            let at_rate = regularized.rate_of_sums(rule).filter(|_| !keep);
             team.split(inputs, INPUTS_TOGETHER, work, arrays, |inputs, arrays| {
                 let [weights, sums, slots @ ..] = arrays;
+                if let Some(rate) = at_rate {
+                    if !workspace.descend(index, x, inputs, (weights, rate)) {
+                        not_finite.store(true, Ordering::Relaxed);
+                    }
+                    return;
+                }
                 let mut slots = slots;
                 let mut first = inputs.start;
                 let (mut weights, mut sums) = (weights, sums);

@@ -9,6 +9,9 @@ use crate::nn::weights::weigh_deltas;
 use crate::nn::workspace::{ROWS_TOGETHER, Rows, taken};
 use crate::nn::{Loss, Network, RowWeight, Scalar, Team, Workspace};
 
+/// δ of a layer, and the same as panels, where they were laid out.
+type Deltas<'a, T> = (Matrix<'a, T>, Option<&'a [T]>);
+
 impl<T: Scalar> Workspace<T> {
     /// δᴸ of the last layer, each row that of its own sample's loss Cₙ, times wₙ where there are weights: and with it every δ.
     ///
@@ -113,13 +116,30 @@ impl<T: Scalar> Workspace<T> {
         inputs: Option<Range<usize>>,
         weights: &mut [T],
     ) {
-        let rows = x.len();
+        let (x, deltas) = self.factors(index, x);
+        kernel::weight_gradient(x, inputs.unwrap_or(0..x.width()), deltas, weights);
+    }
+
+    /// w ← w − η Σ δ a of one layer, of some of its inputs; whether all are finite then.
+    pub(in crate::nn) fn descend(
+        &self,
+        index: usize,
+        x: Matrix<'_, T>,
+        inputs: Range<usize>,
+        (weights, rate): (&mut [T], T),
+    ) -> bool {
+        let (x, deltas) = self.factors(index, x);
+        kernel::descend(x, inputs, deltas, weights, rate)
+    }
+
+    /// What a layer takes, and its δ, also as panels where they were laid out.
+    fn factors<'a>(&'a self, index: usize, x: Matrix<'a, T>) -> (Matrix<'a, T>, Deltas<'a, T>) {
         let (before, dropped) = (&self.activations[..index], &self.dropped[..index]);
-        let x = taken(self.inputs.as_ref(), before, dropped, x);
-        let led = led_back(&self.deltas[index], self.normalized[index].as_ref(), rows);
+        let normalized = self.normalized[index].as_ref();
+        let led = led_back(&self.deltas[index], normalized, x.len());
         let panels = (self.panels_of == Some(index)).then_some(self.panels.as_slice());
-        let inputs = inputs.unwrap_or(0..x.width());
-        kernel::weight_gradient(x, inputs, (led, panels), weights);
+        let x = taken(self.inputs.as_ref(), before, dropped, x);
+        (x, (led, panels))
     }
 
     /// Prepares δ of a layer of many units for [`Workspace::weight_gradient`], of which many parts are to be computed.

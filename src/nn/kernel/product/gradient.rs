@@ -11,7 +11,7 @@ use std::ops::Range;
 use crate::nn::kernel::Matrix;
 use crate::nn::kernel::product::panel::{MOST_COLUMNS, copy_columns};
 use crate::nn::kernel::product::tile::{
-    Tile, add, add_up, by_rows, height, unrolled, write, zeros,
+    Tile, add, add_up, by_rows, height, read, unrolled, write, zeros,
 };
 use crate::nn::kernel::product::{Panel, WORTH_A_PANEL, is_far_apart};
 use crate::nn::kernel::vector::{Vector, Work};
@@ -30,7 +30,15 @@ pub struct WeightGradient<'a, T> {
     pub(in crate::nn::kernel) deltas: Matrix<'a, T>,
     /// δ as [`Panels`] makes them, where they were.
     pub(in crate::nn::kernel) panels: Option<&'a [T]>,
-    pub(in crate::nn::kernel) gradient: &'a mut [T],
+    pub(in crate::nn::kernel) into: Destination<'a, T>,
+}
+
+/// What becomes of a weight gradient.
+pub(in crate::nn) enum Destination<'a, T> {
+    /// It is written here, (c × n).
+    Gradient(&'a mut [T]),
+    /// These weights, (c × n), become less by the rate times it, and whether all of them are finite then is written too.
+    Weights(&'a mut [T], T, &'a mut bool),
 }
 
 /// δ (m × n) as panels of 2 L units, one after another, each with its numbers of all samples.
@@ -67,22 +75,27 @@ pub(super) fn weight_gradient<T: Scalar, V: Vector<T, L>, const L: usize, const 
         columns,
         deltas,
         panels,
-        gradient,
+        into,
     } = product;
     let (m, n) = (deltas.len(), deltas.width());
+    let (numbers, rate, finite) = match into {
+        Destination::Gradient(gradient) => (gradient, None, None),
+        Destination::Weights(weights, rate, finite) => (weights, Some(rate), Some(finite)),
+    };
     assert!(
         x.len() == m
             && m <= BLOCK
             && panels.is_none_or(|panels| panels.len() >= m * n.next_multiple_of(2 * L))
             && columns.start <= columns.end
             && columns.end <= x.width()
-            && gradient.len() == columns.len() * n,
+            && numbers.len() == columns.len() * n,
         "operands of {m} × {columns:?} × {n}"
     );
-    if n == 1 {
+    if let (1, None) = (n, rate) {
         let deltas = deltas.numbers();
-        return add_up_rows::<T, V, L>(|p| deltas[p], x, columns, gradient);
+        return add_up_rows::<T, V, L>(|p| deltas[p], x, columns, numbers);
     }
+    let mut zeros = [T::zero(); L];
     let copies_x =
         panels.is_some() && is_far_apart::<T>(x.width()) && columns.len() <= MOST_COLUMNS;
     let copies_deltas = panels.is_none() && columns.len() >= WORTH_A_PANEL && is_far_apart::<T>(n);
@@ -107,8 +120,10 @@ pub(super) fn weight_gradient<T: Scalar, V: Vector<T, L>, const L: usize, const 
             column: columns.start,
             from: from.0,
             step: from.1,
-            to: gradient.as_mut_ptr().wrapping_add(unit),
+            to: numbers.as_mut_ptr().wrapping_add(unit),
             units: n,
+            rate,
+            zeros: zeros.as_mut_ptr(),
             last: V::lanes(if width > L { width - L } else { width }),
         };
         while work.column < columns.end {
@@ -125,13 +140,16 @@ pub(super) fn weight_gradient<T: Scalar, V: Vector<T, L>, const L: usize, const 
         }
         unit += width;
     }
+    if let Some(finite) = finite {
+        *finite = zeros.iter().all(T::is_zero);
+    }
 }
 
 /// Sums over samples of some columns of x times some of δ.
 ///
 /// x has as many columns as the tile has rows from `column` on; for each sample, as many numbers as the tile has columns can
-/// be read from `from` + sample · `step` on, and written from `to` + row · `units` on; of the last vector of columns there are
-/// the lanes `last`.
+/// be read from `from` + sample · `step` on, and written from `to` + row · `units` on, and read where there is a rate; of the
+/// last vector of columns there are the lanes `last`; L numbers can be read and written at `zeros`.
 struct GradientTile<'a, T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize> {
     x: Matrix<'a, T>,
     column: usize,
@@ -139,6 +157,10 @@ struct GradientTile<'a, T: Scalar, V: Vector<T, L>, const L: usize, const MOST: 
     step: usize,
     to: *mut T,
     units: usize,
+    /// What is written becomes less by the rate times the sums; else it is the sums.
+    rate: Option<T>,
+    /// Sums of 0 · what was written with a rate: 0 of finite numbers, NaN of others.
+    zeros: *mut T,
     last: V::Lanes,
 }
 
@@ -153,7 +175,22 @@ impl<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize> Work
         }
         // SAFETY: what `GradientTile` says of itself.
         unsafe {
-            let sums = in_tree::<T, V, L, R, C, PART>(self, self.x.len(), self.last);
+            let mut sums = in_tree::<T, V, L, R, C, PART>(self, self.x.len(), self.last);
+            if let Some(rate) = self.rate {
+                let (rate, zero) = (V::splat(rate), V::splat(T::zero()));
+                let mut zeros = [V::load(self.zeros), zero, zero, zero];
+                unrolled!(r < R {
+                    let to = self.to.wrapping_add(self.units.wrapping_mul(r));
+                    let weights = read::<T, V, L, C, PART>(to, self.last);
+                    unrolled!(s < C {
+                        sums[r][s] = weights[s].less_product(rate, sums[r][s]);
+                        let chain = (2 * r + s) % 4;
+                        zeros[chain] = zeros[chain].add_product(sums[r][s], zero);
+                    });
+                });
+                let zeros = zeros[0].add(zeros[1]).add(zeros[2].add(zeros[3]));
+                zeros.store(self.zeros);
+            }
             unrolled!(r < R {
                 let to = self.to.wrapping_add(self.units.wrapping_mul(r));
                 write::<T, V, L, C, PART>(sums[r], to, self.last);

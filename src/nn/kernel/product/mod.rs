@@ -21,7 +21,7 @@ mod tile;
 
 pub(super) use backward::Backward;
 pub(super) use forward::Forward;
-pub(super) use gradient::{BiasGradient, Panels, WeightGradient};
+pub(super) use gradient::{BiasGradient, Destination, Panels, WeightGradient};
 pub(super) use panel::Panel;
 
 use crate::nn::Scalar;
