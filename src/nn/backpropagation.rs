@@ -2,14 +2,12 @@
 
 use std::ops::{ControlFlow, Range};
 
-use ndarray::ArrayView2;
-
 use crate::nn::gradient::Tally;
 use crate::nn::kernel::Matrix;
 use crate::nn::whole_batch::{WholeBatch, rows_of};
 use crate::nn::{
-    Accumulator, Batch, BatchSums, CHUNK, FixedTree, Gradient, Loss, Network, Noise, Optimizer,
-    Rightness, RowWeight, Scalar, Team, Workspace, flush_denormals,
+    Batch, BatchSums, CHUNK, FixedTree, Gradient, Loss, Network, Noise, Optimizer, Rightness,
+    RowWeight, Scalar, Team, Workspace, flush_denormals,
 };
 
 /// Computes the gradient of a batch, in memory that is allocated once.
@@ -389,93 +387,4 @@ impl<'a, B, P: FnMut() -> ControlFlow<B>> Polls<'a, P> {
         }
         ControlFlow::Continue(())
     }
-}
-
-/// Losses and correct answers, added up over samples by their weights wₙ: 1 where there are none.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Evaluation {
-    /// Σₙ wₙ Cₙ.
-    pub loss_sum: f64,
-    /// Σₙ wₙ over the samples that were answered right, as a [`Rightness`] says.
-    pub correct: f64,
-    /// N.
-    pub samples: usize,
-    /// Σₙ wₙ.
-    pub weight: f64,
-}
-
-impl Accumulator for Evaluation {
-    fn add(&mut self, other: &Self) {
-        self.loss_sum += other.loss_sum;
-        self.correct += other.correct;
-        self.samples += other.samples;
-        self.weight += other.weight;
-    }
-}
-
-/// Σ of losses and correct answers over the rows, without gradients: the same forward pass and tree as training's.
-///
-/// `poll` is asked before every chunk; its `Break` ends the evaluation.
-///
-/// Shapes: `inputs` (n × K), `targets` (n × J). Panics: where they are not, or the loss does not accept the last
-/// activation, the caller's bug.
-pub fn evaluate<T: Scalar, B>(
-    network: &Network<T>,
-    judged: (Loss, Rightness),
-    inputs: ArrayView2<T>,
-    targets: ArrayView2<T>,
-    poll: impl FnMut() -> ControlFlow<B>,
-) -> ControlFlow<B, Evaluation> {
-    evaluate_observed(network, judged, (inputs, targets), None, poll, |_, _| {})
-}
-
-/// [`evaluate`] of samples that weigh `weights`, where there are any, showing `observe(rows, workspace)` every chunk's a.
-///
-/// Panics: also where there is not one weight for each row, the caller's bug.
-pub(crate) fn evaluate_observed<T: Scalar, B>(
-    network: &Network<T>,
-    (loss, rightness): (Loss, Rightness),
-    (inputs, targets): (ArrayView2<T>, ArrayView2<T>),
-    weights: Option<&[f64]>,
-    mut poll: impl FnMut() -> ControlFlow<B>,
-    mut observe: impl FnMut(Range<usize>, &Workspace<T>),
-) -> ControlFlow<B, Evaluation> {
-    let _flushing = flush_denormals();
-    let batch = Batch::new(inputs, targets);
-    let samples = batch.len();
-    assert!(
-        weights.is_none_or(|weights| weights.len() == samples),
-        "a weight for each sample"
-    );
-    let mut workspace = Workspace::for_rows(network, samples).judging(rightness);
-    let sums = FixedTree::new(samples, Evaluation::default)
-        .sum(samples, |rows, sums| {
-            poll()?;
-            let count = rows.len();
-            let part = batch.slice(rows.clone());
-            workspace.take_targets(part.targets());
-            workspace.forward(network, part.inputs(), None, &Team::alone());
-            let (loss_sum, correct, weight) = match weights.map(|weights| &weights[rows.clone()]) {
-                Some(weights) => (
-                    workspace.weighted_loss(network, loss, 0..count, |row| weights[row]),
-                    workspace.weighted_correct(0..count, |row| weights[row]),
-                    weights.iter().sum(),
-                ),
-                None => (
-                    workspace.loss(network, loss, 0..count),
-                    workspace.correct(0..count) as f64,
-                    count as f64,
-                ),
-            };
-            *sums = Evaluation {
-                loss_sum,
-                correct,
-                samples: count,
-                weight,
-            };
-            observe(rows, &workspace);
-            ControlFlow::Continue(())
-        })?
-        .to_owned();
-    ControlFlow::Continue(sums)
 }

@@ -19,6 +19,7 @@ mod activation;
 mod backpropagation;
 mod batch;
 mod error;
+mod evaluation;
 mod gradient;
 mod gradient_check;
 mod histogram;
@@ -47,10 +48,11 @@ mod workspace;
 mod ziggurat;
 
 pub use activation::{Activation, GeluApproximation};
-pub(crate) use backpropagation::evaluate_observed;
-pub use backpropagation::{Backpropagation, Evaluation, Stepped, evaluate};
+pub use backpropagation::{Backpropagation, Stepped};
 pub use batch::Batch;
 pub use error::Error;
+pub(crate) use evaluation::evaluate_observed;
+pub use evaluation::{Evaluation, evaluate};
 pub use gradient::{BatchSums, Gradient, LayerGradient, LayerMoments};
 pub use gradient_check::{
     CheckOptions, GradientCheck, LayerCheck, WorstParameter, check_gradients,

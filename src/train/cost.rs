@@ -3,7 +3,7 @@
 use ndarray::Array2;
 
 use crate::model::{Header, Model};
-use crate::nn::{Backpropagation, CHUNK, Dtype, OptimizerSpec, Team};
+use crate::nn::{BLOCK, Backpropagation, CHUNK, Dtype, OptimizerSpec, Team};
 use crate::train::full_report::MOST_ANSWERS;
 use crate::train::{CheckedData, CheckedSpec, Error, Observer, RawSamples, Source, train};
 
@@ -28,9 +28,15 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
     let units = base.layers.iter().map(|layer| layer.units as u64);
     let sample = (base.inputs + base.outputs()) as u64;
     let parameters = parameter_count(base);
-    let batch_chunks = spec.batch_rows().div_ceil(CHUNK).max(1);
-    // The levels of `nn::FixedTree`, and its second leaf.
-    let gradients = u64::from(batch_chunks.ilog2()) + 1 + u64::from(batch_chunks > 1);
+    let is_normalized = base
+        .layers
+        .iter()
+        .any(|layer| layer.normalization.is_some());
+    let block = if is_normalized { CHUNK } else { BLOCK };
+    let blocks = spec.batch_rows().div_ceil(block).max(1);
+    // The gradient of a batch, and of several blocks the levels of `nn::FixedTree` and its second leaf.
+    let tree = u64::from(blocks.ilog2()) + 2;
+    let gradients = 1 + if blocks > 1 { tree } else { 0 };
     // The optimizer's memory, and in a checkpoint that of the state it is at, as tensors and as bytes.
     let slots = spec.optimizer.slots() as u64;
     let best = u64::from(spec.early_stopping.is_some_and(|early| early.restore_best));
@@ -50,7 +56,7 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
     let rows_at_once = if base.needs_whole_batch() {
         spec.batch_rows()
     } else {
-        CHUNK.min(spec.batch_rows())
+        block.min(spec.batch_rows())
     };
     let workspace = rows_at_once as u64 * (sample + units.sum::<u64>());
     // A weight in the table, and once in the loss and once in figures.

@@ -10,7 +10,7 @@ use ndarray::ArrayView2;
 use crate::nn::kernel::{self, Matrix};
 use crate::nn::noise::ChunkNoise;
 use crate::nn::normalization::NormalizedRows;
-use crate::nn::{BLOCK, CHUNK, Network, Noise, Rightness, Scalar, Team};
+use crate::nn::{BLOCK, CHUNK, Layer, Network, Noise, Rightness, Scalar, Team};
 
 /// Rows of a part of a pass are a multiple of this, which is that of the highest tile of a product.
 const ROWS_TOGETHER: usize = 12;
@@ -107,15 +107,25 @@ impl<T: Scalar> Workspace<T> {
     /// Memory to train on `rows` rows at a time, at least 1 and at most [`Workspace::most_rows`].
     pub(super) fn for_training(network: &Network<T>, rows: usize) -> Self {
         let capacity = rows.clamp(1, Self::most_rows(network));
-        let widths = network.layers().iter().map(crate::nn::Layer::units);
-        let widest = widths
-            .filter(|&units| kernel::is_far_apart::<T>(units))
-            .max();
-        let units = widest.map_or(0, |units| units.next_multiple_of(kernel::PANEL_UNITS));
+        let units = Self::units_far_apart(network);
         Self {
-            panels: vec![T::zero(); capacity * units],
+            panels: vec![T::zero(); capacity * units.next_multiple_of(kernel::PANEL_UNITS)],
             ..Self::of_capacity(network, capacity)
         }
+    }
+
+    /// Memory to evaluate `rows` rows, a block at a time where layers are so wide that it pays, else a chunk.
+    pub(super) fn for_evaluation(network: &Network<T>, rows: usize) -> Self {
+        let is_wide = Self::units_far_apart(network) > 0;
+        let most = if is_wide { BLOCK } else { CHUNK };
+        Self::of_capacity(network, rows.clamp(1, most))
+    }
+
+    /// Units of the widest layer, where its numbers are far apart; else 0.
+    fn units_far_apart(network: &Network<T>) -> usize {
+        let widths = network.layers().iter().map(Layer::units);
+        let far_apart = widths.filter(|&units| kernel::is_far_apart::<T>(units));
+        far_apart.max().unwrap_or_default()
     }
 
     /// Rows that are trained on at a time: a block, or a chunk where layers are normalized.
