@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::jobs::control::{Control, Stop};
-use crate::store::{HistoryRow, NewCheckpoint};
+use crate::store::HistoryRow;
 use crate::train::{Checkpoint, EpochReport, Observer};
 
 /// What a training thread tells.
@@ -20,10 +20,11 @@ pub(crate) enum Told {
         /// For how long the job has trained.
         trained: Duration,
     },
-    /// A checkpoint was made, which kept the thread from training for so long.
+    /// A checkpoint was made.
     Checkpoint {
-        checkpoint: NewCheckpoint,
-        cost: Duration,
+        checkpoint: Box<Checkpoint>,
+        /// For how long the job has trained.
+        trained: Duration,
     },
 }
 
@@ -74,11 +75,9 @@ impl Observer for Reporter {
     }
 
     fn checkpoint(&mut self, checkpoint: Checkpoint) {
-        let began = Instant::now();
-        let checkpoint = NewCheckpoint::of(&checkpoint, self.trained().as_secs_f64());
         self.tell(Told::Checkpoint {
-            checkpoint,
-            cost: began.elapsed(),
+            checkpoint: Box::new(checkpoint),
+            trained: self.trained(),
         });
     }
 

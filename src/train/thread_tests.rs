@@ -30,15 +30,15 @@ fn thin<T: Scalar>(network: &mut Network<T>, zeros: bool) {
     }
 }
 
-/// A model whose products are worth dividing by three: 64 rows × 48 × 128 multiply-adds.
+/// A model whose products are worth dividing by three: 130 rows × 48 × 512 multiply-adds.
 fn model(dtype: &str, zeros: bool) -> Model {
     let limits = ModelLimits {
-        units: 128,
+        units: 512,
         parameters: 100_000,
         ..MODEL_LIMITS
     };
     let text = format!(
-        r#"{{"name":"m","inputs":{INPUTS},"dtype":"{dtype}","seed":3,"layers":[{{"units":128,"activation":"tanh"}},
+        r#"{{"name":"m","inputs":{INPUTS},"dtype":"{dtype}","seed":3,"layers":[{{"units":512,"activation":"tanh"}},
             {{"units":80,"activation":"relu"}},{{"units":2,"activation":"identity"}}]}}"#
     );
     let spec: ModelSpec = serde_json::from_str(&text).expect("a spec");

@@ -6,8 +6,8 @@ use ndarray::{Array2, s};
 
 use super::{matrix, network, pass};
 use crate::nn::{
-    Activation, Backpropagation, Batch, Loss, Network, Rightness, Scalar, Workspace, evaluate,
-    inspect,
+    Activation, Backpropagation, Batch, Dropout, Loss, Network, Noise, Optimizer, OptimizerSpec,
+    Regularization, Rightness, RowWeight, Scalar, Stepped, Team, Workspace, evaluate, inspect,
 };
 
 const ACTIVATIONS: [Activation; 5] = [
@@ -172,4 +172,93 @@ fn a_chunked_gradient_is_the_plain_sum_of_the_gradients_of_its_samples() {
     }
     let difference = (&plain / 131.0 - &whole.layers[0].weight_gradient).mapv(f64::abs);
     assert!(difference.iter().all(|&difference| difference < 1e-13));
+}
+
+/// The parameters after four steps over 300 rows by so many threads: a batch of three chunks and more, one of one block and
+/// more, recorded and not.
+fn trained_by<T: Scalar>(threads: usize, spec: OptimizerSpec, wide: usize) -> Vec<u64> {
+    let activations = [Activation::Relu, Activation::Tanh, Activation::Sigmoid];
+    let mut network = network::<T>(&[260, wide, 130, 5], &activations, 1);
+    let (x, y) = (matrix::<T>(700, 260, 2), matrix::<T>(700, 5, 3));
+    let team = Team::new(threads, || {}).expect("threads");
+    let regularization = Regularization {
+        dropout: Dropout::All(0.2),
+        ..Regularization::default()
+    };
+    let noise = Noise::new(&regularization, 2, 7);
+    let mut backpropagation = Backpropagation::new(&network, 700).with(noise).by(team);
+    let mut optimizer = Optimizer::new(spec, &network);
+    for (step, rows) in [0..300, 300..364, 0..700, 200..301].into_iter().enumerate() {
+        let batch = Batch::new(x.slice(s![rows.clone(), ..]), y.slice(s![rows, ..]));
+        let stepped = backpropagation.at(1, step as u64).step(
+            &mut network,
+            Loss::Quadratic,
+            batch,
+            (&mut optimizer, 0.1),
+            step == 1,
+            || ControlFlow::<()>::Continue(()),
+        );
+        let (stepped, _) = stepped.continue_value().expect("nothing breaks");
+        assert_eq!(stepped, Stepped::Moved);
+    }
+    let layers = network.layers().iter();
+    let parameters = layers.flat_map(|layer| layer.weights.iter().chain(&layer.biases));
+    bits(parameters.copied())
+}
+
+#[test]
+fn a_step_has_the_same_bits_by_any_number_of_threads() {
+    // The products have 5 to 90 million multiply-adds, so that they are cut into as many parts as there are threads; those of
+    // 1,100 units are read in panels.
+    let adam = OptimizerSpec::all()[4];
+    assert_eq!(adam.name(), "adam");
+    for (spec, wide) in [(OptimizerSpec::descent(0.1), 512), (adam, 1100)] {
+        let alone = trained_by::<f32>(1, spec, wide);
+        let alone64 = trained_by::<f64>(1, spec, wide);
+        for threads in [2, 3, 7] {
+            assert!(trained_by::<f32>(threads, spec, wide) == alone, "{threads}");
+            assert!(
+                trained_by::<f64>(threads, spec, wide) == alone64,
+                "{threads}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_recorded_step_moves_the_parameters_to_the_same_bits_as_one_that_is_not() {
+    fn after<T: Scalar>(record: bool, weighted: bool) -> Vec<u64> {
+        let activations = [Activation::Sigmoid; 2];
+        let mut network = network::<T>(&[23, 30, 3], &activations, 1);
+        let (x, y) = (matrix::<T>(150, 23, 2), matrix::<T>(150, 3, 3));
+        let mut backpropagation = Backpropagation::new(&network, 150);
+        let mut optimizer = Optimizer::new(OptimizerSpec::descent(0.3), &network);
+        for rows in [0..10, 10..150, 3..4] {
+            let weight = |row: usize| RowWeight {
+                loss: ((row + 1) % 3) as f64,
+                figures: 1.0,
+            };
+            let weights = (0..if weighted { rows.len() } else { 0 }).map(weight);
+            let batch = Batch::new(x.slice(s![rows.clone(), ..]), y.slice(s![rows, ..]));
+            let stepped = backpropagation.weigh(weights).step(
+                &mut network,
+                Loss::Quadratic,
+                batch,
+                (&mut optimizer, 1.0),
+                record,
+                || ControlFlow::<()>::Continue(()),
+            );
+            let (stepped, sums) = stepped.continue_value().expect("nothing breaks");
+            assert_eq!(
+                (stepped, sums.moments.is_empty()),
+                (Stepped::Moved, !record)
+            );
+        }
+        let layers = network.layers().iter();
+        bits(layers.flat_map(|layer| layer.weights.iter().copied()))
+    }
+    for weighted in [false, true] {
+        assert_eq!(after::<f32>(true, weighted), after::<f32>(false, weighted));
+        assert_eq!(after::<f64>(true, weighted), after::<f64>(false, weighted));
+    }
 }
