@@ -2,7 +2,7 @@
 
 use std::ops::{ControlFlow, Range};
 
-use crate::nn::gradient::Tally;
+use crate::nn::gradient::{Recording, Tally};
 use crate::nn::kernel::Matrix;
 use crate::nn::whole_batch::{WholeBatch, rows_of};
 use crate::nn::{
@@ -24,6 +24,8 @@ pub struct Backpropagation<T> {
     /// Of the blocks; none where there is only one.
     gradients: Option<FixedTree<Gradient<T>>>,
     tallies: FixedTree<Tally>,
+    /// Of the blocks, in the passes that record.
+    recordings: FixedTree<Recording>,
     sums: BatchSums<T>,
     noise: Option<Noise>,
     team: Team,
@@ -74,7 +76,8 @@ impl<T: Scalar> Backpropagation<T> {
             block,
             gradients: (blocks > 1)
                 .then(|| FixedTree::of_leaves(blocks, || Gradient::zeros(network))),
-            tallies: FixedTree::new(largest_batch, || Tally::zeros(network)),
+            tallies: FixedTree::new(largest_batch, Tally::default),
+            recordings: FixedTree::of_leaves(blocks.max(1), || Recording::new(network)),
             sums: BatchSums::zeros(network),
             noise: None,
             team: Team::alone(),
@@ -201,7 +204,7 @@ impl<T: Scalar> Backpropagation<T> {
         if let (Some(tree), 2..) = (&mut self.gradients, blocks) {
             std::mem::swap(&mut self.sums.gradient, tree.total());
         }
-        self.sums.take(self.tallies.total());
+        self.take_sums(record);
         ControlFlow::Continue(&self.sums)
     }
 
@@ -225,7 +228,7 @@ impl<T: Scalar> Backpropagation<T> {
         if in_passing {
             self.begin(network, loss, batch, &mut poll)?;
             self.pass_over(network, loss, batch, 0..batch.len(), record, &mut poll)?;
-            self.sums.take(self.tallies.total());
+            self.take_sums(record);
         } else {
             self.run(network, loss, batch, record, poll)?;
         }
@@ -287,6 +290,7 @@ impl<T: Scalar> Backpropagation<T> {
             "a weight for each sample"
         );
         self.tallies.begin();
+        self.recordings.begin();
         if let Some(gradients) = &mut self.gradients {
             gradients.begin();
         }
@@ -343,10 +347,22 @@ impl<T: Scalar> Backpropagation<T> {
             let weights = weights.map(|weights| &weights[rows.clone()]);
             let workspace = of_block(&self.workspace, self.whole.as_ref(), first * CHUNK);
             let tally = self.tallies.leaf();
-            tally.overwrite((network, loss), (workspace, rows), weights, record);
+            tally.overwrite((network, loss), (workspace, rows), weights);
             self.tallies.add_leaf();
         }
+        if record {
+            let workspace = of_block(&self.workspace, self.whole.as_ref(), first * CHUNK);
+            let recording = self.recordings.leaf();
+            recording.overwrite(network, workspace, rows.len());
+            self.recordings.add_leaf();
+        }
         ControlFlow::Continue(())
+    }
+
+    /// The sums over all rows but the gradient, once all blocks have been passed over.
+    fn take_sums(&mut self, record: bool) {
+        let recording = record.then(|| self.recordings.total());
+        self.sums.take(self.tallies.total(), recording);
     }
 }
 

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use ndarray::{Array1, Array2, ShapeBuilder};
 
+use crate::nn::kernel::{Arithmetic, Loops, vectorize};
+use crate::nn::spread::spread;
 use crate::nn::{
     Accumulator, Activation, Bins, Loss, Moments, Network, RowWeight, Scalar, Workspace,
 };
@@ -114,7 +116,7 @@ impl<T: Scalar> BatchSums<T> {
             weight: 0.0,
             figure_weight: 0.0,
             moments: Vec::new(),
-            resting: resting(network),
+            resting: Recording::new(network).layers,
         }
     }
 
@@ -127,51 +129,39 @@ impl<T: Scalar> BatchSums<T> {
         }
     }
 
-    /// Takes what is no gradient from the sums of a pass.
-    pub(super) fn take(&mut self, tally: &mut Tally) {
+    /// Takes what is no gradient from the sums of a pass: the moments where it recorded.
+    pub(super) fn take(&mut self, tally: &Tally, recording: Option<&mut Recording>) {
         self.loss = tally.loss;
         self.correct = tally.correct;
         self.samples = tally.samples;
         self.weight = tally.weight;
         self.figure_weight = tally.figure_weight;
-        swap(&mut self.moments, &mut tally.moments);
-        swap(&mut self.resting, &mut tally.resting);
+        if recording.is_some() == self.moments.is_empty() {
+            swap(&mut self.moments, &mut self.resting);
+        }
+        if let Some(recording) = recording {
+            swap(&mut self.moments, &mut recording.layers);
+        }
     }
 }
 
-/// The parts of [`BatchSums`] that are no gradient.
-#[derive(Clone, Debug)]
+/// The parts of [`BatchSums`] that are neither gradient nor moments.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     loss: f64,
     correct: f64,
     samples: usize,
     weight: f64,
     figure_weight: f64,
-    moments: Vec<LayerMoments>,
-    resting: Vec<LayerMoments>,
 }
 
 impl Tally {
-    /// The sums over no samples, not recording.
-    pub(super) fn zeros<T: Scalar>(network: &Network<T>) -> Self {
-        Self {
-            loss: 0.0,
-            correct: 0.0,
-            samples: 0,
-            weight: 0.0,
-            figure_weight: 0.0,
-            moments: Vec::new(),
-            resting: resting(network),
-        }
-    }
-
     /// Overwrites everything with the sums over some rows of the workspace's last passes.
     pub(super) fn overwrite<T: Scalar>(
         &mut self,
         (network, loss): (&Network<T>, Loss),
         (workspace, rows): (&Workspace<T>, Range<usize>),
         weights: Option<&[RowWeight]>,
-        record: bool,
     ) {
         self.samples = rows.len();
         if let Some(weights) = weights {
@@ -187,21 +177,7 @@ impl Tally {
             self.weight = rows.len() as f64;
             self.figure_weight = rows.len() as f64;
         }
-        if record == self.moments.is_empty() {
-            swap(&mut self.moments, &mut self.resting);
-        }
-        for (index, moments) in self.moments.iter_mut().enumerate() {
-            let activation = network.layers()[index].activation;
-            moments.overwrite(activation, workspace, index, rows.clone());
-        }
     }
-}
-
-fn resting<T: Scalar>(network: &Network<T>) -> Vec<LayerMoments> {
-    let layers = network.layers().iter();
-    layers
-        .map(|layer| LayerMoments::new(layer.activation, layer.units()))
-        .collect()
 }
 
 impl Accumulator for Tally {
@@ -211,7 +187,49 @@ impl Accumulator for Tally {
         self.samples += other.samples;
         self.weight += other.weight;
         self.figure_weight += other.figure_weight;
-        for (sum, other) in self.moments.iter_mut().zip(&other.moments) {
+    }
+}
+
+/// The moments of every layer over a block of samples, or over blocks.
+#[derive(Clone, Debug)]
+pub(super) struct Recording {
+    layers: Vec<LayerMoments>,
+}
+
+impl Recording {
+    /// Over no samples.
+    pub(super) fn new<T: Scalar>(network: &Network<T>) -> Self {
+        let layers = network.layers().iter();
+        Self {
+            layers: layers
+                .map(|layer| LayerMoments::new(layer.activation, layer.units()))
+                .collect(),
+        }
+    }
+
+    /// Overwrites everything with what the first rows of the workspace's last passes come to.
+    pub(super) fn overwrite<T: Scalar>(
+        &mut self,
+        network: &Network<T>,
+        workspace: &Workspace<T>,
+        rows: usize,
+    ) {
+        for (index, moments) in self.layers.iter_mut().enumerate() {
+            let (deltas, activations) = (
+                workspace.deltas(index, 0..rows).to_slice(),
+                workspace.activations(index, 0..rows).to_slice(),
+            );
+            let rows = "the rows of a workspace stand one after another";
+            let layer = &network.layers()[index];
+            let arrays = (deltas.expect(rows), activations.expect(rows));
+            moments.overwrite(layer.activation, layer.units(), arrays);
+        }
+    }
+}
+
+impl Accumulator for Recording {
+    fn add(&mut self, other: &Self) {
+        for (sum, other) in self.layers.iter_mut().zip(&other.layers) {
             sum.add(other);
         }
     }
@@ -257,29 +275,43 @@ impl LayerMoments {
     fn overwrite<T: Scalar>(
         &mut self,
         activation: Activation,
-        workspace: &Workspace<T>,
-        index: usize,
-        rows: Range<usize>,
+        units: usize,
+        (deltas, activations): (&[T], &[T]),
     ) {
-        let (deltas, activations) = (
-            workspace.deltas(index, rows.clone()),
-            workspace.activations(index, rows),
-        );
-        self.deltas = Moments::of(deltas.iter().map(|&delta| delta.to_f64()));
-        self.activations = Moments::of(activations.iter().map(|&a| a.to_f64()));
-        self.delta_bins = Bins::of(deltas.iter().map(|&delta| delta.to_f64()));
-        self.activation_bins = Bins::of(activations.iter().map(|&a| a.to_f64()));
-        self.saturated = activations
-            .iter()
-            .filter(|&&a| activation.is_saturated(a.to_f64()))
-            .count() as u64;
+        (self.deltas, self.delta_bins) = spread(deltas);
+        (self.activations, self.activation_bins) = spread(activations);
+        self.saturated = activation.saturated(activations);
         self.entries = activations.len() as u64;
-        self.active.fill(0);
         if !self.active.is_empty() {
-            for row in activations.rows() {
-                for (active, a) in self.active.iter_mut().zip(row) {
-                    *active += u32::from(*a != T::zero());
-                }
+            self.active.fill(0);
+            vectorize(CountActive {
+                units,
+                activations,
+                active: &mut self.active,
+            });
+        }
+    }
+}
+
+/// Counts, for each unit, the rows in which it is not 0.
+struct CountActive<'a, T> {
+    units: usize,
+    activations: &'a [T],
+    active: &'a mut [u32],
+}
+
+impl<T: Scalar> Loops for CountActive<'_, T> {
+    type Output = ();
+
+    #[expect(
+        clippy::inline_always,
+        reason = "it must be compiled with the features of the function that calls it"
+    )]
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        for row in self.activations.chunks_exact(self.units) {
+            for (active, &a) in self.active.iter_mut().zip(row) {
+                *active = active.wrapping_add(u32::from(a != T::zero()));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::nn::Accumulator;
+use crate::nn::{Accumulator, Scalar};
 
 /// Bins of a histogram.
 pub const BINS: usize = 20;
@@ -36,6 +36,17 @@ pub struct Bins {
     /// i of the first of the counts.
     first: i64,
     counts: [u64; BINS],
+}
+
+/// Where the bins lie that hold numbers, for the loop that counts them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grid<S> {
+    /// i of the first bin, an integer.
+    pub(super) first: S,
+    /// 2ᵏ.
+    pub(super) width: S,
+    /// 2⁻ᵏ.
+    pub(super) scale: S,
 }
 
 impl Default for Bins {
@@ -76,6 +87,30 @@ impl Bins {
             bins.counts[(floor(value, scale) - first) as usize] += 1;
         }
         bins
+    }
+
+    /// The bins for numbers of which these are the smallest and the largest, not yet counted; those of none where min > max.
+    pub(super) fn between(min: f64, max: f64) -> Self {
+        let mut bins = Self::default();
+        if min <= max {
+            bins.widen(min, max);
+        }
+        bins
+    }
+
+    /// Where they lie, in numbers of the kind that is counted; none where its powers of two do not reach so far.
+    pub(super) fn grid<S: Scalar>(&self) -> Option<Grid<S>> {
+        let grid = Grid {
+            first: S::from_f64(self.first as f64),
+            width: S::from_f64(power_of_two(self.exponent)),
+            scale: S::from_f64(power_of_two(-self.exponent)),
+        };
+        (grid.width.is_normal() && grid.scale.is_normal()).then_some(grid)
+    }
+
+    /// The same bins with these counts.
+    pub(super) fn with(self, counts: [u64; BINS]) -> Self {
+        Self { counts, ..self }
     }
 
     /// The histogram of the numbers counted; all zeros of none.

@@ -41,6 +41,7 @@ mod regularization;
 mod rightness;
 mod scalar;
 mod schedule;
+mod spread;
 mod statistics;
 mod weights;
 mod whole_batch;

@@ -1,8 +1,8 @@
 //! Norm, mean, spread and range of many numbers; per layer, whether its units still learn.
 
-use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use crate::nn::spread::{distance, spread, spread_of_quotients};
 use crate::nn::{Accumulator, BatchSums, Histogram, Network, Scalar};
 
 /// What describes a set of numbers; all zeros for an empty one.
@@ -69,6 +69,11 @@ impl Moments {
         moments
     }
 
+    /// Whether all numbers are finite, and their squares too.
+    pub(super) fn is_of_finite(&self) -> bool {
+        self.sum_of_squares.is_finite()
+    }
+
     /// Norm, mean, standard deviation and range.
     pub fn statistics(&self) -> Statistics {
         if self.count == 0 {
@@ -77,8 +82,6 @@ impl Moments {
         let count = self.count as f64;
         let mean = self.sum / count;
         let variance = self.sum_of_squares / count - mean * mean;
-        // A square beyond f64 leaves ∞ or NaN here, though every number is finite: the largest number stands for it.
-        let finite = |value: f64| if value.is_finite() { value } else { f64::MAX };
         Statistics {
             norm: finite(self.sum_of_squares.sqrt()),
             mean: finite(mean),
@@ -166,17 +169,17 @@ pub fn layer_statistics<T: Scalar>(
     let statistics = |(index, layer): (usize, &crate::nn::Layer<T>)| {
         let gradient = &sums.gradient.layers[index];
         let moments = sums.moments.get(index);
-        let weight_gradients = || gradient.weights.iter().map(|&g| g.to_f64() / weight);
-        let bias_gradients = || gradient.biases.iter().map(|&g| g.to_f64() / weight);
-        let all_weights = || layer.weights.iter().map(|&w| w.to_f64());
-        let weight_gradient = Statistics::of(weight_gradients());
-        let weights = Statistics::of(all_weights());
+        let [weight_gradients, bias_gradients, _] = gradient.slices();
+        let (weight_gradient, weight_gradient_bins) = spread_of_quotients(weight_gradients, weight);
+        let (bias_gradient, bias_gradient_bins) = spread_of_quotients(bias_gradients, weight);
+        let (weights, weight_bins) = spread(layer.weights_slice());
+        let weights = weights.statistics();
         let histograms = moments.map(|moments| LayerHistograms {
-            weight_gradient: Histogram::of(weight_gradients()),
-            bias_gradient: Histogram::of(bias_gradients()),
+            weight_gradient: weight_gradient_bins.histogram(),
+            bias_gradient: bias_gradient_bins.histogram(),
             deltas: moments.delta_bins.histogram(),
             activations: moments.activation_bins.histogram(),
-            weights: Histogram::of(all_weights()),
+            weights: weight_bins.histogram(),
         });
         let share = |part: usize, whole: usize| {
             if whole == 0 {
@@ -187,8 +190,8 @@ pub fn layer_statistics<T: Scalar>(
         };
         LayerStatistics {
             layer: index + 1,
-            weight_gradient,
-            bias_gradient: Statistics::of(bias_gradients()),
+            weight_gradient: weight_gradient.statistics(),
+            bias_gradient: bias_gradient.statistics(),
             deltas: moments.map_or_else(Statistics::default, |moments| moments.deltas.statistics()),
             activations: moments.map_or_else(Statistics::default, |moments| {
                 moments.activations.statistics()
@@ -197,7 +200,8 @@ pub fn layer_statistics<T: Scalar>(
             update_to_weight_ratio: if weights.norm == 0.0 {
                 0.0
             } else {
-                distance(&layer.weights, &updated.layers()[index].weights) / weights.norm
+                let updated = updated.layers()[index].weights_slice();
+                finite(distance(layer.weights_slice(), updated)) / weights.norm
             },
             saturated: moments.map_or(0.0, |moments| {
                 share(moments.saturated as usize, moments.entries as usize)
@@ -223,10 +227,9 @@ pub fn layer_statistics<T: Scalar>(
         .collect()
 }
 
-/// ‖a − b‖.
-fn distance<T: Scalar>(a: &Array2<T>, b: &Array2<T>) -> f64 {
-    let differences = a.iter().zip(b).map(|(&a, &b)| a.to_f64() - b.to_f64());
-    Statistics::of(differences).norm
+/// A square beyond f64 leaves ∞ or NaN in a sum, though every number is finite: the largest number stands for it.
+fn finite(value: f64) -> f64 {
+    if value.is_finite() { value } else { f64::MAX }
 }
 
 #[cfg(test)]

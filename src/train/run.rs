@@ -90,6 +90,8 @@ pub(super) struct Run<'a, T: Scalar> {
     pub(super) spec: &'a CheckedSpec,
     pub(super) frame: Frame,
     pub(super) network: Network<T>,
+    /// The parameters before the last step that was recorded; none before the first.
+    before: Option<Network<T>>,
     pub(super) epoch_end: EpochEnd<T>,
     pub(super) train: Samples<T>,
     pub(super) validation: Option<Samples<T>>,
@@ -166,6 +168,7 @@ where
                 .by(team),
             descent,
             watch,
+            before: None,
             network,
             train,
             validation,
@@ -302,6 +305,7 @@ where
         let factor = self.factor(self.place.step);
         let Self {
             network,
+            before,
             train,
             backpropagation,
             descent: Descent::Steps(optimizer),
@@ -321,7 +325,12 @@ where
             epoch,
             step: number,
         };
-        let before = record.then(|| network.clone());
+        if record {
+            match before {
+                Some(before) => before.assign(network),
+                None => *before = Some(network.clone()),
+            }
+        }
         let weights = train.weights.of(rows);
         let stepped = backpropagation.at(epoch, number).weigh(weights).step(
             network,
@@ -338,7 +347,8 @@ where
             }
             ControlFlow::Continue((Stepped::Moved | Stepped::Weightless, sums)) => sums,
         };
-        place.statistics = before.map(|before| layer_statistics(&before, sums, network));
+        let before = before.as_ref().filter(|_| record);
+        place.statistics = before.map(|before| layer_statistics(before, sums, network));
         place.sums.add(sums);
         if !place.sums.loss.is_finite() {
             return Err(diverged("loss"));

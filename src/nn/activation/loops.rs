@@ -129,6 +129,76 @@ impl<T: Scalar> Loops for Backward<'_, T> {
     }
 }
 
+/// Counts the activations that are saturated.
+pub(super) struct Saturated<'a, T> {
+    pub(super) activation: Activation,
+    pub(super) a: &'a [T],
+}
+
+impl<T: Scalar> Loops for Saturated<'_, T> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) -> u64 {
+        let from_low = at_least(0.01);
+        let beyond_high = above(0.99);
+        match self.activation {
+            Activation::Sigmoid => count(self.a, |a| !from_low(a) | beyond_high(a)),
+            Activation::Tanh | Activation::Softsign => count(self.a, |a| beyond_high(a.abs())),
+            Activation::HardSigmoid => count(self.a, |a| (a <= T::zero()) | (a >= T::one())),
+            Activation::Relu
+            | Activation::Identity
+            | Activation::Softmax
+            | Activation::LeakyRelu { .. }
+            | Activation::Elu { .. }
+            | Activation::Selu
+            | Activation::Gelu { .. }
+            | Activation::Silu
+            | Activation::Softplus => 0,
+        }
+    }
+}
+
+/// Whether a ≥ edge, which may be no number of T: as if both were f64.
+#[inline(always)]
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "a branch keeps a loop out of vectors"
+)]
+fn at_least<T: Scalar>(edge: f64) -> impl Fn(T) -> bool {
+    let nearest = T::from_f64(edge);
+    let is_nearest = nearest.to_f64() >= edge;
+    move |a| (a > nearest) | ((a == nearest) & is_nearest)
+}
+
+/// Whether a > edge, in the same way.
+#[inline(always)]
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "a branch keeps a loop out of vectors"
+)]
+fn above<T: Scalar>(edge: f64) -> impl Fn(T) -> bool {
+    let nearest = T::from_f64(edge);
+    let is_nearest = nearest.to_f64() > edge;
+    move |a| (a > nearest) | ((a == nearest) & is_nearest)
+}
+
+/// Activations that are counted in u32, which has lanes as narrow as those of f32.
+const COUNTED_TOGETHER: usize = 1 << 16;
+
+#[inline(always)]
+fn count<T: Scalar>(a: &[T], is_counted: impl Fn(T) -> bool) -> u64 {
+    let mut sum = 0;
+    for a in a.chunks(COUNTED_TOGETHER) {
+        let mut counted = 0_u32;
+        for &a in a {
+            counted = counted.wrapping_add(u32::from(is_counted(a)));
+        }
+        sum += u64::from(counted);
+    }
+    sum
+}
+
 /// e^{z − max z} / Σ e^{z − max z} of each row: the shift changes nothing but keeps the exponentials at most 1.
 ///
 /// The exponentials are taken of all rows in one loop, as rows are often narrower than a vector.

@@ -7,7 +7,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::nn::activation::loops::{Apply, Backward};
+use crate::nn::activation::loops::{Apply, Backward, Saturated};
 use crate::nn::hyperparameter::violations;
 use crate::nn::kernel::vectorize;
 use crate::nn::{Hyperparameter, Range, Scalar};
@@ -219,25 +219,15 @@ impl Activation {
         }
     }
 
-    /// Whether a unit's activation lies where σ′ has all but vanished.
+    /// How many activations lie where σ′ has all but vanished.
     ///
     /// For sigmoid a < 0.01 or a > 0.99, for tanh and softsign |a| > 0.99, for hard_sigmoid a = 0 or a = 1; no unit of
     /// another kind is ever called saturated.
-    pub(crate) fn is_saturated(self, a: f64) -> bool {
-        match self {
-            Self::Sigmoid => !(0.01..=0.99).contains(&a),
-            Self::Tanh | Self::Softsign => a.abs() > 0.99,
-            Self::HardSigmoid => a <= 0.0 || a >= 1.0,
-            Self::Relu
-            | Self::Identity
-            | Self::Softmax
-            | Self::LeakyRelu { .. }
-            | Self::Elu { .. }
-            | Self::Selu
-            | Self::Gelu { .. }
-            | Self::Silu
-            | Self::Softplus => false,
-        }
+    pub(crate) fn saturated<T: Scalar>(self, a: &[T]) -> u64 {
+        vectorize(Saturated {
+            activation: self,
+            a,
+        })
     }
 }
 

@@ -241,7 +241,8 @@ fn the_bounded_activations_saturate_near_their_bounds() {
         (Activation::HardSigmoid, 0.995, false),
         (Activation::Softplus, 0.0, false),
     ] {
-        assert_eq!(activation.is_saturated(a), expected, "{activation:?} {a}");
+        let counted = activation.saturated(&[a, 0.5, a]);
+        assert_eq!(counted, 2 * u64::from(expected), "{activation:?} {a}");
     }
 }
 

@@ -152,6 +152,8 @@ pub trait Elementary: Sized + 'static {
     const EXP_MOST: Self;
     /// So large that adding it rounds to an integer; and its last bits are those of the exponent of 1.
     const EXP_SHIFT: Self;
+    /// So large that adding it to a number from 0 to it rounds to an integer, which its last bits then are.
+    const INTEGERS: Self;
     /// A power of two that makes every number a normal one.
     const LN_SCALE: Self;
     /// Its exponent.
@@ -167,6 +169,10 @@ pub trait Elementary: Sized + 'static {
     #[must_use]
     fn power_of_two(self) -> Self;
 
+    /// The number that the last six bits are.
+    #[must_use]
+    fn last_bits(self) -> u32;
+
     /// m from √½ to √2 and k with 2ᵏ m = self, which is positive and normal; else anything.
     fn halved(self) -> (Self, Self);
 }
@@ -177,6 +183,7 @@ impl Elementary for f32 {
     const LN_2_LOW: Self = 1.428_606_8e-6;
     const EXP_MOST: Self = 88.0;
     const EXP_SHIFT: Self = 12_583_039.0;
+    const INTEGERS: Self = 8_388_608.0;
     const LN_SCALE: Self = 33_554_432.0;
     const LN_SHIFT: Self = 25.0;
     const EXP: &'static [Self] = &[
@@ -201,14 +208,18 @@ impl Elementary for f32 {
     }
 
     #[inline(always)]
+    fn last_bits(self) -> u32 {
+        self.to_bits() & 63
+    }
+
+    #[inline(always)]
     fn halved(self) -> (Self, Self) {
         const ONE: u32 = 1.0_f32.to_bits();
         let bits = self.to_bits();
         let exponent = bits.wrapping_add(ONE - std::f32::consts::FRAC_1_SQRT_2.to_bits()) >> 23;
         let m = Self::from_bits(bits.wrapping_add(ONE).wrapping_sub(exponent << 23));
         // The exponent of the bits is k + 127; a number of this size has it as its last bits.
-        let large = 8_388_608.0;
-        let k = Self::from_bits(exponent | Self::to_bits(large)) - (large + 127.0);
+        let k = Self::from_bits(exponent | Self::INTEGERS.to_bits()) - (Self::INTEGERS + 127.0);
         (m, k)
     }
 }
@@ -219,6 +230,7 @@ impl Elementary for f64 {
     const LN_2_LOW: Self = 5.497_923_018_708_371e-14;
     const EXP_MOST: Self = 709.0;
     const EXP_SHIFT: Self = 6_755_399_441_056_767.0;
+    const INTEGERS: Self = 4_503_599_627_370_496.0;
     const LN_SCALE: Self = 18_014_398_509_481_984.0;
     const LN_SHIFT: Self = 54.0;
     const EXP: &'static [Self] = &[
@@ -262,14 +274,18 @@ impl Elementary for f64 {
     }
 
     #[inline(always)]
+    fn last_bits(self) -> u32 {
+        (self.to_bits() & 63) as u32
+    }
+
+    #[inline(always)]
     fn halved(self) -> (Self, Self) {
         const ONE: u64 = 1.0_f64.to_bits();
         let bits = self.to_bits();
         let exponent = bits.wrapping_add(ONE - std::f64::consts::FRAC_1_SQRT_2.to_bits()) >> 52;
         let m = Self::from_bits(bits.wrapping_add(ONE).wrapping_sub(exponent << 52));
         // The exponent of the bits is k + 1023; a number of this size has it as its last bits.
-        let large = 4_503_599_627_370_496.0;
-        let k = Self::from_bits(exponent | Self::to_bits(large)) - (large + 1023.0);
+        let k = Self::from_bits(exponent | Self::INTEGERS.to_bits()) - (Self::INTEGERS + 1023.0);
         (m, k)
     }
 }
