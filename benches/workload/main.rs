@@ -8,13 +8,17 @@ mod peak;
 mod run;
 mod shapes;
 
+use std::convert::Infallible;
 use std::io::{self, BufRead, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
-use gradientd::nn::Team;
+use gradientd::model::AnyNetwork;
+use gradientd::nn::{Backpropagation, Batch, Optimizer, Stepped, Team};
+use gradientd::train::RawSamples;
+use ndarray::s;
 use serde_json::{Value, json};
 
 use crate::run::{Timekeeper, UNRECORDED, run};
@@ -51,7 +55,7 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         rounds: u64,
     },
-    /// Trains a few epochs on made-up samples, for a tool that counts instructions
+    /// Takes a few steps on made-up samples, for a tool that counts instructions
     Count {
         #[arg(value_parser = workload)]
         workload: &'static Workload,
@@ -295,28 +299,39 @@ fn record(workload: &Workload, steps: u64, rounds: u64) -> Value {
     })
 }
 
-/// Trains so many epochs of a job on a few batches; the steps that these were.
+/// Takes the steps of so many epochs over a few batches, none of them recorded; how many these were.
 fn count(workload: &Workload, epochs: u64) -> Value {
     let batches: usize = match workload.name {
         "W2" | "W3" => 20,
         _ => 1,
     };
-    let rows = batches * workload.batch;
-    let (model, source) = workload.made_up(rows);
-    let most = match epochs_of_unit(workload) {
-        1 => UNRECORDED,
-        epochs => epochs,
+    let (model, source) = workload.made_up(batches * workload.batch);
+    let loss = model.loss;
+    let (
+        AnyNetwork::Float32(mut network),
+        RawSamples::Inline {
+            inputs, targets, ..
+        },
+    ) = (model.network, source.data)
+    else {
+        unreachable!("a workload is in float32, on rows")
     };
-    let mut seconds = Seconds {
-        most: epochs as usize,
-        of_epochs: Vec::new(),
-    };
-    run(
-        &workload.spec(rows, most, false),
-        &model,
-        source,
-        &Team::alone(),
-        &mut seconds,
-    );
+    let (x, y) = (inputs.mapv(|x| x as f32), targets.mapv(|y| y as f32));
+    let mut backpropagation = Backpropagation::new(&network, workload.batch);
+    let mut optimizer = Optimizer::new(workload.spec(1, 1, false).optimizer, &network);
+    for step in 0..batches as u64 * epochs {
+        let first = step as usize % batches * workload.batch;
+        let rows = s![first..first + workload.batch, ..];
+        let stepped = backpropagation.step(
+            &mut network,
+            loss,
+            Batch::new(x.slice(rows), y.slice(rows)),
+            (&mut optimizer, 1.0),
+            false,
+            || ControlFlow::<Infallible>::Continue(()),
+        );
+        let ControlFlow::Continue((stepped, _)) = stepped;
+        assert_eq!(stepped, Stepped::Moved);
+    }
     json!({"workload": workload.name, "steps": batches as u64 * epochs})
 }
