@@ -1,5 +1,7 @@
 //! Histograms of numbers that come in chunks and in any order, in memory that is fixed.
 
+use std::mem::replace;
+
 use serde::{Deserialize, Serialize};
 
 use crate::nn::{Accumulator, Scalar};
@@ -41,10 +43,8 @@ pub struct Bins {
 /// Where the bins lie that hold numbers, for the loop that counts them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grid<S> {
-    /// i of the first bin, an integer.
+    /// i of the first bin.
     pub(super) first: S,
-    /// 2ᵏ.
-    pub(super) width: S,
     /// 2⁻ᵏ.
     pub(super) scale: S,
 }
@@ -71,17 +71,12 @@ impl Histogram {
 impl Bins {
     /// The counts of the numbers, in two passes; those that are not finite are left out.
     pub fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
-        let mut bins = Self::default();
         let values = values.filter(|value| value.is_finite());
+        let none = (f64::INFINITY, f64::NEG_INFINITY);
         let (min, max) = values
             .clone()
-            .fold((bins.min, bins.max), |(min, max), value| {
-                (min.min(value), max.max(value))
-            });
-        if min > max {
-            return bins;
-        }
-        bins.widen(min, max);
+            .fold(none, |(min, max), value| (min.min(value), max.max(value)));
+        let mut bins = Self::between(min, max);
         let (scale, first) = (power_of_two(-bins.exponent), bins.first);
         for value in values {
             bins.counts[(floor(value, scale) - first) as usize] += 1;
@@ -91,21 +86,28 @@ impl Bins {
 
     /// The bins for numbers of which these are the smallest and the largest, not yet counted; those of none where min > max.
     pub(super) fn between(min: f64, max: f64) -> Self {
-        let mut bins = Self::default();
-        if min <= max {
-            bins.widen(min, max);
+        if min > max {
+            return Self::default();
         }
-        bins
+        let exponent = exponent_for(min, max);
+        Self {
+            exponent,
+            min,
+            max,
+            first: index(min, exponent),
+            counts: [0; BINS],
+        }
     }
 
-    /// Where they lie, in numbers of the kind that is counted; none where its powers of two do not reach so far.
+    /// Where they lie, in numbers of the kind that is counted; none where that has no 2⁻ᵏ, or not all integers up to i eight
+    /// times over.
     pub(super) fn grid<S: Scalar>(&self) -> Option<Grid<S>> {
         let grid = Grid {
             first: S::from_f64(self.first as f64),
-            width: S::from_f64(power_of_two(self.exponent)),
             scale: S::from_f64(power_of_two(-self.exponent)),
         };
-        (grid.width.is_normal() && grid.scale.is_normal()).then_some(grid)
+        let most = S::INTEGERS / S::from_f64(8.0);
+        (grid.scale.is_normal() && grid.first.abs() <= most).then_some(grid)
     }
 
     /// The same bins with these counts.
@@ -135,14 +137,10 @@ impl Bins {
 
     /// Makes room for numbers in [min, max].
     fn widen(&mut self, min: f64, max: f64) {
-        let (exponent, first, counts) = (self.exponent, self.first, self.counts);
-        let was_empty = self.is_empty();
-        (self.min, self.max) = (min, max);
-        self.exponent = exponent_for(min, max);
-        self.first = index(min, self.exponent);
-        self.counts = [0; BINS];
-        if !was_empty {
-            self.take(exponent, first, &counts);
+        let wider = Self::between(min, max);
+        let before = replace(self, wider);
+        if !before.is_empty() {
+            self.take(before.exponent, before.first, &before.counts);
         }
     }
 

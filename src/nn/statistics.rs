@@ -69,11 +69,6 @@ impl Moments {
         moments
     }
 
-    /// Whether all numbers are finite, and their squares too.
-    pub(super) fn is_of_finite(&self) -> bool {
-        self.sum_of_squares.is_finite()
-    }
-
     /// Norm, mean, standard deviation and range.
     pub fn statistics(&self) -> Statistics {
         if self.count == 0 {

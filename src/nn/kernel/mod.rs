@@ -80,7 +80,7 @@ impl InstructionSet {
 
     /// Every one that this machine has.
     #[cfg(test)]
-    fn available() -> Vec<Self> {
+    pub(in crate::nn) fn available() -> Vec<Self> {
         let mut sets = vec![Self::Portable];
         #[cfg(target_arch = "x86_64")]
         {

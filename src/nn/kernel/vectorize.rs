@@ -61,7 +61,7 @@ impl InstructionSet {
             reason = "functions compiled for more than the target's instructions"
         )
     )]
-    pub(super) fn run<L: Loops>(self, loops: L) -> L::Output {
+    pub(in crate::nn) fn run<L: Loops>(self, loops: L) -> L::Output {
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
         fn avx2<L: Loops>(loops: L) -> L::Output {
