@@ -32,11 +32,11 @@ use crate::nn::kernel::vector::Vector;
 const PANEL_ROWS: usize = 2048;
 
 /// Rows of a product from which on it is worth copying a panel of the other factor.
-const WORTH_A_PANEL: usize = 32;
+const WORTH_A_PANEL: usize = if cfg!(miri) { 4 } else { 32 };
 
 /// Whether rows of so many numbers lie so far apart that reading a few columns of many of them misses the caches.
 pub(crate) const fn is_far_apart<T: Scalar>(width: usize) -> bool {
-    width * size_of::<T>() >= 4096
+    width * size_of::<T>() >= if cfg!(miri) { 64 } else { 4096 }
 }
 
 impl<T: Scalar> Product<'_, T> {
