@@ -128,14 +128,15 @@ impl Jobs {
             .data
             .columns()
             .expect("a job on a dataset names its columns");
-        let store = &self.inner.store;
-        let features = store.dataset_columns(dataset, features).await?;
         let weights = spec.data.weight_column().map(std::slice::from_ref);
-        let weights = weights.unwrap_or_default();
+        let names = [features, targets, weights.unwrap_or_default()].concat();
+        let mut columns = self.inner.store.dataset_columns(dataset, &names).await?;
+        let mut others = columns.split_off(features.len());
+        let mut weights = others.split_off(targets.len());
         Ok(RawSamples::Columns {
-            features,
-            targets: store.dataset_columns(dataset, targets).await?,
-            weights: store.dataset_columns(dataset, weights).await?.pop(),
+            features: columns,
+            targets: others,
+            weights: weights.pop(),
         })
     }
 }

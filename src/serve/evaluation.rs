@@ -84,11 +84,16 @@ impl Serve {
         let columns = columns.map_err(model::Error::from)?;
         self.compute
             .admit_evaluation(&version.model, dataset.rows)?;
-        let features = self.store.dataset_columns(name, &columns.features).await?;
-        let targets = self.store.dataset_columns(name, &columns.targets).await?;
         let weights = columns.sample_weight.as_ref().map(std::slice::from_ref);
-        let weights = weights.unwrap_or_default();
-        let weights = self.store.dataset_columns(name, weights).await?.pop();
+        let names = [
+            columns.features.as_slice(),
+            &columns.targets,
+            weights.unwrap_or_default(),
+        ]
+        .concat();
+        let mut features = self.store.dataset_columns(name, &names).await?;
+        let mut targets = features.split_off(columns.features.len());
+        let weights = targets.split_off(columns.targets.len()).pop();
         if self.store.dataset(name).await?.digest != dataset.digest {
             return Err(refused("must not be replaced while it is read".to_owned()));
         }

@@ -4,10 +4,10 @@ use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row};
 
-use crate::data::{Column, ColumnDescription, Table};
+use crate::data::{ColumnDescription, Table};
 use crate::model::{digest, hex};
 use crate::store::error::is_taken;
-use crate::store::{Answer, Error, Once, Page, PageQuery, Store, Timestamp, off_thread};
+use crate::store::{Answer, Error, Once, Page, PageQuery, Store, Timestamp};
 
 /// A dataset as it is stored, without its values.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -231,53 +231,6 @@ impl Store {
             datasets.push(self.with_columns(row).await?);
         }
         Ok(Page::cut(datasets, page.limit as usize))
-    }
-
-    /// Columns of a dataset with their values, in the order of `names`, each chunk checked against its digest.
-    ///
-    /// Errors: there is no such dataset or column; bytes are damaged.
-    pub async fn dataset_columns(
-        &self,
-        name: &str,
-        names: &[String],
-    ) -> Result<Vec<Column>, Error> {
-        let mut columns = Vec::with_capacity(names.len());
-        for column in names {
-            columns.push(self.dataset_column(name, column).await?);
-        }
-        Ok(columns)
-    }
-
-    async fn dataset_column(&self, name: &str, column: &str) -> Result<Column, Error> {
-        let found: Option<(i64, String)> = sqlx::query_as(
-            "SELECT position, description FROM dataset_columns WHERE dataset = $1 AND name = $2",
-        )
-        .bind(name)
-        .bind(column)
-        .fetch_optional(self.reader())
-        .await?;
-        let (position, description) =
-            found.ok_or_else(|| Error::not_found("column", format!("{name}/{column}")))?;
-        let chunks: Vec<(Vec<u8>, String)> = sqlx::query_as(
-            "SELECT bytes, digest FROM dataset_chunks WHERE dataset = $1 AND position = $2 ORDER BY chunk",
-        )
-        .bind(name)
-        .bind(position)
-        .fetch_all(self.reader())
-        .await?;
-        let description: ColumnDescription = serde_json::from_str(&description)?;
-        let what = format!("column {column:?} of dataset {name:?}");
-        off_thread(move || {
-            if chunks
-                .iter()
-                .any(|(bytes, expected)| digest(bytes) != *expected)
-            {
-                return Err(Error::Damaged { what });
-            }
-            let bytes = chunks.into_iter().map(|(bytes, _)| bytes);
-            Ok(Column::decode(description, bytes)?)
-        })
-        .await
     }
 
     /// Deletes a dataset.

@@ -2,6 +2,7 @@
 
 mod change;
 mod checkpoints;
+mod columns;
 mod datasets;
 mod error;
 mod events;
