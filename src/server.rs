@@ -3,6 +3,7 @@
 use std::future::{Future, IntoFuture};
 use std::time::Duration;
 
+use axum::serve::ListenerExt;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -63,6 +64,12 @@ pub async fn run(
         tracing::warn!(%address, "there is no authentication yet: whoever reaches this address may do everything");
     }
     let (ending, mut ended) = watch::channel(false);
+    // Else the kernel keeps a small piece, such as an event, until the one before it is acknowledged: up to 40 ms.
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection may be answered late");
+        }
+    });
     let serving = axum::serve(listener, router(app.clone())).with_graceful_shutdown(async move {
         let _ = ended.wait_for(|ended| *ended).await;
     });
