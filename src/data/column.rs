@@ -190,6 +190,20 @@ impl Column {
         }
     }
 
+    /// Writes what `convert` makes of the numbers of some rows, each above the one before it; of a missing one it makes what
+    /// it makes of NaN.
+    ///
+    /// Panics: the column is categorical, a row is not below [`Column::rows`], or there is not one place for each row, the
+    /// caller's bug. Whether the rows rise is looked at in debug builds.
+    pub fn pick<T>(&self, rows: &[u32], into: &mut [T], convert: impl Fn(f64) -> T + Copy) {
+        assert_eq!(rows.len(), into.len(), "a place for each row");
+        debug_assert!(rows.is_sorted_by(|one, next| one < next), "rows rise");
+        let Values::Numbers(numbers) = &self.values else {
+            panic!("a column of numbers is asked for them");
+        };
+        numbers.pick(rows, into, convert);
+    }
+
     /// The codes, [`MISSING`] where missing; `None` of a numeric column.
     pub fn codes(&self) -> Option<&[u32]> {
         match &self.values {

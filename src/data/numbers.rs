@@ -32,6 +32,16 @@ impl Chunk {
         }
     }
 
+    /// Writes what `convert` makes of the numbers of `rows`, of which the chunk's first is `first`.
+    fn pick<T>(&self, first: usize, rows: &[u32], into: &mut [T], convert: impl Fn(f64) -> T) {
+        match self {
+            Self::U8(values) => picked(values, first, rows, into, |value| convert(value.into())),
+            Self::I32(values) => picked(values, first, rows, into, |value| convert(value.into())),
+            Self::F32(values) => picked(values, first, rows, into, |value| convert(value.into())),
+            Self::F64(values) => picked(values, first, rows, into, convert),
+        }
+    }
+
     /// Appends every number to `out`.
     pub(super) fn append_to(&self, out: &mut Vec<f64>) {
         match self {
@@ -68,8 +78,8 @@ impl Chunk {
         };
         let infinite = match &chunk {
             Self::U8(_) | Self::I32(_) => false,
-            Self::F32(values) => values.iter().any(|value| value.is_infinite()),
-            Self::F64(values) => values.iter().any(|value| value.is_infinite()),
+            Self::F32(values) => any(values, f32::is_infinite),
+            Self::F64(values) => any(values, f64::is_infinite),
         };
         if infinite {
             Err("a number is infinite".to_owned())
@@ -195,6 +205,20 @@ impl Numbers {
         out
     }
 
+    /// Writes what `convert` makes of the numbers of `rows`, which rise, to as many places.
+    pub(super) fn pick<T>(&self, rows: &[u32], into: &mut [T], convert: impl Fn(f64) -> T + Copy) {
+        let (mut rows, mut into) = (rows, into);
+        while let Some(&row) = rows.first() {
+            let chunk = row as usize / CHUNK_ROWS;
+            let first = chunk * CHUNK_ROWS;
+            let within = rows.partition_point(|&row| (row as usize) < first + CHUNK_ROWS);
+            let (here, beyond) = rows.split_at(within);
+            let (places, left) = into.split_at_mut(within);
+            self.chunks[chunk].pick(first, here, places, convert);
+            (rows, into) = (beyond, left);
+        }
+    }
+
     pub(super) fn push_integer(&mut self, value: i32) {
         self.open_chunk().push_integer(value);
     }
@@ -230,6 +254,32 @@ impl Numbers {
         self.chunks
             .last_mut()
             .expect("a chunk was opened for the first row")
+    }
+}
+
+/// Whether something holds for any of the values, all of which are looked at: several at a time.
+fn any<T: Copy>(values: &[T], holds: impl Fn(T) -> bool) -> bool {
+    values.iter().fold(false, |any, &value| any | holds(value))
+}
+
+/// Writes what `convert` makes of the values of `rows`, of which there is one at least and `values` begins with `first`.
+fn picked<V: Copy, T>(
+    values: &[V],
+    first: usize,
+    rows: &[u32],
+    into: &mut [T],
+    convert: impl Fn(V) -> T,
+) {
+    let place = |row: u32| row as usize - first;
+    let (low, high) = (place(rows[0]), place(rows[rows.len() - 1]));
+    if high - low + 1 == rows.len() {
+        for (place, &value) in into.iter_mut().zip(&values[low..=high]) {
+            *place = convert(value);
+        }
+    } else {
+        for (into, &row) in into.iter_mut().zip(rows) {
+            *into = convert(values[place(row)]);
+        }
     }
 }
 

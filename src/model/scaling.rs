@@ -104,10 +104,16 @@ impl Scaling {
 
     /// x′ of input `column`.
     pub fn apply(&self, column: usize, value: f64) -> f64 {
-        match self.offset.get(column) {
-            Some(offset) => (value - offset) / self.scale[column],
+        match self.of(column) {
+            Some((offset, scale)) => (value - offset) / scale,
             None => value,
         }
+    }
+
+    /// The offset and the scale of input `column`; none where it goes in as it is.
+    pub fn of(&self, column: usize) -> Option<(f64, f64)> {
+        let offset = self.offset.get(column)?;
+        Some((*offset, self.scale[column]))
     }
 
     /// ∂C/∂x from ∂C/∂x′ of input `column`: (∂C/∂x′) / scale.

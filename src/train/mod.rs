@@ -15,6 +15,7 @@ mod figures;
 mod frame;
 mod full_report;
 mod inline;
+mod layout;
 mod lbfgs;
 mod metric;
 mod normalization;

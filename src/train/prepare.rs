@@ -7,7 +7,8 @@ use ndarray::{Array2, s};
 
 use crate::data::{Column, Split, split, split_stratified};
 use crate::model::{Header, Model, Preprocess, Scaling, Targets};
-use crate::nn::{Batch, Scalar};
+use crate::nn::{Batch, Scalar, Team};
+use crate::train::layout::{Misfit, Numbers, numbers};
 use crate::train::weighing::Weights;
 use crate::train::{CheckedSpec, CheckedValidation, Error, RawSamples, Source};
 
@@ -43,22 +44,25 @@ pub(crate) struct Prepared<T> {
     pub(crate) validation: Option<Samples<T>>,
 }
 
-/// Some rows of raw samples.
+/// Some rows of raw samples, which rise.
 struct Part<'a> {
     raw: &'a RawSamples,
     rows: &'a [u32],
+    team: &'a Team,
 }
 
 /// Splits, fits the preprocessing on the training rows where it is not fitted yet, and scales.
 ///
-/// The result is the same bits for the same spec, base and data, so that a run can be taken up again. `poll` is asked
-/// before each column; its `Break` ends the preparation.
+/// The result is the same bits for the same spec, base and data, so that a run can be taken up again; rows are divided among
+/// `team`. `poll` is asked before each column that is fitted and every million numbers that are scaled; its `Break` ends the
+/// preparation.
 ///
 /// Errors: the data is not what the spec was checked against; a scaled value does not fit `T`.
 pub(crate) fn prepare<T: Scalar>(
     spec: &CheckedSpec,
     base: &Model,
     source: &Source,
+    team: &Team,
     poll: &mut impl FnMut() -> ControlFlow<()>,
 ) -> Result<ControlFlow<(), Prepared<T>>, Error> {
     let kept = whole_rows(&source.data);
@@ -72,14 +76,16 @@ pub(crate) fn prepare<T: Scalar>(
     let train = Part {
         raw: &source.data,
         rows: &split.train,
+        team,
     };
     let other_rows = source.validation.as_ref().map(whole_rows);
     let validation = match (&source.validation, &other_rows) {
-        (Some(raw), Some(rows)) => Some(Part { raw, rows }),
+        (Some(raw), Some(rows)) => Some(Part { raw, rows, team }),
         _ if split.validation.is_empty() => None,
         _ => Some(Part {
             raw: &source.data,
             rows: &split.validation,
+            team,
         }),
     };
     let keep = base.scaling.is_ready() && !spec.refit;
@@ -124,8 +130,8 @@ pub(crate) fn whole_samples<T: Scalar>(
     raw: &RawSamples,
     poll: &mut impl FnMut() -> ControlFlow<()>,
 ) -> Result<ControlFlow<(), Samples<T>>, Error> {
-    let rows = whole_rows(raw);
-    let part = Part { raw, rows: &rows };
+    let (rows, team) = (&whole_rows(raw), &Team::alone());
+    let part = Part { raw, rows, team };
     part.samples(&model.scaling, &model.targets, model, poll)
 }
 
@@ -191,22 +197,18 @@ fn fit(
     if preprocess != Preprocess::None {
         for column in 0..base.network.inputs() {
             poll()?;
-            scaling.fit_next(&train.feature(column));
+            scaling.fit_next(&train.features().column(column, train.rows));
         }
     }
     ControlFlow::Continue(scaling)
 }
 
 impl Part<'_> {
-    /// Values of one input over the part's rows, in raw units.
-    fn feature(&self, column: usize) -> Vec<f64> {
+    /// The inputs of all rows, in raw units.
+    fn features(&self) -> Numbers<'_> {
         match self.raw {
-            RawSamples::Inline { inputs, .. } => self
-                .rows
-                .iter()
-                .map(|&row| inputs[(row as usize, column)])
-                .collect(),
-            RawSamples::Columns { features, .. } => numbers(&features[column], self.rows),
+            RawSamples::Inline { inputs, .. } => Numbers::Rows(inputs.view()),
+            RawSamples::Columns { features, .. } => Numbers::Columns(features),
         }
     }
 
@@ -232,29 +234,19 @@ impl Part<'_> {
         base: &Model,
         poll: &mut impl FnMut() -> ControlFlow<()>,
     ) -> Result<ControlFlow<(), Samples<T>>, Error> {
-        let mut inputs = Array2::zeros((self.rows.len(), base.network.inputs()));
-        for column in 0..base.network.inputs() {
-            if poll().is_break() {
-                return Ok(ControlFlow::Break(()));
+        let laid_out = self
+            .features()
+            .laid_out(self.rows, Some(scaling), self.team, poll);
+        let ControlFlow::Continue(inputs) = laid_out else {
+            return Ok(ControlFlow::Break(()));
+        };
+        let inputs = inputs.map_err(|misfit| match self.raw {
+            RawSamples::Inline { .. } => {
+                let input = misfit.column + 1;
+                unfitting::<T>(misfit, &format!("as input {input}"))
             }
-            let values = self.feature(column);
-            for (row, (place, value)) in
-                inputs.column_mut(column).iter_mut().zip(values).enumerate()
-            {
-                *place = fitting(scaling.apply(column, value), || {
-                    let row = self.rows[row] + 1;
-                    match self.raw {
-                        RawSamples::Inline { .. } => {
-                            format!("row {row} has {value:e} as input {}", column + 1)
-                        }
-                        RawSamples::Columns { features, .. } => {
-                            let name = features[column].name();
-                            format!("row {row} has {value:e} in column {name:?}")
-                        }
-                    }
-                })?;
-            }
-        }
+            RawSamples::Columns { features, .. } => unfitting_in::<T>(misfit, features),
+        })?;
         Ok(ControlFlow::Continue(Samples {
             inputs,
             targets: self.targets(targets, base.network.outputs())?,
@@ -263,57 +255,53 @@ impl Part<'_> {
     }
 
     fn targets<T: Scalar>(&self, meaning: &Targets, outputs: usize) -> Result<Array2<T>, Error> {
-        let mut matrix = Array2::zeros((self.rows.len(), outputs));
         match (self.raw, meaning) {
             (RawSamples::Inline { targets, .. }, _) => {
+                let mut matrix = Array2::zeros((self.rows.len(), outputs));
                 for (mut place, &row) in matrix.rows_mut().into_iter().zip(self.rows) {
-                    place.assign(&targets.row(row as usize).mapv(T::from_f64));
+                    let target = targets.row(row as usize);
+                    place.zip_mut_with(&target, |place, &target| *place = T::from_f64(target));
                 }
+                Ok(matrix)
             }
             (RawSamples::Columns { .. }, Targets::Classes { .. }) => {
+                let mut matrix = Array2::zeros((self.rows.len(), outputs));
                 for (row, code) in class_codes(self.raw, meaning, self.rows)?
                     .into_iter()
                     .enumerate()
                 {
                     matrix[(row, code as usize)] = T::one();
                 }
+                Ok(matrix)
             }
             (
                 RawSamples::Columns { targets, .. },
                 Targets::Values { .. } | Targets::Labels { .. },
             ) => {
-                for (mut place, column) in matrix.columns_mut().into_iter().zip(targets) {
-                    let values = numbers(column, self.rows).into_iter().zip(self.rows);
-                    for (place, (value, row)) in place.iter_mut().zip(values) {
-                        *place = fitting(value, || {
-                            let name = column.name();
-                            format!("row {} has {value:e} in column {name:?}", row + 1)
-                        })?;
-                    }
-                }
+                let go_on = &mut || ControlFlow::Continue(());
+                let columns = Numbers::Columns(targets);
+                let ControlFlow::Continue(matrix) =
+                    columns.laid_out(self.rows, None, self.team, go_on)
+                else {
+                    unreachable!("nothing ends it");
+                };
+                matrix.map_err(|misfit| unfitting_in::<T>(misfit, targets))
             }
         }
-        Ok(matrix)
     }
 }
 
-fn numbers(column: &Column, rows: &[u32]) -> Vec<f64> {
-    let values = column.numbers().unwrap_or_default();
-    rows.iter().map(|&row| values[row as usize]).collect()
+/// The error of a number that does not fit, in one of these columns.
+fn unfitting_in<T: Scalar>(misfit: Misfit, columns: &[Column]) -> Error {
+    let name = columns[misfit.column].name();
+    unfitting::<T>(misfit, &format!("in column {name:?}"))
 }
 
-fn fitting<T: Scalar>(value: f64, place: impl FnOnce() -> String) -> Result<T, Error> {
-    let rounded = T::from_f64(value);
-    if rounded.is_finite() {
-        return Ok(rounded);
+fn unfitting<T: Scalar>(Misfit { row, value, .. }: Misfit, place: &str) -> Error {
+    let (row, dtype) = (row + 1, T::DTYPE.name());
+    Error::Data {
+        detail: format!("row {row} has {value:e} {place}, which does not fit {dtype} once scaled"),
     }
-    Err(Error::Data {
-        detail: format!(
-            "{}, which does not fit {} once scaled",
-            place(),
-            T::DTYPE.name()
-        ),
-    })
 }
 
 /// The class of each of the rows, as its place among the model's classes.

@@ -26,7 +26,7 @@ pub struct EpochReport {
 
 /// Who a run reports to. Called on the training thread: every call must be quick.
 pub trait Observer {
-    /// Asked before each column while the data is prepared: `Break` stops the run before it has begun.
+    /// Asked again and again while the data is prepared: `Break` stops the run before it has begun.
     fn poll_preparing(&mut self) -> ControlFlow<()>;
     /// Asked before each chunk of a batch: `Break` stops the run at the last whole step.
     fn poll(&mut self) -> ControlFlow<()>;

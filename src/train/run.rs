@@ -78,7 +78,8 @@ where
     AnyNetwork: From<Network<T>>,
     AnyOptimizerState: From<OptimizerState<T>>,
 {
-    let prepared = prepare::<T>(spec, base, &source, &mut || observer.poll_preparing())?;
+    let poll = &mut || observer.poll_preparing();
+    let prepared = prepare::<T>(spec, base, &source, &start.team, poll)?;
     drop(source);
     match prepared {
         ControlFlow::Continue(prepared) => Run::new(spec, base, prepared, start)?.run(observer),

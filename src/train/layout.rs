@@ -1,0 +1,292 @@
+//! Layout: the numbers of columns, or of rows as they were given, written as the rows of a matrix.
+//!
+//! Columns are read a few rows at a time, so many that what is written of a row are whole cache lines: a column written
+//! down a matrix by itself would fetch and store each line of it anew.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ndarray::{Array2, ArrayView2};
+
+use crate::data::Column;
+use crate::model::Scaling;
+use crate::nn::{Scalar, Team};
+
+/// Rows and columns that are turned over at a time: as many columns as have whole cache lines in either type.
+const ROWS: usize = 64;
+const COLUMNS: usize = 16;
+/// Numbers that are laid out between two polls: about a millisecond.
+const BAND: usize = 1 << 20;
+/// The time that a number takes, in multiply-adds.
+const WORK: usize = 32;
+
+/// Numbers by row and column, in f64.
+pub(super) enum Numbers<'a> {
+    /// Columns, all of them numeric.
+    Columns(&'a [Column]),
+    /// A matrix, (rows × columns).
+    Rows(ArrayView2<'a, f64>),
+}
+
+/// A number that does not fit the type of the matrix.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Misfit {
+    /// Its row among all rows.
+    pub(super) row: u32,
+    /// Its column.
+    pub(super) column: usize,
+    /// The number, before it was scaled.
+    pub(super) value: f64,
+}
+
+impl Numbers<'_> {
+    /// K.
+    fn width(&self) -> usize {
+        match self {
+            Self::Columns(columns) => columns.len(),
+            Self::Rows(matrix) => matrix.ncols(),
+        }
+    }
+
+    /// One column over some rows, which rise.
+    pub(super) fn column(&self, column: usize, rows: &[u32]) -> Vec<f64> {
+        match self {
+            Self::Columns(columns) => numbers(&columns[column], rows),
+            Self::Rows(matrix) => {
+                let rows = rows.iter();
+                rows.map(|&row| matrix[(row as usize, column)]).collect()
+            }
+        }
+    }
+
+    /// Some rows, which rise, scaled, as a matrix (rows × K); or the first number in the first column that is not finite in
+    /// `T` once scaled.
+    ///
+    /// The rows are divided among `team`. `poll` is asked again and again; its `Break` ends it.
+    pub(super) fn laid_out<T: Scalar>(
+        &self,
+        rows: &[u32],
+        scaling: Option<&Scaling>,
+        team: &Team,
+        poll: &mut impl FnMut() -> ControlFlow<()>,
+    ) -> ControlFlow<(), Result<Array2<T>, Misfit>> {
+        let width = self.width();
+        let mut matrix = Array2::zeros((rows.len(), width));
+        let numbers = matrix.as_slice_mut().expect("rows follow one another");
+        let band = (BAND / width).max(1).next_multiple_of(ROWS);
+        let fits = AtomicBool::new(true);
+        for (rows, numbers) in rows.chunks(band).zip(numbers.chunks_mut(band * width)) {
+            poll()?;
+            let work = numbers.len().saturating_mul(WORK);
+            team.split(
+                rows.len(),
+                ROWS,
+                work,
+                [(numbers, width)],
+                |range, [numbers]| {
+                    if !self.write(&rows[range], scaling, numbers) {
+                        fits.store(false, Ordering::Relaxed);
+                    }
+                },
+            );
+        }
+        if fits.into_inner() {
+            return ControlFlow::Continue(Ok(matrix));
+        }
+        let misfit = (0..width).find_map(|column| self.misfit::<T>(rows, scaling, column));
+        ControlFlow::Continue(Err(misfit.expect("a number that does not fit")))
+    }
+
+    /// Writes some rows; whether all of their numbers are finite.
+    fn write<T: Scalar>(&self, rows: &[u32], scaling: Option<&Scaling>, into: &mut [T]) -> bool {
+        match self {
+            Self::Columns(columns) => write_columns(columns, rows, scaling, into),
+            Self::Rows(matrix) => {
+                let mut fits = true;
+                for (places, &row) in into.chunks_exact_mut(matrix.ncols()).zip(rows) {
+                    let numbers = matrix.row(row as usize);
+                    for (column, (place, &number)) in places.iter_mut().zip(numbers).enumerate() {
+                        *place = T::from_f64(scaled(scaling, column, number));
+                        fits &= place.is_finite();
+                    }
+                }
+                fits
+            }
+        }
+    }
+
+    fn misfit<T: Scalar>(
+        &self,
+        rows: &[u32],
+        scaling: Option<&Scaling>,
+        column: usize,
+    ) -> Option<Misfit> {
+        let mut each = rows.iter().zip(self.column(column, rows));
+        let fits = |value| T::from_f64(scaled(scaling, column, value)).is_finite();
+        let (&row, value) = each.find(|(_, value)| !fits(*value))?;
+        Some(Misfit { row, column, value })
+    }
+}
+
+/// The numbers of a numeric column in some rows, which rise.
+pub(super) fn numbers(column: &Column, rows: &[u32]) -> Vec<f64> {
+    let mut numbers = vec![0.0; rows.len()];
+    column.pick(rows, &mut numbers, |number| number);
+    numbers
+}
+
+fn scaled(scaling: Option<&Scaling>, column: usize, value: f64) -> f64 {
+    scaling.map_or(value, |scaling| scaling.apply(column, value))
+}
+
+/// [`Numbers::write`] of columns.
+fn write_columns<T: Scalar>(
+    columns: &[Column],
+    rows: &[u32],
+    scaling: Option<&Scaling>,
+    into: &mut [T],
+) -> bool {
+    let width = columns.len();
+    let mut tile = [[T::zero(); ROWS]; COLUMNS];
+    let mut fits = true;
+    for (rows, into) in rows.chunks(ROWS).zip(into.chunks_mut(ROWS * width)) {
+        for (columns, first) in columns.chunks(COLUMNS).zip((0..).step_by(COLUMNS)) {
+            for ((column, index), tile) in columns.iter().zip(first..).zip(&mut tile) {
+                let tile = &mut tile[..rows.len()];
+                match scaling.and_then(|scaling| scaling.of(index)) {
+                    Some((offset, scale)) => {
+                        column.pick(rows, tile, |value| T::from_f64((value - offset) / scale));
+                    }
+                    None => column.pick(rows, tile, T::from_f64),
+                }
+                // All of them, several at a time, not up to the first.
+                fits &= tile
+                    .iter()
+                    .fold(true, |fits, value| fits & value.is_finite());
+            }
+            for (row, into) in into.chunks_exact_mut(width).enumerate() {
+                let places = &mut into[first..first + columns.len()];
+                for (place, column) in places.iter_mut().zip(&tile) {
+                    *place = column[row];
+                }
+            }
+        }
+    }
+    fits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::CHUNK_ROWS;
+    use crate::model::Preprocess;
+
+    const ALL: usize = CHUNK_ROWS + 200;
+
+    /// Columns whose chunks have each of the codings, more of them than are turned over at a time.
+    fn columns() -> Vec<Column> {
+        let number = |column: usize, row: usize| match column % 4 {
+            0 => (row % 251) as f64,
+            1 => row as f64 * 31.0 - 7.0,
+            2 => row as f64 * 0.25 - 3.0,
+            _ => (row as f64 + 0.1).sqrt() * 1e-3,
+        };
+        let column = |column: usize| {
+            let numbers = (0..ALL).map(|row| number(column, row));
+            Column::numeric(format!("x{column}"), numbers).expect("finite numbers")
+        };
+        (0..2 * COLUMNS + 5).map(column).collect()
+    }
+
+    fn go_on() -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn laid_out<T: Scalar>(
+        numbers: &Numbers,
+        rows: &[u32],
+        scaling: Option<&Scaling>,
+    ) -> Result<Array2<T>, Misfit> {
+        let team = Team::new(3, || {}).expect("threads");
+        let laid_out = numbers.laid_out(rows, scaling, &team, &mut go_on);
+        laid_out.continue_value().expect("nothing ends it")
+    }
+
+    /// What it does to columns and to rows, against number after number.
+    fn check<T: Scalar>(rows: &[u32], scaling: Option<&Scaling>) {
+        let columns = columns();
+        let read: Vec<_> = columns.iter().filter_map(Column::numbers).collect();
+        let raw = Array2::from_shape_fn((ALL, columns.len()), |(row, column)| read[column][row]);
+        let expected = Array2::from_shape_fn((rows.len(), columns.len()), |(row, column)| {
+            let value = read[column][rows[row] as usize];
+            T::from_f64(scaling.map_or(value, |scaling| scaling.apply(column, value)))
+        });
+        for numbers in [Numbers::Columns(&columns), Numbers::Rows(raw.view())] {
+            let got = laid_out::<T>(&numbers, rows, scaling).expect("all fit");
+            assert!(got == expected, "{} of {}", rows.len(), T::DTYPE.name());
+        }
+    }
+
+    #[test]
+    fn a_row_of_the_matrix_has_the_numbers_of_its_row_in_every_column() {
+        let mut scaling = Scaling::unfitted(Preprocess::Standardize);
+        for column in columns() {
+            scaling.fit_next(&column.numbers().expect("numbers"));
+        }
+        let all: Vec<u32> = (0..ALL as u32).collect();
+        let third: Vec<u32> = all.iter().copied().filter(|row| row % 3 > 0).collect();
+        for rows in [&all[..], &third, &all[ALL - 70..], &all[7..8], &[]] {
+            for scaling in [None, Some(&scaling)] {
+                check::<f32>(rows, scaling);
+                check::<f64>(rows, scaling);
+            }
+        }
+    }
+
+    #[test]
+    fn of_numbers_that_do_not_fit_the_first_of_the_first_column_is_told() {
+        let column = |large: [(usize, f64); 2]| {
+            let number = |row| {
+                large
+                    .iter()
+                    .find(|(at, _)| *at == row)
+                    .map_or(0.5, |one| one.1)
+            };
+            Column::numeric("x", (0..ALL).map(number)).expect("finite numbers")
+        };
+        let fits = column([(1, 2.0), (2, 3.0)]);
+        let (one, other) = (
+            column([(900, -1e300), (901, 1e301)]),
+            column([(5, 1e302), (6, 1e303)]),
+        );
+        let columns = [fits, one, other];
+        let rows: Vec<u32> = (1..ALL as u32).collect();
+        let misfit = Misfit {
+            row: 900,
+            column: 1,
+            value: -1e300,
+        };
+        let numbers = Numbers::Columns(&columns);
+        assert_eq!(laid_out::<f32>(&numbers, &rows, None), Err(misfit));
+        assert!(laid_out::<f64>(&numbers, &rows, None).is_ok());
+    }
+
+    #[test]
+    fn a_break_ends_it_before_all_is_laid_out() {
+        let raw = Array2::<f64>::zeros((BAND / 1000 * 3, 1000));
+        let rows: Vec<u32> = (0..raw.nrows() as u32).collect();
+        let mut polls = 0;
+        let mut poll = || {
+            polls += 1;
+            if polls == 2 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let numbers = Numbers::Rows(raw.view());
+        let ended = numbers.laid_out::<f32>(&rows, None, &Team::alone(), &mut poll);
+        assert!(ended.is_break());
+        assert_eq!(polls, 2);
+    }
+}
