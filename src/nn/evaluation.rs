@@ -45,20 +45,21 @@ pub fn evaluate<T: Scalar, B>(
     targets: ArrayView2<T>,
     poll: impl FnMut() -> ControlFlow<B>,
 ) -> ControlFlow<B, Evaluation> {
-    evaluate_observed(network, judged, (inputs, targets), None, poll, |_, _| {})
+    let alone = (network, &Team::alone());
+    evaluate_observed(alone, judged, (inputs, targets), None, poll, |_, _| {})
 }
 
-/// [`evaluate`] of samples that weigh `weights`, where there are any, showing `observe(rows, workspace)` a of all rows, some
-/// at a time, counted from 0 there.
+/// [`evaluate`] by a team, of samples that weigh `weights`, where there are any, showing `observe(rows, a)` the outputs of
+/// all rows, some at a time.
 ///
 /// Panics: also where there is not one weight for each row, the caller's bug.
 pub(crate) fn evaluate_observed<T: Scalar, B>(
-    network: &Network<T>,
+    (network, team): (&Network<T>, &Team),
     (loss, rightness): (Loss, Rightness),
     (inputs, targets): (ArrayView2<T>, ArrayView2<T>),
     weights: Option<&[f64]>,
     mut poll: impl FnMut() -> ControlFlow<B>,
-    mut observe: impl FnMut(Range<usize>, &Workspace<T>),
+    mut observe: impl FnMut(Range<usize>, ArrayView2<T>),
 ) -> ControlFlow<B, Evaluation> {
     let _flushing = flush_denormals();
     let batch = Batch::new(inputs, targets);
@@ -68,6 +69,7 @@ pub(crate) fn evaluate_observed<T: Scalar, B>(
         "a weight for each sample"
     );
     let mut workspace = Workspace::for_evaluation(network, samples).judging(rightness);
+    let last = network.layers().len() - 1;
     let block = workspace.capacity().next_multiple_of(CHUNK);
     let mut tree = FixedTree::new(samples, Evaluation::default);
     tree.begin();
@@ -78,14 +80,15 @@ pub(crate) fn evaluate_observed<T: Scalar, B>(
             poll()?;
         }
         workspace.take_targets(part.targets());
-        workspace.forward(network, part.inputs(), None, &Team::alone());
+        workspace.forward(network, part.inputs(), None, team);
         for chunk in 0..chunks {
             let rows = rows_of(chunk, part.len());
             let weights = weights.map(|weights| &weights[first + rows.start..first + rows.end]);
             *tree.leaf() = of_chunk((network, loss), (&workspace, rows), weights);
             tree.add_leaf();
         }
-        observe(first..first + part.len(), &workspace);
+        let answers = workspace.activations(last, 0..part.len());
+        observe(first..first + part.len(), answers);
     }
     ControlFlow::Continue(*tree.total())
 }

@@ -9,8 +9,8 @@ use crate::train::{CheckedData, CheckedSpec, Error, Observer, RawSamples, Source
 
 /// Rows of a trial, at most: enough for many steps of the usual batches.
 const TRIAL_ROWS: usize = 4096;
-/// Bytes that a report holds for an output of a row: it and its target in f64, and both as they are ranked.
-const ANSWER: u64 = 8 + 8 + 24;
+/// Bytes that a report holds for an output of a row: it and its target in f64, both as they are ranked, and their order.
+const ANSWER: u64 = 8 + 8 + 24 + 8;
 /// Numbers in the samples of a trial, at most, unless one chunk has more: 32 MiB of raw values.
 const TRIAL_NUMBERS: usize = 1 << 22;
 

@@ -9,7 +9,7 @@ use crate::data::{Column, ColumnDescription, Kind};
 use crate::model::{
     AnyNetwork, Header, Model, Rows, TargetRows, Targets, Violation, Violations, given, shortened,
 };
-use crate::nn::{Network, Scalar, flush_denormals};
+use crate::nn::{Network, Scalar, Team, flush_denormals};
 use crate::train::figures::{Answering, check_named};
 use crate::train::full_report::{Assessed, Figures};
 use crate::train::inline::checked_rows;
@@ -300,7 +300,8 @@ fn evaluate_network<T: Scalar>(
     let ControlFlow::Continue(samples) = samples else {
         return Ok(ControlFlow::Break(()));
     };
-    let mut assessed = Assessed::every(network, model.loss, &model.targets, asked.unwrap_or(&[]));
+    let (by, named) = ((network, &Team::alone()), asked.unwrap_or(&[]));
+    let mut assessed = Assessed::every(by, model.loss, &model.targets, named);
     if let Some(asked) = asked {
         assessed.wanted.retain(|metric| asked.contains(metric));
     }

@@ -6,12 +6,12 @@ use ndarray::{Array2, s};
 
 use crate::model::{Header, Targets, Violations};
 use crate::nn::metrics::{
-    Average, Confusion, Tallies, brier, log_loss, mean_absolute_error,
-    mean_absolute_percentage_error, mean_squared_error, r2, roc_auc, root_mean_squared_error,
+    Average, Confusion, RocAreas, Tallies, brier, log_loss, mean_absolute_error,
+    mean_absolute_percentage_error, mean_squared_error, r2, root_mean_squared_error,
     top_k_accuracy,
 };
 use crate::nn::{
-    Activation, Dtype, Evaluation, Loss, Network, Rightness, Scalar, evaluate_observed,
+    Activation, Dtype, Evaluation, Loss, Network, Rightness, Scalar, Team, evaluate_observed,
 };
 use crate::train::prepare::Samples;
 use crate::train::{DEFAULT_K, JobSpec, Metric, Metrics, Needs};
@@ -170,26 +170,23 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// What a network answers, and its loss and right answers, in one pass: the forward pass of training. `poll` is asked
-    /// before every chunk.
+    /// What a network answers, and its loss and right answers, in one pass: the forward pass of training, by a team. `poll`
+    /// is asked before every chunk.
     pub(super) fn of<T: Scalar, B>(
-        network: &Network<T>,
+        (network, team): (&Network<T>, &Team),
         (loss, rightness): (Loss, Rightness),
         samples: &Samples<T>,
         poll: impl FnMut() -> ControlFlow<B>,
     ) -> ControlFlow<B, (Evaluation, Self)> {
         let mut outputs = Array2::<f64>::zeros((samples.inputs.nrows(), network.outputs()));
         let (inputs, targets) = (samples.inputs.view(), samples.targets.view());
-        let last = network.layers().len() - 1;
-        let judged = (loss, rightness);
+        let (by, judged) = ((network, team), (loss, rightness));
         let weights = samples.weights.figures.as_deref();
         let rows = (inputs, targets);
-        let evaluated =
-            evaluate_observed(network, judged, rows, weights, poll, |rows, workspace| {
-                let answered = workspace.activations(last, 0..rows.len());
-                let mut outputs = outputs.slice_mut(s![rows, ..]);
-                outputs.zip_mut_with(&answered, |output, &answer: &T| *output = answer.to_f64());
-            })?;
+        let evaluated = evaluate_observed(by, judged, rows, weights, poll, |rows, answered| {
+            let mut outputs = outputs.slice_mut(s![rows, ..]);
+            outputs.zip_mut_with(&answered, |output, &answer: &T| *output = answer.to_f64());
+        })?;
         let answers = Self {
             outputs,
             targets: samples.targets.mapv(Scalar::to_f64),
@@ -231,7 +228,11 @@ impl Answers {
         use Average::{Macro, Micro, Weighted};
         let (a, y) = (self.outputs.view(), self.targets.view());
         let weights = self.weights.as_deref();
-        let area = |average| roc_auc(a, y, average, weights);
+        let mut areas = None;
+        let mut area = |average| {
+            let areas = areas.get_or_insert_with(|| RocAreas::new(a, y, weights));
+            areas.as_mut()?.average(average)
+        };
         let mut counted = None;
         let mut tally = |figure: fn(&Tallies, Average) -> f64, average| {
             let tallies = counted.get_or_insert_with(|| self.tallies());

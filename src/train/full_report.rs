@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Targets;
 use crate::nn::metrics::{Tallies, Tally};
-use crate::nn::{Evaluation, Loss, Network, Rightness, Scalar, evaluate_observed};
+use crate::nn::{Evaluation, Loss, Network, Rightness, Scalar, Team, evaluate_observed};
 use crate::train::figures::{Answering, Answers};
 use crate::train::prepare::Samples;
 use crate::train::{Metric, Metrics};
@@ -68,6 +68,8 @@ pub struct SplitReport {
 /// A network and what is asked of it.
 pub(super) struct Assessed<'a, T> {
     pub(super) network: &'a Network<T>,
+    /// The threads that go forward.
+    pub(super) team: &'a Team,
     pub(super) loss: Loss,
     pub(super) targets: &'a Targets,
     /// The figures that are wanted.
@@ -125,7 +127,8 @@ impl<T: Scalar> Assessed<'_, T> {
         mut poll: impl FnMut() -> ControlFlow<()>,
     ) -> ControlFlow<(), Figures> {
         let judged = (self.loss, self.targets.rightness());
-        let (evaluation, answers) = Answers::of(self.network, judged, samples, &mut poll)?;
+        let (evaluation, answers) =
+            Answers::of((self.network, self.team), judged, samples, &mut poll)?;
         let mut metrics = self.sums(evaluation);
         answers.fill(&self.wanted, &mut metrics, poll)?;
         let mut figures = Figures {
@@ -164,8 +167,8 @@ impl<T: Scalar> Assessed<'_, T> {
             let judged = (self.loss, self.targets.rightness());
             let weights = samples.weights.figures.as_deref();
             let rows = (inputs, targets);
-            let evaluated =
-                evaluate_observed(self.network, judged, rows, weights, poll, |_, _| {})?;
+            let by = (self.network, self.team);
+            let evaluated = evaluate_observed(by, judged, rows, weights, poll, |_, _| {})?;
             Figures {
                 metrics: self.sums(evaluated),
                 confusion_matrix: None,
@@ -202,7 +205,7 @@ impl<T: Scalar> Assessed<'_, T> {
 impl<'a, T: Scalar> Assessed<'a, T> {
     /// Every figure that a network's outputs allow, those named as they are named.
     pub(super) fn every(
-        network: &'a Network<T>,
+        (network, team): (&'a Network<T>, &'a Team),
         loss: Loss,
         targets: &'a Targets,
         named: &[Metric],
@@ -214,6 +217,7 @@ impl<'a, T: Scalar> Assessed<'a, T> {
         };
         Self {
             network,
+            team,
             loss,
             targets,
             wanted: answering.every(named),
@@ -287,7 +291,8 @@ mod tests {
 
     fn figures(outputs: usize, targets: &Targets) -> Figures {
         let network = network(outputs, 0.0);
-        let assessed = Assessed::every(&network, Loss::Quadratic, targets, &[]);
+        let team = Team::alone();
+        let assessed = Assessed::every((&network, &team), Loss::Quadratic, targets, &[]);
         let figures = assessed.figures(&samples(1, outputs), go_on);
         figures.continue_value().expect("nothing breaks")
     }
@@ -316,7 +321,8 @@ mod tests {
     fn a_report_of_more_answers_than_it_may_hold_has_loss_and_accuracy() {
         let network = network(3, 0.0);
         let labels = Targets::Labels { names: None };
-        let assessed = Assessed::every(&network, Loss::Quadratic, &labels, &[]);
+        let team = Team::alone();
+        let assessed = Assessed::every((&network, &team), Loss::Quadratic, &labels, &[]);
         let report = |most| {
             let report = assessed.report(&samples(2, 3), most, go_on);
             let report = report.continue_value().expect("nothing breaks");
@@ -347,7 +353,8 @@ mod tests {
     fn a_loss_beyond_f64_is_no_report() {
         let network = network(1, 1e200);
         let values = Targets::Values { names: None };
-        let assessed = Assessed::every(&network, Loss::Quadratic, &values, &[]);
+        let team = Team::alone();
+        let assessed = Assessed::every((&network, &team), Loss::Quadratic, &values, &[]);
         let report = FullReport::of(&assessed, 7, (&samples(2, 1), None), go_on);
         let expected = FullReport {
             epoch: 7,

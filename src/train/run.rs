@@ -97,6 +97,7 @@ pub(super) struct Run<'a, T: Scalar> {
     pub(super) train: Samples<T>,
     pub(super) validation: Option<Samples<T>>,
     pub(super) backpropagation: Backpropagation<T>,
+    pub(super) team: Team,
     pub(super) descent: Descent<T>,
     pub(super) watch: Watch<T>,
     pub(super) order: Vec<u32>,
@@ -166,7 +167,8 @@ where
                 .with(noise)
                 .freezing(spec.frozen_layers())
                 .judging(spec.targets.rightness())
-                .by(team),
+                .by(team.clone()),
+            team,
             descent,
             watch,
             before: None,
@@ -230,7 +232,8 @@ where
             None => (&self.network, self.place.epoch),
         };
         let (loss, spec) = (self.frame.loss, self.spec);
-        let assessed = Assessed::every(network, loss, &spec.targets, &spec.metrics);
+        let by = (network, &self.team);
+        let assessed = Assessed::every(by, loss, &spec.targets, &spec.metrics);
         let splits = (&self.train, self.validation.as_ref());
         FullReport::of(&assessed, epoch, splits, || observer.poll())
     }
@@ -379,7 +382,7 @@ where
             return Ok(ControlFlow::Continue(None));
         };
         let evaluated = evaluate_observed(
-            &self.network,
+            (&self.network, &self.team),
             (self.frame.loss, self.spec.targets.rightness()),
             (samples.inputs.view(), samples.targets.view()),
             samples.weights.figures.as_deref(),
@@ -412,7 +415,8 @@ where
         let wanted = &self.spec.metrics;
         if wanted.iter().any(|metric| !metric.is_sum()) {
             let judged = (self.frame.loss, self.spec.targets.rightness());
-            let answers = Answers::of(&self.network, judged, samples, || observer.poll())?.1;
+            let by = (&self.network, &self.team);
+            let answers = Answers::of(by, judged, samples, || observer.poll())?.1;
             answers.fill(wanted, &mut metrics, || observer.poll())?;
         }
         ControlFlow::Continue(metrics)

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::nn::sum_over_samples;
 
 pub use classification::{Confusion, Tallies, Tally, subset_accuracy, top_k_accuracy};
-pub use ranking::{brier, log_loss, roc_auc};
+pub use ranking::{RocAreas, brier, log_loss, roc_auc};
 pub use regression::{
     mean_absolute_error, mean_absolute_percentage_error, mean_squared_error, r2,
     root_mean_squared_error,

@@ -24,41 +24,87 @@ pub fn roc_auc(
     average: Average,
     weights: Option<&[f64]>,
 ) -> Option<f64> {
-    let rows = Rows::new(outputs, targets, weights)?;
-    // Only the proportions of weights matter; those of at most 1 have products that stay within f64.
-    let heaviest = (0..rows.len).fold(0.0, |most: f64, row| most.max(rows.weight(row)));
-    let entry = |row: usize, column: usize| Scored {
-        score: rows.output(row)[column],
-        is_true: is_yes(rows.target(row)[column]),
-        weight: rows.weight(row) / heaviest,
-    };
-    let column = |column: usize| (0..rows.len).map(move |row| entry(row, column));
-    let support = |j: usize| -> f64 {
-        column(j)
-            .filter(|one| one.is_true)
-            .map(|one| one.weight)
-            .sum()
-    };
-    match average {
-        Average::Micro => area((0..rows.columns).flat_map(column).collect()),
-        Average::Macro => {
-            let mut sum = 0.0;
-            for j in 0..rows.columns {
-                sum += area(column(j).collect())?;
+    RocAreas::new(outputs, targets, weights)?.average(average)
+}
+
+/// The areas under the ROC curves of the same rows, of which those of the single outputs are computed once for all averages.
+pub struct RocAreas<'a> {
+    rows: Rows<'a>,
+    /// The largest weight of a row.
+    heaviest: f64,
+    /// The area of each output, once it was asked for.
+    each: Option<Vec<Option<f64>>>,
+}
+
+impl<'a> RocAreas<'a> {
+    /// The areas of outputs against targets; none where the rows allow no figure.
+    ///
+    /// Shapes: outputs and targets (N × J), weights (N).
+    pub fn new(
+        outputs: ArrayView2<'a, f64>,
+        targets: ArrayView2<'a, f64>,
+        weights: Option<&'a [f64]>,
+    ) -> Option<Self> {
+        let rows = Rows::new(outputs, targets, weights)?;
+        let heaviest = (0..rows.len).fold(0.0, |most: f64, row| most.max(rows.weight(row)));
+        Some(Self {
+            rows,
+            heaviest,
+            each: None,
+        })
+    }
+
+    /// What [`roc_auc`] answers.
+    pub fn average(&mut self, average: Average) -> Option<f64> {
+        match average {
+            Average::Micro => {
+                let columns = 0..self.rows.columns;
+                area(&columns.flat_map(|j| self.column(j)).collect::<Vec<_>>())
             }
-            Some(sum / rows.columns as f64)
-        }
-        Average::Weighted => {
-            let (mut sum, mut supports) = (0.0, 0.0);
-            for j in 0..rows.columns {
-                let support = support(j);
-                if support > 0.0 {
-                    sum += support * area(column(j).collect())?;
-                    supports += support;
+            Average::Macro => {
+                let mut sum = 0.0;
+                for area in self.each() {
+                    sum += (*area)?;
                 }
+                Some(sum / self.rows.columns as f64)
             }
-            finite(sum / supports)
+            Average::Weighted => {
+                let columns = 0..self.rows.columns;
+                let support: Vec<f64> = columns.map(|j| self.support(j)).collect();
+                let (mut sum, mut supports) = (0.0, 0.0);
+                for (area, support) in self.each().iter().zip(support) {
+                    if support > 0.0 {
+                        sum += support * (*area)?;
+                        supports += support;
+                    }
+                }
+                finite(sum / supports)
+            }
         }
+    }
+
+    fn each(&mut self) -> &[Option<f64>] {
+        if self.each.is_none() {
+            let column = |j| area(&self.column(j).collect::<Vec<_>>());
+            self.each = Some((0..self.rows.columns).map(column).collect());
+        }
+        self.each.as_deref().expect("it was just made")
+    }
+
+    /// The entries of an output.
+    fn column(&self, j: usize) -> impl Iterator<Item = Scored> {
+        (0..self.rows.len).map(move |row| Scored {
+            score: self.rows.output(row)[j],
+            is_true: is_yes(self.rows.target(row)[j]),
+            // Only the proportions of weights matter; those of at most 1 have products that stay within f64.
+            weight: self.rows.weight(row) / self.heaviest,
+        })
+    }
+
+    /// By weight, how much of an output is true.
+    fn support(&self, j: usize) -> f64 {
+        let entries = self.column(j).filter(|one| one.is_true);
+        entries.map(|one| one.weight).sum()
     }
 }
 
@@ -71,12 +117,14 @@ struct Scored {
 
 /// Σ over groups of equal scores, from the lowest, of true weight · (untrue weight below + ½ untrue weight in the group),
 /// over all true weight and all untrue weight.
-fn area(mut entries: Vec<Scored>) -> Option<f64> {
-    entries.sort_by(|one, other| one.score.total_cmp(&other.score));
+fn area(entries: &[Scored]) -> Option<f64> {
+    let order = rising(entries);
+    let entries = order.iter().map(|&place| &entries[place as usize]);
+    let mut entries = entries.peekable();
     let (mut sum, mut true_weight, mut untrue_weight) = (0.0, 0.0, 0.0);
-    for group in entries.chunk_by(|one, other| one.score == other.score) {
+    while let Some(score) = entries.peek().map(|one| one.score) {
         let (mut true_here, mut untrue_here) = (0.0, 0.0);
-        for one in group {
+        while let Some(one) = entries.next_if(|one| one.score == score) {
             if one.is_true {
                 true_here += one.weight;
             } else {
@@ -89,6 +137,35 @@ fn area(mut entries: Vec<Scored>) -> Option<f64> {
     }
     // Rounding may leave a perfect order a little above 1; `min` would turn NaN into 1.
     finite(sum / true_weight / untrue_weight).map(|area| area.min(1.0))
+}
+
+/// The places of the entries by rising score, as `f64::total_cmp` has it, those of the same in their order.
+fn rising(entries: &[Scored]) -> Vec<u64> {
+    let places = 0..entries.len() as u64;
+    let is_single = |one: &Scored| f64::from(one.score as f32).to_bits() == one.score.to_bits();
+    if u32::try_from(entries.len()).is_ok() && entries.iter().all(is_single) {
+        // Score and place in one number, for which there is a faster sort.
+        let keys = entries.iter().zip(places);
+        let mut keys: Vec<u64> = keys
+            .map(|(one, place)| key(one.score as f32) | place)
+            .collect();
+        keys.sort_unstable();
+        for key in &mut keys {
+            *key &= u64::from(u32::MAX);
+        }
+        return keys;
+    }
+    let mut places: Vec<u64> = places.collect();
+    let score = |place: u64| entries[place as usize].score;
+    places.sort_by(|&one, &other| score(one).total_cmp(&score(other)));
+    places
+}
+
+/// In the upper half, a number that rises as the score does.
+fn key(score: f32) -> u64 {
+    let bits = score.to_bits();
+    let negative = bits >> 31 == 1;
+    u64::from(if negative { !bits } else { bits | 1 << 31 }) << 32
 }
 
 /// −(1/N) Σₙ Σⱼ y ln a, and of one output −(1/N) Σₙ (y ln a + (1 − y) ln(1 − a)).
@@ -147,4 +224,38 @@ pub fn brier(
         }
         scale * sum
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_rise_as_in_a_stable_sort_whether_or_not_they_are_exact_in_f32() {
+        let single: [f64; 11] = [
+            0.5,
+            -0.0,
+            0.25,
+            0.0,
+            -1.5,
+            0.25,
+            -0.0,
+            3.0,
+            -1.5,
+            0.000_976_562_5,
+            0.5,
+        ];
+        let double = single.map(|score| score * 1.000_000_000_1);
+        for scores in [single, double] {
+            let entry = |score| Scored {
+                score,
+                is_true: false,
+                weight: 1.0,
+            };
+            let mut expected: Vec<u64> = (0..scores.len() as u64).collect();
+            expected
+                .sort_by(|&one, &other| scores[one as usize].total_cmp(&scores[other as usize]));
+            assert_eq!(rising(&scores.map(entry)), expected);
+        }
+    }
 }

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use super::{matrix, network, pass};
 use crate::nn::{
     Activation, Backpropagation, Evaluation, Layer, Loss, Network, Optimizer, OptimizerSpec,
-    Regularization, Rightness, RowWeight, Scalar, evaluate, evaluate_observed, layer_statistics,
+    Regularization, Rightness, RowWeight, Scalar, Team, evaluate, evaluate_observed,
+    layer_statistics,
 };
 
 const FIXTURE: &str = include_str!("../../../tests/fixtures/weights/weights.json");
@@ -98,7 +99,14 @@ fn evaluated<T: Scalar>(
     let poll = || ControlFlow::<Infallible>::Continue(());
     let rows = (x.view(), y.view());
     let judged = (loss, Rightness::OfClass);
-    match evaluate_observed(network, judged, rows, weights, poll, |_, _| {}) {
+    match evaluate_observed(
+        (network, &Team::alone()),
+        judged,
+        rows,
+        weights,
+        poll,
+        |_, _| {},
+    ) {
         ControlFlow::Continue(evaluation) => evaluation,
         ControlFlow::Break(never) => match never {},
     }
