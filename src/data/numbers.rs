@@ -91,8 +91,8 @@ impl Chunk {
     fn missing(&self) -> usize {
         match self {
             Self::U8(_) | Self::I32(_) => 0,
-            Self::F32(values) => values.iter().filter(|value| value.is_nan()).count(),
-            Self::F64(values) => values.iter().filter(|value| value.is_nan()).count(),
+            Self::F32(values) => count(values, f32::is_nan),
+            Self::F64(values) => count(values, f64::is_nan),
         }
     }
 
@@ -260,6 +260,13 @@ impl Numbers {
 /// Whether something holds for any of the values, all of which are looked at: several at a time.
 fn any<T: Copy>(values: &[T], holds: impl Fn(T) -> bool) -> bool {
     values.iter().fold(false, |any, &value| any | holds(value))
+}
+
+/// Of how many of the values something holds, several at a time: there is no check that the count is within its type, which
+/// has room for as many as memory has.
+fn count<T: Copy>(values: &[T], holds: impl Fn(T) -> bool) -> usize {
+    let count = |count: usize, &value| count.wrapping_add(usize::from(holds(value)));
+    values.iter().fold(0, count)
 }
 
 /// Writes what `convert` makes of the values of `rows`, of which there is one at least and `values` begins with `first`.

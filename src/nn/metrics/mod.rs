@@ -84,15 +84,17 @@ impl<'a> Rows<'a> {
             assert_eq!(weights.len(), len, "a weight for each row");
         }
         let total = weights.map_or(len as f64, |weights| weights.iter().sum());
+        let (outputs, targets) = (row_major(outputs), row_major(targets));
         // The weight of all entries, so that no sum of counts over several outputs is beyond f64 either.
         let entries = total * columns as f64;
         let sound = entries > 0.0
             && entries.is_finite()
             && weights.is_none_or(|weights| weights.iter().all(|&weight| weight >= 0.0))
-            && outputs.iter().chain(targets).all(|entry| entry.is_finite());
-        sound.then(|| Self {
-            outputs: row_major(outputs),
-            targets: row_major(targets),
+            && all_finite(&outputs)
+            && all_finite(&targets);
+        sound.then_some(Self {
+            outputs,
+            targets,
             weights,
             len,
             columns,
@@ -132,6 +134,13 @@ fn row_major(matrix: ArrayView2<'_, f64>) -> Cow<'_, [f64]> {
         Some(entries) => Cow::Borrowed(entries),
         None => Cow::Owned(matrix.iter().copied().collect()),
     }
+}
+
+/// Whether every entry is finite; all are looked at, several at a time.
+fn all_finite(entries: &[f64]) -> bool {
+    entries
+        .iter()
+        .fold(true, |all, entry| all & entry.is_finite())
 }
 
 /// A figure, where it is one.
