@@ -218,11 +218,12 @@ impl Answers {
     }
 
     /// Fills in the figures that are wanted, but for loss and accuracy, which are sums of the forward pass. One that is not
-    /// defined on these rows stays none. `poll` is asked before every figure.
+    /// defined on these rows stays none. `poll` is asked before every figure; areas are divided among `team`.
     pub(super) fn fill<B>(
         &self,
         wanted: &[Metric],
         metrics: &mut Metrics,
+        team: &Team,
         mut poll: impl FnMut() -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         use Average::{Macro, Micro, Weighted};
@@ -231,7 +232,7 @@ impl Answers {
         let mut areas = None;
         let mut area = |average| {
             let areas = areas.get_or_insert_with(|| RocAreas::new(a, y, weights));
-            areas.as_mut()?.average(average)
+            areas.as_mut()?.average(average, team)
         };
         let mut counted = None;
         let mut tally = |figure: fn(&Tallies, Average) -> f64, average| {

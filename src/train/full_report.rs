@@ -130,7 +130,7 @@ impl<T: Scalar> Assessed<'_, T> {
         let (evaluation, answers) =
             Answers::of((self.network, self.team), judged, samples, &mut poll)?;
         let mut metrics = self.sums(evaluation);
-        answers.fill(&self.wanted, &mut metrics, poll)?;
+        answers.fill(&self.wanted, &mut metrics, self.team, poll)?;
         let mut figures = Figures {
             metrics,
             confusion_matrix: None,

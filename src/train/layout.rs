@@ -13,7 +13,7 @@ use crate::model::Scaling;
 use crate::nn::{Scalar, Team};
 
 /// Rows and columns that are turned over at a time: as many columns as have whole cache lines in either type.
-const ROWS: usize = 64;
+const ROWS: usize = 256;
 const COLUMNS: usize = 16;
 /// Numbers that are laid out between two polls: about a millisecond.
 const BAND: usize = 1 << 20;

@@ -417,7 +417,7 @@ where
             let judged = (self.frame.loss, self.spec.targets.rightness());
             let by = (&self.network, &self.team);
             let answers = Answers::of(by, judged, samples, || observer.poll())?.1;
-            answers.fill(wanted, &mut metrics, || observer.poll())?;
+            answers.fill(wanted, &mut metrics, &self.team, || observer.poll())?;
         }
         ControlFlow::Continue(metrics)
     }

@@ -2,8 +2,8 @@
 
 use ndarray::ArrayView2;
 
-use crate::nn::Dtype;
 use crate::nn::metrics::{Average, Rows, finite, is_yes};
+use crate::nn::{Dtype, Team};
 
 /// The area under the ROC curve: the chance that a sample of which it is true has a larger output than one of which it is
 /// not, where equal outputs count as half.
@@ -24,7 +24,7 @@ pub fn roc_auc(
     average: Average,
     weights: Option<&[f64]>,
 ) -> Option<f64> {
-    RocAreas::new(outputs, targets, weights)?.average(average)
+    RocAreas::new(outputs, targets, weights)?.average(average, &Team::alone())
 }
 
 /// The areas under the ROC curves of the same rows, of which those of the single outputs are computed once for all averages.
@@ -54,8 +54,8 @@ impl<'a> RocAreas<'a> {
         })
     }
 
-    /// What [`roc_auc`] answers.
-    pub fn average(&mut self, average: Average) -> Option<f64> {
+    /// What [`roc_auc`] answers, the outputs divided among the threads of a team.
+    pub fn average(&mut self, average: Average, team: &Team) -> Option<f64> {
         match average {
             Average::Micro => {
                 let columns = 0..self.rows.columns;
@@ -63,7 +63,7 @@ impl<'a> RocAreas<'a> {
             }
             Average::Macro => {
                 let mut sum = 0.0;
-                for area in self.each() {
+                for area in self.each(team) {
                     sum += (*area)?;
                 }
                 Some(sum / self.rows.columns as f64)
@@ -72,7 +72,7 @@ impl<'a> RocAreas<'a> {
                 let columns = 0..self.rows.columns;
                 let support: Vec<f64> = columns.map(|j| self.support(j)).collect();
                 let (mut sum, mut supports) = (0.0, 0.0);
-                for (area, support) in self.each().iter().zip(support) {
+                for (area, support) in self.each(team).iter().zip(support) {
                     if support > 0.0 {
                         sum += support * (*area)?;
                         supports += support;
@@ -83,10 +83,17 @@ impl<'a> RocAreas<'a> {
         }
     }
 
-    fn each(&mut self) -> &[Option<f64>] {
+    fn each(&mut self, team: &Team) -> &[Option<f64>] {
         if self.each.is_none() {
-            let column = |j| area(&self.column(j).collect::<Vec<_>>());
-            self.each = Some((0..self.rows.columns).map(column).collect());
+            let mut each = vec![None; self.rows.columns];
+            let work = self.rows.outputs.len().saturating_mul(WORK);
+            let areas = [(each.as_mut_slice(), 1)];
+            team.split(self.rows.columns, 1, work, areas, |columns, [areas]| {
+                for (place, j) in areas.iter_mut().zip(columns) {
+                    *place = area(&self.column(j).collect::<Vec<_>>());
+                }
+            });
+            self.each = Some(each);
         }
         self.each.as_deref().expect("it was just made")
     }
@@ -107,6 +114,9 @@ impl<'a> RocAreas<'a> {
         entries.map(|one| one.weight).sum()
     }
 }
+
+/// The time that an entry takes to be ranked, in multiply-adds.
+const WORK: usize = 1000;
 
 /// An entry of the outputs, what it should say, and how much it counts.
 struct Scored {
