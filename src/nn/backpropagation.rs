@@ -254,6 +254,11 @@ impl<T: Scalar> Backpropagation<T> {
             return Stepped::NotFinite("loss");
         }
         if sums.weight <= 0.0 {
+            if in_passing && record {
+                for (layer, into) in sums.gradient.layers.iter_mut().enumerate() {
+                    self.workspace.gradient(layer, x, into.slices_mut());
+                }
+            }
             return Stepped::Weightless;
         }
         let is_finite = if in_passing {

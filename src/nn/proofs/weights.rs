@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::{matrix, network, pass};
 use crate::nn::{
-    Activation, Backpropagation, Evaluation, Layer, Loss, Network, Optimizer, OptimizerSpec,
-    Regularization, Rightness, RowWeight, Scalar, Team, evaluate, evaluate_observed,
+    Activation, Backpropagation, Batch, Evaluation, Layer, Loss, Network, Optimizer, OptimizerSpec,
+    Regularization, Rightness, RowWeight, Scalar, Stepped, Team, evaluate, evaluate_observed,
     layer_statistics,
 };
 
@@ -388,4 +388,44 @@ fn the_loss_and_the_figures_have_weights_of_their_own() {
     assert!((sums.gradient.layers[0].biases[0] - 3.4).abs() < 1e-15);
     assert_eq!((sums.correct, sums.figure_weight), (5.5, 6.5));
     assert_eq!((sums.weight, sums.samples), (7.0, 3));
+}
+
+#[test]
+fn a_recorded_step_that_weighs_nothing_has_a_gradient_of_0_whatever_came_before() {
+    for in_passing in [true, false] {
+        let (mut network, x, y) = sample::<f64>(70);
+        let regularization = Regularization {
+            clip_norm: (!in_passing).then_some(1.0),
+            ..Regularization::default()
+        };
+        let spec = OptimizerSpec::descent(0.5);
+        let mut optimizer = Optimizer::new(spec, &network).with(regularization, &[]);
+        let mut backpropagation = Backpropagation::new(&network, 70);
+        let mut step = |weight: f64| {
+            let before = network.clone();
+            let stepped = backpropagation.weigh(alike(&[weight; 70])).step(
+                &mut network,
+                Loss::MeanSquaredError,
+                Batch::new(x.view(), y.view()),
+                (&mut optimizer, 1.0),
+                true,
+                || ControlFlow::<Infallible>::Continue(()),
+            );
+            let ControlFlow::Continue((stepped, sums)) = stepped;
+            (stepped, layer_statistics(&before, sums, &network))
+        };
+        let (stepped, statistics) = step(1.0);
+        assert_eq!(stepped, Stepped::Moved);
+        assert!(
+            statistics
+                .iter()
+                .all(|layer| layer.weight_gradient.norm > 0.0)
+        );
+        let (stepped, statistics) = step(0.0);
+        assert_eq!(stepped, Stepped::Weightless);
+        for layer in statistics {
+            let norms = [layer.weight_gradient.norm, layer.bias_gradient.norm];
+            assert_eq!((norms, layer.update_to_weight_ratio), ([0.0; 2], 0.0));
+        }
+    }
 }
