@@ -75,9 +75,9 @@ pub use optimizer::{
 pub use reduce::{Accumulator, BLOCK, CHUNK, FixedTree, sum_over_samples};
 pub use regularization::{Dropout, Regularization};
 pub use rightness::Rightness;
+pub(crate) use rightness::class_of;
 pub use scalar::{Dtype, Scalar};
 pub use schedule::{Clock, Plateau, Schedule};
 pub use statistics::{LayerHistograms, LayerStatistics, Moments, Statistics, layer_statistics};
 pub use weights::RowWeight;
 pub use workspace::Workspace;
-pub(crate) use workspace::class_of;

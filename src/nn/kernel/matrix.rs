@@ -59,8 +59,12 @@ impl<'a, T> Matrix<'a, T> {
 
     /// The numbers of all rows, one row after another. Panics: where they are picked, the caller's bug.
     pub(crate) fn numbers(self) -> &'a [T] {
-        assert!(self.picked.is_none(), "rows one after another");
-        self.numbers
+        self.in_order().expect("rows one after another")
+    }
+
+    /// The same; none where they are picked.
+    pub(crate) fn in_order(self) -> Option<&'a [T]> {
+        self.picked.is_none().then_some(self.numbers)
     }
 
     /// How many rows there are.

@@ -182,23 +182,32 @@ pub(crate) fn descend<T: Scalar>(
     finite
 }
 
-/// δ in the order in which [`weight_gradient`] reads it, which is worth it where it `is_far_apart`.
+/// δ of some units in the order in which [`weight_gradient`] reads it, which is worth it where it `is_far_apart`. The first
+/// of the units is a multiple of `PANEL_UNITS`; the panels of all of them may so be made in parts.
 ///
-/// Shapes: δ (m × n); panels at least m · (n, rounded up to a multiple of `PANEL_UNITS`). Panics: where they are not, the
-/// caller's bug.
-pub(crate) fn panels<T: Scalar>(deltas: Matrix<'_, T>, panels: &mut [T]) {
-    let product = Panels { deltas, panels };
+/// Shapes: δ (m × n); panels at least m · (units, rounded up to a multiple of `PANEL_UNITS`). Panics: where they are not,
+/// the caller's bug.
+pub(crate) fn panels<T: Scalar>(deltas: Matrix<'_, T>, units: Range<usize>, panels: &mut [T]) {
+    let product = Panels {
+        deltas,
+        columns: units,
+        into: panels,
+    };
     T::multiply(InstructionSet::best(), Product::Panels(product));
 }
 
 /// Units of a panel, of the widest vectors.
 pub(crate) const PANEL_UNITS: usize = 32;
 
-/// ∂C/∂b = Σ δ over at most `BLOCK` samples.
+/// ∂C/∂b = Σ δ over at most `BLOCK` samples, for some of the units.
 ///
-/// Shapes: δ (m × n), sums (n). Panics: where they are not, the caller's bug.
-pub(crate) fn bias_gradient<T: Scalar>(deltas: Matrix<'_, T>, sums: &mut [T]) {
-    let product = BiasGradient { deltas, sums };
+/// Shapes: δ (m × n), sums (units). Panics: where they are not, the caller's bug.
+pub(crate) fn bias_gradient<T: Scalar>(deltas: Matrix<'_, T>, units: Range<usize>, sums: &mut [T]) {
+    let product = BiasGradient {
+        deltas,
+        columns: units,
+        sums,
+    };
     T::multiply(InstructionSet::best(), Product::BiasGradient(product));
 }
 

@@ -3,8 +3,8 @@
 use ndarray::ArrayView2;
 use serde::Serialize;
 
+use crate::nn::class_of;
 use crate::nn::metrics::{Average, Rows, is_yes};
-use crate::nn::workspace::class_of;
 
 /// How often each class was taken for each: K × K counts, a row per true class and a column per predicted one.
 ///

@@ -197,12 +197,18 @@ impl<T: Scalar> Optimizer<T> {
         let not_finite = AtomicBool::new(false);
         for (index, layer) in network.layers_mut().iter_mut().enumerate() {
             let [weight_sums, bias_sums, scale_sums] = gradient.layers[index].slices_mut();
-            workspace.bias_gradient(index, x.len(), bias_sums, scale_sums);
-            workspace.lay_out_deltas(index, x.len());
+            workspace.bias_gradient(index, x.len(), (&mut *bias_sums, &mut *scale_sums), team);
+            workspace.lay_out_deltas(index, x.len(), team);
             let workspace = &*workspace;
             let (inputs, units) = (layer.inputs(), layer.units());
+            let work = x.len().saturating_mul(inputs).saturating_mul(units);
             let Some((rule, slots)) = self.of_layer(index, weight, factor) else {
-                workspace.weight_gradient(index, x, None, weight_sums);
+                if keep {
+                    let sums = [(weight_sums, units)];
+                    team.split(inputs, INPUTS_TOGETHER, work, sums, |inputs, [sums]| {
+                        workspace.weight_gradient(index, x, Some(inputs), sums);
+                    });
+                }
                 continue;
             };
             let [[s0, s1, s2], slots_of_biases, slots_of_scales] = slots;
@@ -217,7 +223,6 @@ impl<T: Scalar> Optimizer<T> {
                 (s1, widths[1]),
                 (s2, widths[2]),
             ];
-            let work = x.len().saturating_mul(inputs).saturating_mul(units);
             let at_once = inputs_at_once::<T>(units);
             let at_rate = regularized.rate_of_sums(rule).filter(|_| !keep);
             team.split(inputs, INPUTS_TOGETHER, work, arrays, |inputs, arrays| {

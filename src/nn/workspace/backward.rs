@@ -12,6 +12,9 @@ use crate::nn::{Loss, Network, RowWeight, Scalar, Team, Workspace};
 /// δ of a layer, and the same as panels, where they were laid out.
 type Deltas<'a, T> = (Matrix<'a, T>, Option<&'a [T]>);
 
+/// Multiply-adds that take as long as to fetch a number of another matrix.
+const COPY: usize = 8;
+
 impl<T: Scalar> Workspace<T> {
     /// δᴸ of the last layer, each row that of its own sample's loss Cₙ, times wₙ where there are weights: and with it every δ.
     ///
@@ -105,7 +108,7 @@ impl<T: Scalar> Workspace<T> {
     pub(crate) fn gradient(&self, index: usize, x: Matrix<'_, T>, into: [&mut [T]; 3]) {
         let [weights, biases, scales] = into;
         self.weight_gradient(index, x, None, weights);
-        self.bias_gradient(index, x.len(), biases, scales);
+        self.bias_gradient(index, x.len(), (biases, scales), &Team::alone());
     }
 
     /// ∂C/∂w of one layer, of some of its inputs or of all.
@@ -143,12 +146,23 @@ impl<T: Scalar> Workspace<T> {
     }
 
     /// Prepares δ of a layer of many units for [`Workspace::weight_gradient`], of which many parts are to be computed.
-    pub(in crate::nn) fn lay_out_deltas(&mut self, index: usize, rows: usize) {
+    pub(in crate::nn) fn lay_out_deltas(&mut self, index: usize, rows: usize, team: &Team) {
         self.panels_of = None;
-        let width = self.deltas[index].width;
-        if kernel::is_far_apart::<T>(width) && rows >= ROWS_TOGETHER {
+        let units = self.deltas[index].width;
+        if kernel::is_far_apart::<T>(units) && rows >= ROWS_TOGETHER {
             let led = led_back(&self.deltas[index], self.normalized[index].as_ref(), rows);
-            kernel::panels(led, &mut self.panels);
+            let places = units.next_multiple_of(kernel::PANEL_UNITS);
+            let arrays = [(&mut self.panels[..places * rows], rows)];
+            let work = COPY * rows * units;
+            team.split(
+                places,
+                kernel::PANEL_UNITS,
+                work,
+                arrays,
+                |part, [panels]| {
+                    kernel::panels(led, part.start..part.end.min(units), panels);
+                },
+            );
             self.panels_of = Some(index);
         }
     }
@@ -158,11 +172,21 @@ impl<T: Scalar> Workspace<T> {
         &self,
         index: usize,
         rows: usize,
-        biases: &mut [T],
-        scales: &mut [T],
+        (biases, scales): (&mut [T], &mut [T]),
+        team: &Team,
     ) {
         let deltas = &self.deltas[index];
-        kernel::bias_gradient(deltas.matrix(rows), biases);
+        let work = COPY * rows * deltas.width;
+        let sums = [(biases, 1)];
+        team.split(
+            deltas.width,
+            kernel::PANEL_UNITS,
+            work,
+            sums,
+            |units, [sums]| {
+                kernel::bias_gradient(deltas.matrix(rows), units, sums);
+            },
+        );
         if let Some(normalized) = &self.normalized[index] {
             scales.fill(T::zero());
             let values = normalized.values.chunks_exact(normalized.units);

@@ -86,6 +86,16 @@ impl<T: Scalar> Rows<T> {
     }
 
     fn copy_from(&mut self, rows: Matrix<'_, T>) {
+        if let Some(numbers) = rows.in_order() {
+            self.values[..numbers.len()].copy_from_slice(numbers);
+            return;
+        }
+        if self.width == 1 {
+            for (index, place) in self.values.iter_mut().enumerate().take(rows.len()) {
+                *place = rows.row(index)[0];
+            }
+            return;
+        }
         let places = self.values.chunks_exact_mut(self.width);
         for (index, place) in places.enumerate().take(rows.len()) {
             place.copy_from_slice(rows.row(index));
@@ -373,22 +383,4 @@ fn taken<'a, T: Scalar>(
         (Some(activations), Some(None) | None) => activations.matrix(rows),
         (None, _) => inputs.map_or(x, |inputs| inputs.matrix(rows)),
     }
-}
-
-/// The class that a row of outputs names: of its largest entry, the first of equals, or, where there is one output, whether
-/// it is at least ½.
-///
-/// Panics: where the row is empty, the caller's bug.
-pub(crate) fn class_of<T: Scalar>(row: &[T]) -> usize {
-    if let [single] = row {
-        return usize::from(*single >= T::from_f64(0.5));
-    }
-    // Two selections instead of a branch, which nothing could foresee.
-    let (mut best, mut largest) = (0, row[0]);
-    for (index, &value) in row.iter().enumerate() {
-        let is_larger = value > largest;
-        best = if is_larger { index } else { best };
-        largest = if is_larger { value } else { largest };
-    }
-    best
 }

@@ -11,7 +11,7 @@ use std::ops::Range;
 use crate::nn::kernel::Matrix;
 use crate::nn::kernel::product::panel::{MOST_COLUMNS, copy_columns};
 use crate::nn::kernel::product::tile::{
-    Tile, add, add_up, by_rows, height, read, unrolled, write, zeros,
+    Tile, add, add_up, add_up_two, by_rows, height, read, unrolled, write, zeros,
 };
 use crate::nn::kernel::product::{Panel, WORTH_A_PANEL, is_far_apart};
 use crate::nn::kernel::vector::{Vector, Work};
@@ -41,23 +41,30 @@ pub(in crate::nn) enum Destination<'a, T> {
     Weights(&'a mut [T], T, &'a mut bool),
 }
 
-/// δ (m × n) as panels of 2 L units, one after another, each with its numbers of all samples.
+/// Some columns of δ (m × n) as panels of 2 L units, one after another, each with its numbers of all samples.
 pub struct Panels<'a, T> {
     pub(in crate::nn::kernel) deltas: Matrix<'a, T>,
-    pub(in crate::nn::kernel) panels: &'a mut [T],
+    pub(in crate::nn::kernel) columns: Range<usize>,
+    pub(in crate::nn::kernel) into: &'a mut [T],
 }
 
 #[inline(always)]
 pub(super) fn panels<T: Scalar, V: Vector<T, L>, const L: usize>(product: Panels<'_, T>) {
-    let Panels { deltas, panels } = product;
+    let Panels {
+        deltas,
+        columns,
+        into: panels,
+    } = product;
     let (m, n) = (deltas.len(), deltas.width());
     assert!(
-        panels.len() >= m * n.next_multiple_of(2 * L),
-        "panels of {m} × {n}"
+        columns.start <= columns.end
+            && columns.end <= n
+            && panels.len() >= m * columns.len().next_multiple_of(2 * L),
+        "panels of {m} × {columns:?} of {n}"
     );
-    for unit in (0..n).step_by(2 * L) {
-        let width = (n - unit).min(2 * L);
-        let from = deltas.numbers()[unit.min(m * n)..].as_ptr();
+    for unit in (0..columns.len()).step_by(2 * L) {
+        let width = (columns.len() - unit).min(2 * L);
+        let from = deltas.numbers()[(columns.start + unit).min(m * n)..].as_ptr();
         let to = panels[m * unit..].as_mut_ptr();
         // SAFETY: δ has m rows of n numbers, of which these are `width` from `unit` on, and there is room for m rows of 2 L
         // numbers in the panels from m · `unit` on.
@@ -234,9 +241,10 @@ impl<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize> Leaves<T>
     }
 }
 
-/// sums (n) = Σ of the rows of δ (m × n), m at most `BLOCK`.
+/// sums (c) = Σ of the rows of δ (m × n), of c columns of it, m at most `BLOCK`.
 pub struct BiasGradient<'a, T> {
     pub(in crate::nn::kernel) deltas: Matrix<'a, T>,
+    pub(in crate::nn::kernel) columns: Range<usize>,
     pub(in crate::nn::kernel) sums: &'a mut [T],
 }
 
@@ -244,10 +252,20 @@ pub struct BiasGradient<'a, T> {
 pub(super) fn bias_gradient<T: Scalar, V: Vector<T, L>, const L: usize>(
     product: BiasGradient<'_, T>,
 ) {
-    let BiasGradient { deltas, sums } = product;
+    let BiasGradient {
+        deltas,
+        columns,
+        sums,
+    } = product;
     let (m, n) = (deltas.len(), deltas.width());
-    assert!(m <= BLOCK && sums.len() == n, "operands of {m} × {n}");
-    add_up_rows::<T, V, L>(|_| T::one(), deltas, 0..n, sums);
+    assert!(
+        m <= BLOCK
+            && columns.start <= columns.end
+            && columns.end <= n
+            && sums.len() == columns.len(),
+        "operands of {m} × {columns:?} of {n}"
+    );
+    add_up_rows::<T, V, L>(|_| T::one(), deltas, columns, sums);
 }
 
 /// Σ factor(p) · row p of x, of some of its columns, which stand side by side in vectors.
@@ -320,13 +338,29 @@ unsafe fn in_tree<
     samples: usize,
     last: V::Lanes,
 ) -> Tile<V, R, C> {
-    // Level i holds, while bit i of the number of finished chunks is 1, the sum of 2ⁱ chunks.
-    let mut levels = [const { MaybeUninit::<Tile<V, R, C>>::uninit() }; LEVELS];
     let chunks = samples.div_ceil(CHUNK).max(1);
-    for chunk in 0..chunks {
-        let first = chunk * CHUNK;
+    let mut tree = Branches::<V, R, C> {
+        levels: [const { MaybeUninit::uninit() }; LEVELS],
+        finished: 0,
+    };
+    while tree.finished < chunks {
+        let first = tree.finished * CHUNK;
+        if R * C <= FEW && samples - first >= 2 * CHUNK {
+            // SAFETY: the caller's.
+            let [one, other] = unsafe {
+                add_up_two::<T, V, L, R, C, PART>(
+                    CHUNK,
+                    |r, p| leaves.factor(r, first.wrapping_add(p)),
+                    |p| leaves.numbers(first.wrapping_add(p)),
+                    last,
+                )
+            };
+            tree.add::<T, L>(one);
+            tree.add::<T, L>(other);
+            continue;
+        }
         // SAFETY: the caller's.
-        let mut sums = unsafe {
+        let sums = unsafe {
             add_up::<T, V, L, R, C, PART>(
                 (samples - first).min(CHUNK),
                 zeros::<T, V, L, R, C>(),
@@ -338,22 +372,55 @@ unsafe fn in_tree<
         if chunks == 1 {
             return sums;
         }
+        tree.add::<T, L>(sums);
+    }
+    tree.total::<T, L>()
+}
+
+/// Vectors of a tile so small that its sums wait for themselves: two chunks are then added up at a time.
+const FEW: usize = 4;
+
+/// The branches of the tree of a block that are not joined yet.
+struct Branches<V, const R: usize, const C: usize> {
+    /// Level i holds, while bit i of the number of finished chunks is 1, the sum of 2ⁱ chunks.
+    levels: [MaybeUninit<Tile<V, R, C>>; LEVELS],
+    /// Chunks, fewer than 2 to the power of `LEVELS`.
+    finished: usize,
+}
+
+impl<V, const R: usize, const C: usize> Branches<V, R, C> {
+    /// Adds the sums of the next chunk.
+    #[inline(always)]
+    fn add<T: Scalar, const L: usize>(&mut self, mut sums: Tile<V, R, C>)
+    where
+        V: Vector<T, L>,
+    {
         let mut level = 0;
-        while chunk >> level & 1 == 1 {
+        while self.finished >> level & 1 == 1 {
             // SAFETY: bit `level` of the number of finished chunks is 1, so that the level was written.
-            sums = add::<T, V, L, R, C>(sums, unsafe { levels[level].assume_init_ref() });
+            let branch = unsafe { self.levels[level].assume_init_ref() };
+            sums = add::<T, V, L, R, C>(sums, branch);
             level += 1;
         }
-        levels[level].write(sums);
+        self.levels[level].write(sums);
+        self.finished += 1;
     }
-    let mut level = chunks.trailing_zeros() as usize;
-    // SAFETY: bit `level` of the number of chunks is 1, here and below.
-    let mut sums = unsafe { levels[level].assume_init() };
-    while chunks >> (level + 1) > 0 {
-        level += 1;
-        if chunks >> level & 1 == 1 {
-            sums = add::<T, V, L, R, C>(sums, unsafe { levels[level].assume_init_ref() });
+
+    /// The sum of all chunks, at least one.
+    #[inline(always)]
+    fn total<T: Scalar, const L: usize>(&self) -> Tile<V, R, C>
+    where
+        V: Vector<T, L>,
+    {
+        let mut level = self.finished.trailing_zeros() as usize;
+        // SAFETY: bit `level` of the number of chunks is 1, here and below.
+        let mut sums = unsafe { self.levels[level].assume_init() };
+        while self.finished >> (level + 1) > 0 {
+            level += 1;
+            if self.finished >> level & 1 == 1 {
+                sums = add::<T, V, L, R, C>(sums, unsafe { self.levels[level].assume_init_ref() });
+            }
         }
+        sums
     }
-    sums
 }

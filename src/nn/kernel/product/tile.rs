@@ -111,6 +111,45 @@ pub(super) unsafe fn add_up<
     sums
 }
 
+/// Σ a(row, p) · b(p, column) over p = 0, 1, … below `terms`, and over as many after them, which do not wait for the first.
+///
+/// # Safety
+/// As [`add_up`] from no sums, of twice as many terms.
+#[inline(always)]
+pub(super) unsafe fn add_up_two<
+    T: Scalar,
+    V: Vector<T, L>,
+    const L: usize,
+    const R: usize,
+    const C: usize,
+    const PART: bool,
+>(
+    terms: usize,
+    a: impl Fn(usize, usize) -> T,
+    b: impl Fn(usize) -> *const T,
+    last: V::Lanes,
+) -> [Tile<V, R, C>; 2] {
+    let (mut one, mut other) = (zeros::<T, V, L, R, C>(), zeros::<T, V, L, R, C>());
+    for p in 0..terms {
+        let q = terms.wrapping_add(p);
+        // SAFETY: the caller's.
+        let (y, z) = unsafe {
+            (
+                read::<T, V, L, C, PART>(b(p), last),
+                read::<T, V, L, C, PART>(b(q), last),
+            )
+        };
+        unrolled!(r < R {
+            let (x, w) = (V::splat(a(r, p)), V::splat(a(r, q)));
+            unrolled!(s < C {
+                one[r][s] = one[r][s].add_product(x, y[s]);
+                other[r][s] = other[r][s].add_product(w, z[s]);
+            });
+        });
+    }
+    [one, other]
+}
+
 /// C vectors from an address on.
 ///
 /// # Safety

@@ -1,5 +1,7 @@
 //! The products against the triple loop, and their bits wherever an element stands, on every instruction set.
 
+mod panels;
+
 use std::ops::Range;
 
 use super::*;
@@ -93,10 +95,11 @@ impl<T: Scalar> Layer<T> {
         gradient
     }
 
-    fn bias_gradient(&self, set: InstructionSet) -> Vec<T> {
-        let mut sums = vec![T::nan(); self.shape.units];
+    fn bias_gradient(&self, set: InstructionSet, units: Range<usize>) -> Vec<T> {
+        let mut sums = vec![T::nan(); units.len()];
         let product = BiasGradient {
             deltas: self.deltas(),
+            columns: units,
             sums: &mut sums,
         };
         T::multiply(set, Product::BiasGradient(product));
@@ -161,7 +164,7 @@ fn check<T: Scalar>(shape: Shape) {
         let gradient = layer.weight_gradient(set, 0..inputs);
         let term = |k: usize, j: usize, i: usize| x(i, k) * delta(i, j);
         compare(&gradient, units, rows, term, &named("∂C/∂w"));
-        let sums = layer.bias_gradient(set);
+        let sums = layer.bias_gradient(set, 0..units);
         let term = |_: usize, j: usize, i: usize| delta(i, j);
         compare(&sums, units, rows, term, &named("∂C/∂b"));
     }
@@ -262,6 +265,15 @@ fn same_bits<T: Scalar>(shape: Shape) {
                 "{set:?} {shape:?}, inputs {part:?}"
             );
         }
+        let sums = layer.bias_gradient(set, 0..units);
+        for part in [0..1, units / 2..units, units - 1..units] {
+            let alone = layer.bias_gradient(set, part.clone());
+            assert_eq!(
+                bits(&alone),
+                bits(&sums[part.clone()]),
+                "{set:?} {shape:?}, units {part:?}"
+            );
+        }
     }
 }
 
@@ -288,115 +300,6 @@ fn an_element_has_the_same_bits_whatever_rows_are_computed_with_it() {
         };
         same_bits::<f32>(shape);
         same_bits::<f64>(shape);
-    }
-}
-
-#[test]
-fn a_gradient_from_panels_has_the_same_bits() {
-    fn check<T: Scalar>([rows, inputs, units]: [usize; 3], columns: Range<usize>) {
-        let layer = Layer::<T>::new(Shape {
-            rows,
-            inputs,
-            units,
-        });
-        for set in InstructionSet::available() {
-            let expected = layer.weight_gradient(set, columns.clone());
-            let mut panels = vec![T::nan(); rows * units.next_multiple_of(PANEL_UNITS)];
-            let product = Panels {
-                deltas: layer.deltas(),
-                panels: &mut panels,
-            };
-            T::multiply(set, Product::Panels(product));
-            let mut gradient = vec![T::nan(); columns.len() * units];
-            let product = WeightGradient {
-                x: layer.x(),
-                columns: columns.clone(),
-                deltas: layer.deltas(),
-                panels: Some(&panels),
-                into: Destination::Gradient(&mut gradient),
-            };
-            T::multiply(set, Product::WeightGradient(product));
-            assert_eq!(
-                bits(&gradient),
-                bits(&expected),
-                "{set:?} {rows} {inputs} {units}"
-            );
-        }
-    }
-    let cases: &[([usize; 3], Range<usize>)] = if cfg!(miri) {
-        // More than a chunk; and x copied too.
-        &[([66, 5, 9], 1..4), ([3, 21, 5], 16..21)]
-    } else {
-        &[
-            ([7, 5, 19], 0..5),
-            ([70, 40, 37], 3..39),
-            // x is copied too.
-            ([65, 1100, 70], 1000..1048),
-            ([130, 1100, 64], 7..71),
-        ]
-    };
-    for (shape, columns) in cases {
-        check::<f32>(*shape, columns.clone());
-        check::<f64>(*shape, columns.clone());
-    }
-}
-
-#[test]
-fn weights_that_move_at_once_have_the_same_bits() {
-    fn check<T: Scalar>([rows, inputs, units]: [usize; 3]) {
-        let layer = Layer::<T>::new(Shape {
-            rows,
-            inputs,
-            units,
-        });
-        let rate = T::from_f64(0.3);
-        for set in InstructionSet::available() {
-            let gradient = layer.weight_gradient(set, 0..inputs);
-            let step = |(&w, &g): (&T, &T)| w - rate * g;
-            let expected: Vec<T> = layer.w.iter().zip(&gradient).map(step).collect();
-            let descend = |x: &[T], weights: &mut [T]| {
-                let mut finite = false;
-                let product = WeightGradient {
-                    x: Matrix::new(x, inputs),
-                    columns: 0..inputs,
-                    deltas: layer.deltas(),
-                    panels: None,
-                    into: Destination::Weights(weights, rate, &mut finite),
-                };
-                T::multiply(set, Product::WeightGradient(product));
-                finite
-            };
-            let mut weights = layer.w.clone();
-            assert!(descend(&layer.x, &mut weights));
-            // Of one unit, the sums of a gradient by itself are in vectors of inputs, and rounded alike.
-            assert_eq!(
-                bits(&weights),
-                bits(&expected),
-                "{set:?} {rows} {inputs} {units}"
-            );
-            for number in [T::nan(), T::infinity()] {
-                for place in [0, inputs / 2, inputs - 1] {
-                    let mut x = layer.x.clone();
-                    x[place] = number;
-                    assert!(!descend(&x, &mut layer.w.clone()), "{number} at {place}");
-                }
-            }
-        }
-    }
-    let shapes: &[[usize; 3]] = if cfg!(miri) {
-        &[[66, 5, 9], [3, 6, 1]]
-    } else {
-        &[
-            [10, 70, 30],
-            [7, 5, 19],
-            [130, 33, 64],
-            [3, 20, 1],
-            [1, 14, 33],
-        ]
-    };
-    for &shape in shapes {
-        check::<f32>(shape);
-        check::<f64>(shape);
     }
 }
 
