@@ -181,6 +181,7 @@ impl<T: Scalar> Backpropagation<T> {
         mut observe: impl FnMut(Range<usize>, &Workspace<T>),
     ) -> ControlFlow<B, &BatchSums<T>> {
         let _flushing = flush_denormals();
+        self.workspace.keep_weighted_inputs(true);
         self.begin(network, loss, batch, &mut poll)?;
         let (samples, block) = (batch.len(), self.block);
         let blocks = samples.div_ceil(block).max(1);
@@ -226,6 +227,7 @@ impl<T: Scalar> Backpropagation<T> {
         let in_passing =
             self.whole.is_none() && batch.len() <= self.block && optimizer.moves_in_passing();
         if in_passing {
+            self.workspace.keep_weighted_inputs(false);
             self.begin(network, loss, batch, &mut poll)?;
             self.pass_over(network, loss, batch, 0..batch.len(), record, &mut poll)?;
             self.take_sums(record);

@@ -218,6 +218,7 @@ impl<T: Scalar> Network<T> {
     pub fn predict(&self, inputs: ArrayView2<T>) -> Array2<T> {
         let mut outputs = Array2::zeros((inputs.nrows(), self.outputs()));
         let mut workspace = Workspace::for_rows(self, inputs.nrows());
+        workspace.keep_weighted_inputs(false);
         self.predict_into(inputs, &mut workspace, outputs.view_mut());
         outputs
     }

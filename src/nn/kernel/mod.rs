@@ -124,16 +124,43 @@ pub(crate) fn forward<T: Scalar>(x: Matrix<'_, T>, w: &[T], biases: Option<&[T]>
     }
 }
 
-/// g = Σ δ w over the units: ∂C/∂a of what the layer takes.
+/// The same z, and a = max(z, 0) of it, in which a NaN stays one: to the same bits as relu by itself. z is not kept where
+/// there is no place for it.
 ///
-/// Shapes: δ (m × n), w (k × n: inputs × units), g (m × k). Panics: where they are not, the caller's bug.
-pub(crate) fn backward<T: Scalar>(deltas: Matrix<'_, T>, w: &[T], gradient: &mut [T]) {
+/// Shapes: as [`forward`]; a as z. Panics: where they are not, the caller's bug.
+pub(crate) fn forward_rectified<T: Scalar>(
+    x: Matrix<'_, T>,
+    w: &[T],
+    biases: &[T],
+    (z, a): (Option<&mut [T]>, &mut [T]),
+) {
+    let units = a.len().checked_div(x.len()).unwrap_or_default();
+    if x.len() > 0 {
+        let product = match z {
+            Some(z) => Forward::new(x, w, Some(biases), units, z).rectified_into(a),
+            None => Forward::new(x, w, Some(biases), units, a).rectified(),
+        };
+        T::multiply(InstructionSet::best(), Product::Forward(product));
+    }
+}
+
+/// g = Σ δ w over the units: ∂C/∂a of what the layer takes; times relu′, which is 0 where a is at most 0, else 1, where it
+/// takes `rectified` a.
+///
+/// Shapes: δ (m × n), w (k × n: inputs × units), g and a (m × k). Panics: where they are not, the caller's bug.
+pub(crate) fn backward<T: Scalar>(
+    deltas: Matrix<'_, T>,
+    w: &[T],
+    gradient: &mut [T],
+    rectified: Option<&[T]>,
+) {
     if deltas.len() > 0 {
         let product = Backward {
             deltas,
             w,
             inputs: gradient.len() / deltas.len(),
             gradient,
+            rectified,
         };
         T::multiply(InstructionSet::best(), Product::Backward(product));
     }

@@ -9,6 +9,7 @@
 use std::arch::x86_64 as x86;
 
 use crate::nn::Scalar;
+use crate::nn::kernel::select;
 #[cfg(target_arch = "x86_64")]
 use crate::nn::kernel::transpose::{
     transpose_avx2_f32, transpose_avx2_f64, transpose_avx512_f32, transpose_avx512_f64,
@@ -63,6 +64,9 @@ pub(super) trait Vector<T: Scalar, const L: usize>: Copy {
 
     /// self + x in every lane.
     fn add(self, x: Self) -> Self;
+
+    /// self where `sign` is not ≤ 0, which NaN is not; else 0.
+    fn where_positive(self, sign: Self) -> Self;
 
     /// Lane r of vector c of the result is lane c of vector r.
     fn transpose(rows: [Self; L]) -> [Self; L];
@@ -172,6 +176,14 @@ impl<T: Scalar, const L: usize> Vector<T, L> for Plain<T, L> {
         self
     }
 
+    #[inline(always)]
+    fn where_positive(mut self, sign: Self) -> Self {
+        for lane in 0..L {
+            self.0[lane] = select(sign.0[lane] <= T::zero(), T::zero(), self.0[lane]);
+        }
+        self
+    }
+
     #[inline(never)]
     unsafe fn compute<K: Work, const R: usize, const C: usize, const PART: bool>(work: &K) {
         // SAFETY: the caller's.
@@ -189,7 +201,7 @@ macro_rules! vector {
     (
         $name:ident: $register:ident of $lanes:literal $scalar:ty, $mask:ty,
         $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident, $mul:ident,
-        $load_lanes:ident, $store_lanes:ident, $which:ident, $transpose:ident, $features:literal
+        $load_lanes:ident, $store_lanes:ident, $which:ident, $positive:ident, $transpose:ident, $features:literal
     ) => {
         #[doc = concat!("A register of ", stringify!($lanes), " ", stringify!($scalar), ".")]
         #[derive(Clone, Copy)]
@@ -254,6 +266,12 @@ macro_rules! vector {
             }
 
             #[inline(always)]
+            fn where_positive(self, sign: Self) -> Self {
+                // SAFETY: the processor has the instructions, see `Vector`.
+                Self(unsafe { $positive(self.0, sign.0) })
+            }
+
+            #[inline(always)]
             unsafe fn compute<K: Work, const R: usize, const C: usize, const PART: bool>(work: &K) {
                 #[inline(never)]
                 #[target_feature(enable = $features)]
@@ -278,17 +296,21 @@ macro_rules! vector {
 
 #[cfg(target_arch = "x86_64")]
 vector!(Avx2F32: __m256 of 8 f32, x86::__m256i, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps,
-    _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, load_lanes_avx2_f32, _mm256_maskstore_ps, lanes_avx2_f32, transpose_avx2_f32, "avx2,fma");
+    _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, load_lanes_avx2_f32, _mm256_maskstore_ps, lanes_avx2_f32, where_positive_avx2_f32,
+    transpose_avx2_f32, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
 vector!(Avx2F64: __m256d of 4 f64, x86::__m256i, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd,
-    _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, load_lanes_avx2_f64, _mm256_maskstore_pd, lanes_avx2_f64, transpose_avx2_f64, "avx2,fma");
+    _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, load_lanes_avx2_f64, _mm256_maskstore_pd, lanes_avx2_f64, where_positive_avx2_f64,
+    transpose_avx2_f64, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
 vector!(Avx512F32: __m512 of 16 f32, x86::__mmask16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps,
-    _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, load_lanes_avx512_f32, _mm512_mask_storeu_ps, lanes_avx512_f32, transpose_avx512_f32,
+    _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, load_lanes_avx512_f32, _mm512_mask_storeu_ps, lanes_avx512_f32, where_positive_avx512_f32,
+    transpose_avx512_f32,
     "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma");
 #[cfg(target_arch = "x86_64")]
 vector!(Avx512F64: __m512d of 8 f64, x86::__mmask8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd,
-    _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, load_lanes_avx512_f64, _mm512_mask_storeu_pd, lanes_avx512_f64, transpose_avx512_f64,
+    _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, load_lanes_avx512_f64, _mm512_mask_storeu_pd, lanes_avx512_f64, where_positive_avx512_f64,
+    transpose_avx512_f64,
     "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma");
 
 #[cfg(target_arch = "x86_64")]
@@ -357,4 +379,54 @@ unsafe fn load_lanes_avx512_f32(from: *const f32, lanes: x86::__mmask16) -> x86:
 unsafe fn load_lanes_avx512_f64(from: *const f64, lanes: x86::__mmask8) -> x86::__m512d {
     // SAFETY: the caller's.
     unsafe { x86::_mm512_maskz_loadu_pd(lanes, from) }
+}
+
+/// # Safety
+/// The processor has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn where_positive_avx2_f32(x: x86::__m256, sign: x86::__m256) -> x86::__m256 {
+    // SAFETY: the caller's.
+    unsafe {
+        let positive = x86::_mm256_cmp_ps::<{ x86::_CMP_NLE_UQ }>(sign, x86::_mm256_setzero_ps());
+        x86::_mm256_and_ps(x, positive)
+    }
+}
+
+/// # Safety
+/// The processor has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn where_positive_avx2_f64(x: x86::__m256d, sign: x86::__m256d) -> x86::__m256d {
+    // SAFETY: the caller's.
+    unsafe {
+        let positive = x86::_mm256_cmp_pd::<{ x86::_CMP_NLE_UQ }>(sign, x86::_mm256_setzero_pd());
+        x86::_mm256_and_pd(x, positive)
+    }
+}
+
+/// # Safety
+/// The processor has AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn where_positive_avx512_f32(x: x86::__m512, sign: x86::__m512) -> x86::__m512 {
+    // SAFETY: the caller's.
+    unsafe {
+        let positive =
+            x86::_mm512_cmp_ps_mask::<{ x86::_CMP_NLE_UQ }>(sign, x86::_mm512_setzero_ps());
+        x86::_mm512_maskz_mov_ps(positive, x)
+    }
+}
+
+/// # Safety
+/// The processor has AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn where_positive_avx512_f64(x: x86::__m512d, sign: x86::__m512d) -> x86::__m512d {
+    // SAFETY: the caller's.
+    unsafe {
+        let positive =
+            x86::_mm512_cmp_pd_mask::<{ x86::_CMP_NLE_UQ }>(sign, x86::_mm512_setzero_pd());
+        x86::_mm512_maskz_mov_pd(positive, x)
+    }
 }

@@ -7,7 +7,7 @@ use crate::nn::loss::Output;
 use crate::nn::normalization::NormalizedRows;
 use crate::nn::weights::weigh_deltas;
 use crate::nn::workspace::{ROWS_TOGETHER, Rows, taken};
-use crate::nn::{Loss, Network, RowWeight, Scalar, Team, Workspace};
+use crate::nn::{Activation, Loss, Network, RowWeight, Scalar, Team, Workspace};
 
 /// δ of a layer, and the same as panels, where they were laid out.
 type Deltas<'a, T> = (Matrix<'a, T>, Option<&'a [T]>);
@@ -83,7 +83,11 @@ impl<T: Scalar> Workspace<T> {
         let arrays = [(before[index - 1].slice_mut(rows), units)];
         let work = rows.saturating_mul(w.len());
         team.split(rows, ROWS_TOGETHER, work, arrays, |part, [deltas]| {
-            kernel::backward(led.slice(part.clone()), w, deltas);
+            let led = led.slice(part.clone());
+            if layer.activation == Activation::Relu && factors.is_none() {
+                return kernel::backward(led, w, deltas, Some(a.part(part)));
+            }
+            kernel::backward(led, w, deltas, None);
             if let Some(dropped) = factors {
                 let factors = dropped.factors.part(part.clone());
                 for (delta, &factor) in deltas.iter_mut().zip(factors) {
@@ -98,7 +102,7 @@ impl<T: Scalar> Workspace<T> {
     /// ∂Cₙ/∂x = δ¹ w¹, which training has no use for. Shapes: `gradient` (rows × K), row-major.
     pub(crate) fn input_gradient(&self, network: &Network<T>, rows: usize, gradient: &mut [T]) {
         let deltas = led_back(&self.deltas[0], self.normalized[0].as_ref(), rows);
-        kernel::backward(deltas, network.layers()[0].weights_slice(), gradient);
+        kernel::backward(deltas, network.layers()[0].weights_slice(), gradient, None);
     }
 
     /// ∂C/∂w = δᵀ a, ∂C/∂b = Σ δ and ∂C/∂γ = Σ δ ⊙ n(w·a) of one layer, added up over the rows, into weights (J × K),

@@ -10,7 +10,7 @@ use ndarray::ArrayView2;
 use crate::nn::kernel::{self, Matrix};
 use crate::nn::noise::ChunkNoise;
 use crate::nn::normalization::NormalizedRows;
-use crate::nn::{BLOCK, CHUNK, Layer, Network, Noise, Rightness, Scalar, Team};
+use crate::nn::{Activation, BLOCK, CHUNK, Layer, Network, Noise, Rightness, Scalar, Team};
 
 /// Rows of a part of a pass are a multiple of this, which is that of the highest tile of a product.
 const ROWS_TOGETHER: usize = 12;
@@ -34,6 +34,8 @@ pub struct Workspace<T> {
     /// One entry for each layer; none where it is not normalized.
     normalized: Vec<Option<NormalizedRows<T>>>,
     rightness: Rightness,
+    /// Whether z of every layer is written; else not that of hidden layers which have no use for it.
+    keeps_weighted_inputs: bool,
     /// δ of a layer of many units, in the order in which its gradient reads them.
     panels: Vec<T>,
     /// Which layer's they are.
@@ -128,7 +130,10 @@ impl<T: Scalar> Workspace<T> {
     pub(super) fn for_evaluation(network: &Network<T>, rows: usize) -> Self {
         let is_wide = Self::units_far_apart(network) > 0;
         let most = if is_wide { BLOCK } else { CHUNK };
-        Self::of_capacity(network, rows.clamp(1, most))
+        Self {
+            keeps_weighted_inputs: false,
+            ..Self::of_capacity(network, rows.clamp(1, most))
+        }
     }
 
     /// Units of the widest layer, where its numbers are far apart; else 0.
@@ -172,6 +177,7 @@ impl<T: Scalar> Workspace<T> {
                 })
                 .collect(),
             rightness: Rightness::default(),
+            keeps_weighted_inputs: true,
             panels: Vec::new(),
             panels_of: None,
         }
@@ -194,6 +200,11 @@ impl<T: Scalar> Workspace<T> {
         let disturbs = noise.disturbs();
         self.inputs = disturbs.then(|| Rows::new(self.width, self.capacity));
         self
+    }
+
+    /// From now on, keeps z of every layer, or only where something is computed from it.
+    pub(super) fn keep_weighted_inputs(&mut self, all: bool) {
+        self.keeps_weighted_inputs = all;
     }
 
     /// The most rows that a pass may have here.
@@ -273,8 +284,15 @@ impl<T: Scalar> Workspace<T> {
         ];
         let (w, b) = (layer.weights_slice(), layer.biases_slice());
         let work = rows.saturating_mul(units).saturating_mul(inputs);
+        let is_hidden = index + 1 < network.layers().len();
+        let keeps_z = self.keeps_weighted_inputs || !is_hidden;
         team.split(rows, ROWS_TOGETHER, work, arrays, |part, [z, a]| {
-            kernel::forward(x.slice(part), w, Some(b), z);
+            let x = x.slice(part);
+            if layer.activation == Activation::Relu {
+                let z = keeps_z.then_some(z);
+                return kernel::forward_rectified(x, w, b, (z, a));
+            }
+            kernel::forward(x, w, Some(b), z);
             layer.activation.apply(units, z, a);
         });
         self.drop_out(index, rows, noise);

@@ -16,6 +16,8 @@ pub struct Backward<'a, T> {
     pub(in crate::nn::kernel) w: &'a [T],
     pub(in crate::nn::kernel) inputs: usize,
     pub(in crate::nn::kernel) gradient: &'a mut [T],
+    /// Where these (m × k) are at most 0, the gradient is 0.
+    pub(in crate::nn::kernel) rectified: Option<&'a [T]>,
 }
 
 #[inline(always)]
@@ -28,10 +30,14 @@ pub(super) fn backward<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: u
         w,
         inputs,
         gradient,
+        rectified,
     } = product;
     let (n, k) = (deltas.width(), inputs);
     // As a product forward: of rows of n terms, with k columns, and w (k × n) for its transpose. With n = 1 they are one.
-    let forward = Forward::new(deltas, w, None, k, gradient);
+    let mut forward = Forward::new(deltas, w, None, k, gradient);
+    if let Some(a) = rectified {
+        forward = forward.where_positive(a);
+    }
     let source = if n == 1 {
         Source::Rows
     } else {

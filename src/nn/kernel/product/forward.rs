@@ -24,7 +24,20 @@ pub struct Forward<'a, T> {
     units: usize,
     /// m · n numbers, borrowed for 'a.
     z: *mut T,
+    after: After<T>,
     borrowed: PhantomData<&'a mut [T]>,
+}
+
+/// What becomes of a sum before it is written. Addresses are of m · n numbers, borrowed as long as the product is.
+#[derive(Clone, Copy)]
+enum After<T> {
+    Nothing,
+    /// It is 0 where it is at most 0; a NaN stays one.
+    Rectify,
+    /// It is also written here, rectified.
+    RectifyInto(*mut T),
+    /// It is 0 where the number here is at most 0.
+    KeepWherePositive(*const T),
 }
 
 impl<'a, T> Forward<'a, T> {
@@ -47,8 +60,33 @@ impl<'a, T> Forward<'a, T> {
             biases,
             units,
             z: z.as_mut_ptr(),
+            after: After::Nothing,
             borrowed: PhantomData,
         }
+    }
+
+    /// The same, with a = max(z, 0) written where z would be.
+    pub(in crate::nn::kernel) fn rectified(mut self) -> Self {
+        self.after = After::Rectify;
+        self
+    }
+
+    /// The same, with a = max(z, 0) written beside z. Panics: where there is not room for as many.
+    pub(in crate::nn::kernel) fn rectified_into(mut self, a: &'a mut [T]) -> Self {
+        self.check(a.len());
+        self.after = After::RectifyInto(a.as_mut_ptr());
+        self
+    }
+
+    /// The same, with 0 for z where a is at most 0. Panics: where there are not as many.
+    pub(in crate::nn::kernel) fn where_positive(mut self, a: &'a [T]) -> Self {
+        self.check(a.len());
+        self.after = After::KeepWherePositive(a.as_ptr());
+        self
+    }
+
+    fn check(&self, len: usize) {
+        assert_eq!(len, self.x.len() * self.units, "as many numbers as z has");
     }
 }
 
@@ -190,7 +228,7 @@ unsafe fn rows<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize>(
 
 /// Terms of the sums of a tile, whose first row is given.
 ///
-/// x has the rows of the tile and the terms, z the rows and the columns, biases the columns; as many numbers as there are
+/// x has the rows of the tile and the terms, z and what `After` has the rows and the columns, biases the columns; as many numbers as there are
 /// columns can be read from the address of each of the terms; of the last vector of columns there are the lanes `last`.
 struct ForwardTile<'a, 'b, T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize> {
     product: &'a Forward<'b, T>,
@@ -237,13 +275,48 @@ impl<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize> Work
             unrolled!(r < R {
                 x[r] = product.x.start(row + r).wrapping_add(first);
             });
-            let sums = add_up::<T, V, L, R, C, PART>(
+            let mut sums = add_up::<T, V, L, R, C, PART>(
                 len,
                 sums,
                 |r, p| *x[r].wrapping_add(p),
                 |p| from.wrapping_add(p.wrapping_mul(step)),
                 last,
             );
+            if first.wrapping_add(len) == product.x.width() {
+                let beside = |address: *const T| {
+                    let first = row.wrapping_mul(n).wrapping_add(column);
+                    address.wrapping_add(first)
+                };
+                match product.after {
+                    After::Nothing => {}
+                    After::Rectify => {
+                        unrolled!(r < R {
+                            unrolled!(s < C {
+                                sums[r][s] = sums[r][s].where_positive(sums[r][s]);
+                            });
+                        });
+                    }
+                    After::RectifyInto(a) => {
+                        let a = beside(a.cast_const()).cast_mut();
+                        unrolled!(r < R {
+                            let mut rectified = sums[r];
+                            unrolled!(s < C {
+                                rectified[s] = rectified[s].where_positive(sums[r][s]);
+                            });
+                            write::<T, V, L, C, PART>(rectified, a.wrapping_add(n.wrapping_mul(r)), last);
+                        });
+                    }
+                    After::KeepWherePositive(a) => {
+                        let a = beside(a);
+                        unrolled!(r < R {
+                            let signs = read::<T, V, L, C, PART>(a.wrapping_add(n.wrapping_mul(r)), last);
+                            unrolled!(s < C {
+                                sums[r][s] = sums[r][s].where_positive(signs[s]);
+                            });
+                        });
+                    }
+                }
+            }
             unrolled!(r < R {
                 write::<T, V, L, C, PART>(sums[r], z.wrapping_add(n.wrapping_mul(r)), last);
             });
@@ -266,7 +339,8 @@ fn dots<T: Scalar, V: Vector<T, L>, const L: usize>(product: &Forward<'_, T>) {
         });
         let mut sums = [V::splat(T::zero()); L];
         let (mut p, rest) = (0, V::lanes(k % L));
-        // SAFETY: x and w have k numbers, of which the last k mod L are read by lanes; z has a number for each row.
+        // SAFETY: x and w have k numbers, of which the last k mod L are read by lanes; z, and what `After` has, have a number
+        // for each row.
         unsafe {
             while p + L <= k {
                 let y = V::load(w.as_ptr().add(p));
@@ -281,8 +355,17 @@ fn dots<T: Scalar, V: Vector<T, L>, const L: usize>(product: &Forward<'_, T>) {
                     sums[r] = sums[r].add_product(V::load_lanes(x[r].as_ptr().add(p), rest), y);
                 });
             }
-            let z = V::totals(sums).add(V::splat(bias));
-            z.store_lanes(product.z.wrapping_add(row), V::lanes(m - row));
+            let mut z = V::totals(sums).add(V::splat(bias));
+            let left = V::lanes(m - row);
+            match product.after {
+                After::Nothing => {}
+                After::Rectify => z = z.where_positive(z),
+                After::RectifyInto(a) => z.where_positive(z).store_lanes(a.wrapping_add(row), left),
+                After::KeepWherePositive(a) => {
+                    z = z.where_positive(V::load_lanes(a.wrapping_add(row), left));
+                }
+            }
+            z.store_lanes(product.z.wrapping_add(row), left);
         }
         row += L;
     }

@@ -1,6 +1,7 @@
 //! The products against the triple loop, and their bits wherever an element stands, on every instruction set.
 
 mod panels;
+mod rectified;
 
 use std::ops::Range;
 
@@ -77,6 +78,7 @@ impl<T: Scalar> Layer<T> {
             w: &self.w,
             inputs: self.shape.inputs,
             gradient: &mut gradient,
+            rectified: None,
         };
         T::multiply(set, Product::Backward(product));
         gradient
