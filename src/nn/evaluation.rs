@@ -34,7 +34,7 @@ impl Accumulator for Evaluation {
 
 /// Σ of losses and correct answers over the rows, without gradients: the same forward pass and tree as training's.
 ///
-/// `poll` is asked before every chunk; its `Break` ends the evaluation.
+/// `poll` is asked as often as there are chunks, some of them at a time; its `Break` ends the evaluation.
 ///
 /// Shapes: `inputs` (n × K), `targets` (n × J). Panics: where they are not, or the loss does not accept the last
 /// activation, the caller's bug.

@@ -12,7 +12,7 @@ use ndarray::Array1;
 
 use crate::nn::Scalar;
 
-/// Rows that are computed together, and the leaves of every sum over samples.
+/// Rows that are added up one after another: the leaves of every sum over samples.
 pub const CHUNK: usize = 64;
 
 /// Rows whose gradient is computed in one pass over the parameters: a power of two of chunks, so that sums over blocks go on

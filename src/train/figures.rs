@@ -171,7 +171,7 @@ pub(super) struct Answers {
 
 impl Answers {
     /// What a network answers, and its loss and right answers, in one pass: the forward pass of training, by a team. `poll`
-    /// is asked before every chunk.
+    /// is asked as often as there are chunks.
     pub(super) fn of<T: Scalar, B>(
         (network, team): (&Network<T>, &Team),
         (loss, rightness): (Loss, Rightness),

@@ -65,7 +65,7 @@ pub struct OptimizerState<T> {
     pub momentum_product: f64,
     /// Pairs that L-BFGS has come to remember, those that it has forgotten again counted; 0 of others.
     pub pairs: u64,
-    /// Numbers of each parameter, in the shapes of the network: as many as the optimizer needs.
+    /// Numbers of each parameter, in the shapes of the network and in its order in memory: as many as the optimizer needs.
     pub slots: Vec<Gradient<T>>,
 }
 
@@ -80,7 +80,8 @@ impl<T: Scalar> OptimizerState<T> {
         }
     }
 
-    /// Becomes another of the same shapes; false, with nothing changed, where it has other shapes.
+    /// Becomes another of the same shapes, whose weights may be in any order in memory; false, with nothing changed, where it
+    /// has other shapes.
     pub(super) fn replace(&mut self, mut state: Self) -> bool {
         let shapes = |slots: &[Gradient<T>]| -> Vec<[usize; 3]> {
             let layers = slots.iter().flat_map(|slot| &slot.layers);

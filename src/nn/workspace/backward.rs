@@ -105,8 +105,8 @@ impl<T: Scalar> Workspace<T> {
         kernel::backward(deltas, network.layers()[0].weights_slice(), gradient, None);
     }
 
-    /// ∂C/∂w = δᵀ a, ∂C/∂b = Σ δ and ∂C/∂γ = Σ δ ⊙ n(w·a) of one layer, added up over the rows, into weights (J × K),
-    /// biases (J) and scales (J, or none). In a normalized layer ∂C/∂w has ∂C/∂(w·a) for δ.
+    /// ∂C/∂w = δᵀ a, ∂C/∂b = Σ δ and ∂C/∂γ = Σ δ ⊙ n(w·a) of one layer, added up over the rows, into weights (J × K,
+    /// column by column in memory), biases (J) and scales (J, or none). In a normalized layer ∂C/∂w has ∂C/∂(w·a) for δ.
     ///
     /// Source: Arango, ∂C/∂w = δ a and ∂C/∂b = δ.
     pub(crate) fn gradient(&self, index: usize, x: Matrix<'_, T>, into: [&mut [T]; 3]) {

@@ -15,6 +15,9 @@ use crate::nn::{Activation, BLOCK, CHUNK, Layer, Network, Noise, Rightness, Scal
 /// Rows of a part of a pass are a multiple of this, which is that of the highest tile of a product.
 const ROWS_TOGETHER: usize = 12;
 
+/// Weights of a layer of which a chunk of rows is no work for two threads, and a block is work for several.
+const LARGE: usize = 1 << 14;
+
 /// z, a and δ of every layer, and the targets y, of the rows of a pass.
 ///
 /// Layers are counted from 0 here, as in `Network::layers`. The views of a layer are those of the last pass.
@@ -126,10 +129,12 @@ impl<T: Scalar> Workspace<T> {
         }
     }
 
-    /// Memory to evaluate `rows` rows, a block at a time where layers are so wide that it pays, else a chunk.
+    /// Memory to evaluate `rows` rows: a block at a time where a layer is so large that its panels, or a second thread, pay
+    /// only then; else a chunk, whose numbers stay in the nearest cache.
     pub(super) fn for_evaluation(network: &Network<T>, rows: usize) -> Self {
-        let is_wide = Self::units_far_apart(network) > 0;
-        let most = if is_wide { BLOCK } else { CHUNK };
+        let mut layers = network.layers().iter();
+        let is_large = layers.any(|layer| layer.weights.len() >= LARGE);
+        let most = if is_large { BLOCK } else { CHUNK };
         Self {
             keeps_weighted_inputs: false,
             ..Self::of_capacity(network, rows.clamp(1, most))
