@@ -50,7 +50,7 @@ fn time(workload: &Workload, steps: u64) -> Duration {
     };
     run(
         &spec,
-        &model,
+        model,
         source,
         &gradientd::nn::Team::alone(),
         &mut sum,

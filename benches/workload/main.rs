@@ -210,7 +210,7 @@ fn train(options: &Train) {
         let spec = workload.spec(workload.rows, epochs, options.shuffle);
         let source = files::samples(&options.data, workload);
         units.called = Instant::now();
-        let (trained, report) = run(&spec, &model, source, &team, &mut units);
+        let (trained, report) = run(&spec, model, source, &team, &mut units);
         reporting = units.done.elapsed().as_secs_f64();
         (model, loss) = (
             trained,
@@ -274,7 +274,7 @@ fn record(workload: &Workload, steps: u64, rounds: u64) -> Value {
         };
         run(
             &workload.spec(rows, epochs, false),
-            &model,
+            model.clone(),
             source.clone(),
             &Team::alone(),
             &mut seconds,

@@ -61,7 +61,7 @@ impl<K: Timekeeper> Observer for Clock<'_, K> {
 /// Panics: where the run fails.
 pub(crate) fn run(
     spec: &CheckedSpec,
-    base: &Model,
+    base: Model,
     source: Source,
     team: &Team,
     keeper: &mut impl Timekeeper,

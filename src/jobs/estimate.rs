@@ -82,7 +82,7 @@ impl Jobs {
         let seconds = tokio::task::spawn_blocking(move || {
             let mut stopwatch = Stopwatch::default();
             // A trial that diverges has computed its chunks all the same.
-            let _ = trial(&tried, &base, &mut stopwatch);
+            let _ = trial(&tried, base, &mut stopwatch);
             let took = stopwatch
                 .began
                 .map_or(Duration::ZERO, |began| began.elapsed());

@@ -238,7 +238,7 @@ impl Attempt {
         let pool = lock(&self.jobs.inner.training);
         let pool = pool.as_ref()?;
         Some(pool.spawn_blocking(move || {
-            let ended = train(&spec, &base, source, claim.checkpoint, &team, &mut reporter);
+            let ended = train(&spec, base, source, claim.checkpoint, &team, &mut reporter);
             (ended, reporter.trained())
         }))
     }

@@ -99,11 +99,11 @@ pub fn chunks(spec: &CheckedSpec, base: &Header, validation_rows: usize) -> f64 
     spec.epochs as f64 * (training + validation) + report
 }
 
-/// Trains a copy of `base` on made-up samples, in batches and epochs like those of the spec where those are not too
+/// Trains `base` on made-up samples, in batches and epochs like those of the spec where those are not too
 /// large, until they are done or the observer breaks it off. What comes of it is dropped.
 ///
 /// Errors: the made-up run diverged.
-pub fn trial(spec: &CheckedSpec, base: &Model, observer: &mut impl Observer) -> Result<(), Error> {
+pub fn trial(spec: &CheckedSpec, base: Model, observer: &mut impl Observer) -> Result<(), Error> {
     let (inputs, outputs) = (base.network.inputs(), base.network.outputs());
     // Of a whole batch, what every layer makes of each row is held at once.
     let header = base.header();

@@ -71,7 +71,7 @@ fn the_memory_that_a_run_holds_is_what_was_estimated_within_a_factor_of_two() {
                 optimizer: None,
             };
             let mut observer = Encoder;
-            train(&spec, &base, source, None, &Team::alone(), &mut observer)
+            train(&spec, base, source, None, &Team::alone(), &mut observer)
                 .expect("it does not diverge");
         });
         let ratio = held.bytes_max as f64 / estimated;

@@ -39,7 +39,7 @@ fn a_run_by_lbfgs_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one()
             let at = Checkpoint::decode(&checkpoint.encode()).expect("a checkpoint reads back");
             let resumed = train(
                 &spec,
-                &base,
+                base.clone(),
                 source(),
                 Some(at),
                 &Team::alone(),
@@ -57,8 +57,15 @@ fn a_run_by_lbfgs_ends_where_it_has_converged() {
     let spec = checked(&base, rest).expect("a good job");
     assert!(!spec.shuffle && spec.steps_per_epoch() == 1);
     let mut witness = Witness::default();
-    let outcome =
-        train(&spec, &base, source(), None, &Team::alone(), &mut witness).expect("trains");
+    let outcome = train(
+        &spec,
+        base.clone(),
+        source(),
+        None,
+        &Team::alone(),
+        &mut witness,
+    )
+    .expect("trains");
     let Outcome::Finished { epochs, .. } = outcome else {
         panic!("not broken off")
     };
@@ -68,7 +75,15 @@ fn a_run_by_lbfgs_ends_where_it_has_converged() {
     // The seed of the shuffle is of no account.
     let spec = checked(&base, &format!(r#"{rest},"seed":5,"shuffle":true"#)).expect("a good job");
     let mut other = Witness::default();
-    train(&spec, &base, source(), None, &Team::alone(), &mut other).expect("trains");
+    train(
+        &spec,
+        base.clone(),
+        source(),
+        None,
+        &Team::alone(),
+        &mut other,
+    )
+    .expect("trains");
     assert_eq!(other.reports, witness.reports);
 }
 
@@ -137,7 +152,16 @@ fn a_run_that_has_had_its_time_ends_with_the_epoch_and_stays_ended() {
             time: Some(most),
             ..Witness::default()
         };
-        match train(&spec, &base, source(), at, &Team::alone(), &mut witness).expect("trains") {
+        match train(
+            &spec,
+            base.clone(),
+            source(),
+            at,
+            &Team::alone(),
+            &mut witness,
+        )
+        .expect("trains")
+        {
             Outcome::Finished {
                 model,
                 epochs,
@@ -159,7 +183,7 @@ fn a_run_that_has_had_its_time_ends_with_the_epoch_and_stays_ended() {
     let short = checked(&base, r#""epochs":2,"optimizer":"adam""#).expect("a good job");
     let all = train(
         &short,
-        &base,
+        base.clone(),
         source(),
         None,
         &Team::alone(),

@@ -1,9 +1,15 @@
 //! Where a run stands, what it starts from, and the checkpoints of it.
 
-use crate::model::AnyNetwork;
+use crate::model::{AnyNetwork, Header, Scaling};
 use crate::nn::{LayerStatistics, Network, OptimizerState, Plateau, Scalar, Team};
 use crate::train::run::Run;
 use crate::train::{AnyOptimizerState, Checkpoint, EpochSums, Watched};
+
+/// What a run has of its base beside the network.
+pub(super) struct Base {
+    pub(super) header: Header,
+    pub(super) scaling: Scaling,
+}
 
 /// What a run starts from.
 pub(super) struct Start<T> {
@@ -65,10 +71,7 @@ impl Place {
 /// The parameters at the end of the last finished epoch, which a cancelled job keeps.
 pub(super) struct EpochEnd<T> {
     pub(super) network: Network<T>,
-    /// The epoch; none where the run was taken up in mid-epoch: the checkpoint before that one has it.
-    pub(super) epoch: Option<u64>,
-    /// Whether a checkpoint of it was made.
-    pub(super) told: bool,
+    pub(super) epoch: u64,
 }
 
 impl<T: Scalar> Run<'_, T>
@@ -78,29 +81,30 @@ where
 {
     /// The end of the last finished epoch, where no checkpoint of it was made yet.
     pub(super) fn untold_epoch_end(&mut self) -> Option<Checkpoint> {
-        let epoch = self.epoch_end.epoch?;
-        let told = std::mem::replace(&mut self.epoch_end.told, true);
+        let EpochEnd { network, epoch } = self.epoch_end.take()?;
         let place = Place {
             epoch,
             plateau: self.place.plateau,
             ..Place::default()
         };
-        (!told).then(|| self.checkpoint(&self.epoch_end.network, &place, None))
+        Some(self.checkpoint(network, &place, None))
     }
 
     /// The checkpoint of where it stands.
-    pub(super) fn checkpoint_here(&self) -> Checkpoint {
+    pub(super) fn checkpoint_here(&mut self) -> Checkpoint {
+        let network = self.copied();
         let state = self.descent.state().clone();
-        self.checkpoint(&self.network, &self.place, Some(state.into()))
+        self.checkpoint(network, &self.place, Some(state.into()))
     }
 
-    fn checkpoint(
+    /// A checkpoint of these parameters, at a place.
+    pub(super) fn checkpoint(
         &self,
-        network: &Network<T>,
+        network: Network<T>,
         place: &Place,
         optimizer: Option<AnyOptimizerState>,
     ) -> Checkpoint {
-        let model = self.frame.model(AnyNetwork::from(network.clone()));
+        let model = self.frame.model(AnyNetwork::from(network));
         let (watched, best) = self.watch.state();
         let Place {
             epoch,

@@ -9,6 +9,7 @@ use crate::data::{Column, Split, split, split_stratified};
 use crate::model::{Header, Model, Preprocess, Scaling, Targets};
 use crate::nn::{Batch, Scalar, Team};
 use crate::train::layout::{Misfit, Numbers, numbers};
+use crate::train::place::Base;
 use crate::train::weighing::Weights;
 use crate::train::{CheckedSpec, CheckedValidation, Error, RawSamples, Source};
 
@@ -60,7 +61,7 @@ struct Part<'a> {
 /// Errors: the data is not what the spec was checked against; a scaled value does not fit `T`.
 pub(crate) fn prepare<T: Scalar>(
     spec: &CheckedSpec,
-    base: &Model,
+    base: &Base,
     source: &Source,
     team: &Team,
     poll: &mut impl FnMut() -> ControlFlow<()>,
@@ -92,26 +93,27 @@ pub(crate) fn prepare<T: Scalar>(
     let scaling = if keep {
         base.scaling.clone()
     } else {
-        match fit(base.scaling.preprocess(), &train, base, poll) {
+        match fit(base.scaling.preprocess(), &train, base.header.inputs, poll) {
             ControlFlow::Continue(scaling) => scaling,
             ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
         }
     };
+    let outputs = base.header.outputs();
     let validation = match validation {
-        Some(part) => match part.samples(&scaling, &spec.targets, base, poll)? {
+        Some(part) => match part.samples(&scaling, &spec.targets, outputs, poll)? {
             ControlFlow::Continue(samples) => Some(samples),
             ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
         },
         None => None,
     };
     let weights = train.weights();
-    let train = train.samples(&scaling, &spec.targets, base, poll)?;
+    let train = train.samples(&scaling, &spec.targets, outputs, poll)?;
     let ControlFlow::Continue(mut train) = train else {
         return Ok(ControlFlow::Break(()));
     };
     let header = Header {
         targets: spec.targets.clone(),
-        ..base.header()
+        ..base.header.clone()
     };
     let of_classes = spec.class_weight.as_ref();
     train.weights = Weights::of_training(weights, of_classes, &header, &train.targets)?;
@@ -132,7 +134,8 @@ pub(crate) fn whole_samples<T: Scalar>(
 ) -> Result<ControlFlow<(), Samples<T>>, Error> {
     let (rows, team) = (&whole_rows(raw), &Team::alone());
     let part = Part { raw, rows, team };
-    part.samples(&model.scaling, &model.targets, model, poll)
+    let outputs = model.network.outputs();
+    part.samples(&model.scaling, &model.targets, outputs, poll)
 }
 
 /// Rows that miss no value. A job that does not drop rows was refused where there are others.
@@ -190,12 +193,12 @@ fn split_rows(spec: &CheckedSpec, raw: &RawSamples, kept: &[u32]) -> Result<Spli
 fn fit(
     preprocess: Preprocess,
     train: &Part,
-    base: &Model,
+    inputs: usize,
     poll: &mut impl FnMut() -> ControlFlow<()>,
 ) -> ControlFlow<(), Scaling> {
     let mut scaling = Scaling::unfitted(preprocess);
     if preprocess != Preprocess::None {
-        for column in 0..base.network.inputs() {
+        for column in 0..inputs {
             poll()?;
             scaling.fit_next(&train.features().column(column, train.rows));
         }
@@ -231,7 +234,7 @@ impl Part<'_> {
         &self,
         scaling: &Scaling,
         targets: &Targets,
-        base: &Model,
+        outputs: usize,
         poll: &mut impl FnMut() -> ControlFlow<()>,
     ) -> Result<ControlFlow<(), Samples<T>>, Error> {
         let laid_out = self
@@ -249,7 +252,7 @@ impl Part<'_> {
         })?;
         Ok(ControlFlow::Continue(Samples {
             inputs,
-            targets: self.targets(targets, base.network.outputs())?,
+            targets: self.targets(targets, outputs)?,
             weights: Weights::of_figures(self.weights())?,
         }))
     }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::data::{SHUFFLE, permutation};
-use crate::model::{AnyNetwork, Model};
+use crate::model::{AnyNetwork, Header, Model};
 use crate::nn::{
     Backpropagation, Clock, LayerStatistics, Network, Noise, OptimizerState, Scalar, Stepped, Team,
     evaluate_observed, flush_denormals, layer_statistics,
@@ -12,7 +12,7 @@ use crate::train::descent::Descent;
 use crate::train::figures::Answers;
 use crate::train::frame::Frame;
 use crate::train::full_report::Assessed;
-use crate::train::place::{EpochEnd, Place, Start};
+use crate::train::place::{Base, EpochEnd, Place, Start};
 use crate::train::prepare::{Prepared, Samples, prepare};
 use crate::train::stopping::Watch;
 use crate::train::{
@@ -30,18 +30,24 @@ use crate::train::{
 /// Source: Arango, gradient descent; Nielsen (2015), chapter 1, mini-batches.
 pub fn train(
     spec: &CheckedSpec,
-    base: &Model,
+    base: Model,
     mut source: Source,
     resume: Option<Checkpoint>,
     team: &Team,
     observer: &mut impl Observer,
 ) -> Result<Outcome, Error> {
     let (_leading, _flushing) = (team.lead(), flush_denormals());
+    let header = base.header();
+    // The network is moved: a run holds it once.
+    let Model {
+        network, scaling, ..
+    } = base;
+    let base = Base { header, scaling };
     let (network, state, best, place) = if let Some(checkpoint) = resume {
         Place::of(checkpoint)
     } else {
         let state = source.optimizer.take();
-        (base.network.clone(), state, None, Place::default())
+        (network, state, None, Place::default())
     };
     match network {
         AnyNetwork::Float32(network) => {
@@ -69,7 +75,7 @@ pub fn train(
 
 fn train_from<T: Scalar>(
     spec: &CheckedSpec,
-    base: &Model,
+    base: Base,
     source: Source,
     start: Start<T>,
     observer: &mut impl Observer,
@@ -79,10 +85,12 @@ where
     AnyOptimizerState: From<OptimizerState<T>>,
 {
     let poll = &mut || observer.poll_preparing();
-    let prepared = prepare::<T>(spec, base, &source, &start.team, poll)?;
+    let prepared = prepare::<T>(spec, &base, &source, &start.team, poll)?;
     drop(source);
     match prepared {
-        ControlFlow::Continue(prepared) => Run::new(spec, base, prepared, start)?.run(observer),
+        ControlFlow::Continue(prepared) => {
+            Run::new(spec, base.header, prepared, start)?.run(observer)
+        }
         ControlFlow::Break(()) => Ok(Outcome::Unprepared),
     }
 }
@@ -91,9 +99,10 @@ pub(super) struct Run<'a, T: Scalar> {
     pub(super) spec: &'a CheckedSpec,
     pub(super) frame: Frame,
     pub(super) network: Network<T>,
-    /// The parameters before the last step that was recorded; none before the first.
+    /// Memory for the parameters before a step that is recorded. What is in it is of account in that step alone.
     before: Option<Network<T>>,
-    pub(super) epoch_end: EpochEnd<T>,
+    /// The end of the last finished epoch, while no checkpoint of it was made.
+    pub(super) epoch_end: Option<EpochEnd<T>>,
     pub(super) train: Samples<T>,
     pub(super) validation: Option<Samples<T>>,
     pub(super) backpropagation: Backpropagation<T>,
@@ -114,7 +123,7 @@ where
 {
     fn new(
         spec: &'a CheckedSpec,
-        base: &Model,
+        base: Header,
         prepared: Prepared<T>,
         start: Start<T>,
     ) -> Result<Self, Error> {
@@ -125,7 +134,7 @@ where
         } = prepared;
         let features = match spec.data.columns() {
             Some((features, _)) => Some(features.to_vec()),
-            None => base.features.clone().filter(|_| !spec.refit),
+            None => base.features.filter(|_| !spec.refit),
         };
         let frame = Frame {
             loss: base.loss,
@@ -158,11 +167,7 @@ where
         Ok(Self {
             spec,
             frame,
-            epoch_end: EpochEnd {
-                network: network.clone(),
-                epoch: (place.step == 0).then_some(place.epoch),
-                told: true,
-            },
+            epoch_end: None,
             backpropagation: Backpropagation::new(&network, spec.batch_rows())
                 .with(noise)
                 .freezing(spec.frozen_layers())
@@ -188,6 +193,7 @@ where
                 return Ok(self.stopped());
             }
         }
+        self.before = None;
         let ControlFlow::Continue(report) = self.full_report(observer) else {
             return Ok(self.stopped());
         };
@@ -198,9 +204,12 @@ where
             }
             ending => ending.unwrap_or(EndedBy::Epochs),
         };
-        let last = (!self.epoch_end.told).then(|| Checkpoint {
-            best: None,
-            ..self.checkpoint_here()
+        let last = self.epoch_end.take().map(|end| {
+            let state = Some(self.descent.state().clone().into());
+            Checkpoint {
+                best: None,
+                ..self.checkpoint(end.network, &self.place, state)
+            }
         });
         let (network, best) = match self.watch.into_best() {
             Some((network, best)) => (network, Some(best)),
@@ -280,13 +289,29 @@ where
             plateau,
             ..Place::default()
         };
-        self.epoch_end.network.assign(&self.network);
-        self.epoch_end.epoch = Some(epoch);
-        self.epoch_end.told = observer.wants_checkpoint(true);
-        if self.epoch_end.told {
+        if observer.wants_checkpoint(true) {
+            self.epoch_end = None;
             observer.checkpoint(self.checkpoint_here());
+        } else {
+            let network = match self.epoch_end.take() {
+                Some(EpochEnd { mut network, .. }) => {
+                    network.assign(&self.network);
+                    network
+                }
+                None => self.copied(),
+            };
+            self.epoch_end = Some(EpochEnd { network, epoch });
         }
         Ok(Ok(()))
+    }
+
+    /// A copy of the parameters, in memory that is there already where no step needs it.
+    pub(super) fn copied(&mut self) -> Network<T> {
+        let Some(mut network) = self.before.take() else {
+            return self.network.clone();
+        };
+        network.assign(&self.network);
+        network
     }
 
     /// The order of the rows in an epoch.

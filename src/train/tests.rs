@@ -161,7 +161,7 @@ pub(super) fn unmoved_by_breaks<T: PartialEq + std::fmt::Debug>(
     what: &str,
 ) -> (T, Witness) {
     let run = |at, witness: &mut Witness| {
-        train(spec, base, source(), at, &Team::alone(), witness).expect("trains")
+        train(spec, base.clone(), source(), at, &Team::alone(), witness).expect("trains")
     };
     let mut whole = Witness::default();
     let undisturbed = came_to(run(None, &mut whole));
@@ -250,8 +250,15 @@ fn dropout_and_noise_are_in_the_training_steps_and_nowhere_else() {
         );
         let spec = checked(&base, job(&rest)).expect("a good job");
         let mut witness = Witness::default();
-        let trained =
-            train(&spec, &base, source(), None, &Team::alone(), &mut witness).expect("trains");
+        let trained = train(
+            &spec,
+            base.clone(),
+            source(),
+            None,
+            &Team::alone(),
+            &mut witness,
+        )
+        .expect("trains");
         (finished(trained), witness.reports)
     };
     let (model, plain) = run("{}");
@@ -285,13 +292,22 @@ fn a_run_taken_up_from_each_epochs_checkpoint_ends_with_the_same_bits() {
     let base = model("float32");
     let spec = checked(&base, job(r#""epochs":3,"batch_size":"full""#)).expect("a good job");
     let mut whole = Witness::default();
-    let undisturbed =
-        finished(train(&spec, &base, source(), None, &Team::alone(), &mut whole).expect("trains"));
+    let undisturbed = finished(
+        train(
+            &spec,
+            base.clone(),
+            source(),
+            None,
+            &Team::alone(),
+            &mut whole,
+        )
+        .expect("trains"),
+    );
     assert_eq!(whole.checkpoints.len(), 3);
     for checkpoint in whole.checkpoints {
         let resumed = train(
             &spec,
-            &base,
+            base.clone(),
             source(),
             Some(checkpoint),
             &Team::alone(),
@@ -328,8 +344,17 @@ fn the_loss_of_an_epoch_is_the_mean_over_samples_of_losses_before_their_update()
         optimizer: None,
     };
     let mut witness = Witness::default();
-    let trained =
-        finished(train(&spec, &base, source, None, &Team::alone(), &mut witness).expect("trains"));
+    let trained = finished(
+        train(
+            &spec,
+            base.clone(),
+            source,
+            None,
+            &Team::alone(),
+            &mut witness,
+        )
+        .expect("trains"),
+    );
     assert!((witness.reports[0].train.loss - 0.5 * (0.5 + 1.445)).abs() < 1e-15);
     let network = trained.network.to_float64();
     assert!((network.layers()[0].weights[(0, 0)] - 0.56).abs() < 1e-15);
@@ -347,7 +372,7 @@ fn a_run_that_diverges_says_in_which_epoch_and_step() {
     let spec = checked(&base, job(rest)).expect("a good job");
     match train(
         &spec,
-        &base,
+        base.clone(),
         source(),
         None,
         &Team::alone(),
@@ -368,13 +393,21 @@ fn a_checkpoint_without_the_state_of_its_optimizer_is_refused() {
         let spec = checked(&base, job(&rest)).expect("a good job");
         let mut witness = Witness::default();
         finished(
-            train(&spec, &base, source(), None, &Team::alone(), &mut witness).expect("trains"),
+            train(
+                &spec,
+                base.clone(),
+                source(),
+                None,
+                &Team::alone(),
+                &mut witness,
+            )
+            .expect("trains"),
         );
         let mut at = witness.checkpoints[0].clone();
         at.optimizer = None;
         let resumed = train(
             &spec,
-            &base,
+            base.clone(),
             source(),
             Some(at),
             &Team::alone(),

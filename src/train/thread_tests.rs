@@ -80,7 +80,7 @@ fn outcome(dtype: &str, zeros: bool, team: &Team) -> (Model, FullReport, Vec<Epo
         optimizer: None,
     };
     let mut witness = Witness::default();
-    let trained = train(&spec, &base, source, None, team, &mut witness).expect("trains");
+    let trained = train(&spec, base, source, None, team, &mut witness).expect("trains");
     match trained {
         Outcome::Finished { model, report, .. } => (model, *report, witness.reports),
         Outcome::Stopped { .. } | Outcome::Unprepared => panic!("broken off"),
