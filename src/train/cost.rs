@@ -3,7 +3,7 @@
 use ndarray::Array2;
 
 use crate::model::{Header, Model};
-use crate::nn::{BLOCK, Backpropagation, CHUNK, Dtype, OptimizerSpec, Team};
+use crate::nn::{BLOCK, Backpropagation, CHUNK, OptimizerSpec, Team};
 use crate::train::full_report::MOST_ANSWERS;
 use crate::train::{CheckedData, CheckedSpec, Error, Observer, RawSamples, Source, train};
 
@@ -11,21 +11,29 @@ use crate::train::{CheckedData, CheckedSpec, Error, Observer, RawSamples, Source
 const TRIAL_ROWS: usize = 4096;
 /// Bytes that a report holds for an output of a row: it and its target in f64, both as they are ranked, and their order.
 const ANSWER: u64 = 8 + 8 + 24 + 8;
+/// Bytes of a row's numbers from which on `nn::kernel` takes those of the next row for far apart.
+const FAR_APART: usize = 4096;
+/// Units of which the panels of `nn::kernel` are made.
+const PANEL_UNITS: usize = 32;
+/// Bytes of the panel of a thread there.
+const THREAD_PANEL: u64 = 256 << 10;
 /// Numbers in the samples of a trial, at most, unless one chunk has more: 32 MiB of raw values.
 const TRIAL_NUMBERS: usize = 1 << 22;
 
-/// An estimate of the bytes that a run holds where it holds most, from its shapes alone.
+/// An estimate of the bytes that a run holds where it holds most, from its shapes and the number of threads alone.
 ///
 /// While it is prepared, the raw samples in f64 beside the prepared ones; while it trains, those beside the networks
-/// (the base, the one trained, the last epoch's), the optimizer's memory, the sums of gradients, the chunk's z, a and δ, and a checkpoint of
-/// both networks, as tensors and as bytes, or at its end the answers of the split that is reported on.
-pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -> u64 {
-    let width = match base.dtype {
-        Dtype::Float32 => 4,
-        Dtype::Float64 => 8,
-    };
+/// (the one trained, it before a step that is recorded, the last epoch's), the optimizer's memory, the sums of gradients, z, a and δ of the
+/// rows that are passed over at once, in training and in an evaluation, and a checkpoint, as arrays, as tensors and as bytes,
+/// or at its end the answers of the split that is reported on.
+pub fn memory_bytes(
+    spec: &CheckedSpec,
+    base: &Header,
+    validation_rows: usize,
+    threads: usize,
+) -> u64 {
+    let width = base.dtype.bytes() as u64;
     let rows = (spec.train_rows + validation_rows) as u64;
-    let units = base.layers.iter().map(|layer| layer.units as u64);
     let sample = (base.inputs + base.outputs()) as u64;
     let parameters = parameter_count(base);
     let is_normalized = base
@@ -37,39 +45,91 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
     // The gradient of a batch, and of several blocks the levels of `nn::FixedTree` and its second leaf.
     let tree = u64::from(blocks.ilog2()) + 2;
     let gradients = 1 + if blocks > 1 { tree } else { 0 };
-    // The optimizer's memory, and in a checkpoint that of the state it is at, as tensors and as bytes.
+    // The optimizer's memory, and in a checkpoint that of the state it is at.
     let slots = spec.optimizer.slots() as u64;
     let best = u64::from(spec.early_stopping.is_some_and(|early| early.restore_best));
     // Where L-BFGS is, where it goes, and the gradients there.
     let line = 4 * u64::from(matches!(spec.optimizer, OptimizerSpec::Lbfgs(_)));
-    let (networks, checkpoints) = (3 + slots + line + best, 2 * (2 + slots + best));
+    let taken_up = 1 + slots + best;
+    let (networks, checkpoints) = (2 + taken_up + line, 3 * taken_up);
+    let evaluated = evaluation(base, usize::max(spec.train_rows, validation_rows)) * width;
+    // Two numbers in f64 of each sample of a batch.
+    let weighted = u64::from(spec.data.is_weighted());
+    let loss_weighted = weighted | u64::from(spec.class_weight.is_some());
+    let of_batch = spec.batch_rows() as u64 * 16 * loss_weighted;
+    // A weight in the table, and once in the loss and once in figures.
+    let prepared = rows * sample * width + rows * 8 * (weighted + loss_weighted);
+    let preparing = rows * (sample + weighted) * 8 + parameters * taken_up * width;
+    let running = (parameters * (networks + gradients) + workspace(spec, base)) * width
+        + of_batch
+        + spec.train_rows as u64 * 4
+        + thread_panels(base, threads);
+    let validated = if validation_rows > 0 { evaluated } else { 0 };
+    let checkpoint = parameters * checkpoints * width + validated;
+    let answers = spec.train_rows.max(validation_rows) * base.outputs();
+    let report = answers as u64 * if answers <= MOST_ANSWERS { ANSWER } else { 0 } + evaluated;
+    prepared + preparing.max(running + checkpoint.max(report))
+}
+
+/// Numbers of the memory that a pass of training needs, which is that of `nn::Workspace`.
+fn workspace(spec: &CheckedSpec, base: &Header) -> u64 {
     // z, a and δ of each layer, and of those with dropout the mask and what it leaves of a.
     let hidden = base.layers.len().saturating_sub(1);
     let drops = |layer| layer < hidden && spec.regularization.dropout.of(layer) > 0.0;
-    let units = units.enumerate();
     // Of those with normalization, n(u) and what leads back through it.
     let normalized = |layer: usize| base.layers[layer].normalization.is_some();
-    let units = units.map(|(layer, units)| {
-        units * (3 + 2 * u64::from(drops(layer)) + 2 * u64::from(normalized(layer)))
+    let units = base.layers.iter().enumerate().map(|(layer, shape)| {
+        let arrays = 3 + 2 * u64::from(drops(layer)) + 2 * u64::from(normalized(layer));
+        shape.units as u64 * arrays
     });
+    // Inputs without noise are read where they are.
+    let regularization = &spec.regularization;
+    let disturbs = regularization.input_noise > 0.0 || regularization.input_dropout > 0.0;
+    let inputs = if disturbs { base.inputs as u64 } else { 0 };
+    let of_row = inputs + base.outputs() as u64 + units.sum::<u64>();
     // Batch normalization needs the rows of a whole batch at once.
-    let rows_at_once = if base.needs_whole_batch() {
-        spec.batch_rows()
+    if base.needs_whole_batch() {
+        return spec.batch_rows() as u64 * of_row;
+    }
+    let is_normalized = (0..base.layers.len()).any(normalized);
+    let block = if is_normalized { CHUNK } else { BLOCK };
+    // δ of a wide layer once more, in the order in which its gradient reads them.
+    let panels = widest_far_apart(base).next_multiple_of(PANEL_UNITS) as u64;
+    block.min(spec.batch_rows()) as u64 * (of_row + panels)
+}
+
+/// Numbers of the memory that an evaluation of so many rows needs.
+fn evaluation(base: &Header, rows: usize) -> u64 {
+    let block = if widest_far_apart(base) > 0 {
+        BLOCK
     } else {
-        block.min(spec.batch_rows())
+        CHUNK
     };
-    let workspace = rows_at_once as u64 * (sample + units.sum::<u64>());
-    // A weight in the table, and once in the loss and once in figures.
-    let weighted = u64::from(spec.data.is_weighted());
-    let loss_weighted = weighted | u64::from(spec.class_weight.is_some());
-    let prepared = rows * sample * width + rows * 8 * (weighted + loss_weighted);
-    let preparing = rows * (sample + weighted) * 8 + parameters * 2 * width;
-    let running =
-        (parameters * (networks + gradients) + workspace) * width + spec.train_rows as u64 * 4;
-    let checkpoint = parameters * checkpoints * width;
-    let answers = spec.train_rows.max(validation_rows) * base.outputs();
-    let report = answers as u64 * if answers <= MOST_ANSWERS { ANSWER } else { 0 };
-    prepared + preparing.max(running + checkpoint.max(report))
+    let units = base.layers.iter().map(|layer| {
+        let arrays = 3 + 2 * u64::from(layer.normalization.is_some());
+        layer.units as u64 * arrays
+    });
+    block.min(rows) as u64 * (base.outputs() as u64 + units.sum::<u64>())
+}
+
+/// Units of the widest layer whose numbers of several rows are far apart; else 0.
+fn widest_far_apart(base: &Header) -> usize {
+    let units = base.layers.iter().map(|layer| layer.units);
+    let far_apart = units.filter(|&units| is_far_apart(base, units));
+    far_apart.max().unwrap_or_default()
+}
+
+fn is_far_apart(base: &Header, width: usize) -> bool {
+    width * base.dtype.bytes() >= FAR_APART
+}
+
+/// Bytes of the panels of threads that compute products, where a product is so wide that it needs them.
+fn thread_panels(base: &Header, threads: usize) -> u64 {
+    if is_far_apart(base, base.inputs) || widest_far_apart(base) > 0 {
+        threads as u64 * THREAD_PANEL
+    } else {
+        0
+    }
 }
 
 /// Weights, biases and scales together.
