@@ -13,6 +13,8 @@ const TRIAL_ROWS: usize = 4096;
 const ANSWER: u64 = 8 + 8 + 24 + 8;
 /// Bytes of a row's numbers from which on `nn::kernel` takes those of the next row for far apart.
 const FAR_APART: usize = 4096;
+/// Weights of a layer from which on `nn::Workspace` evaluates a block of rows at a time.
+const LARGE: usize = 1 << 14;
 /// Units of which the panels of `nn::kernel` are made.
 const PANEL_UNITS: usize = 32;
 /// Bytes of the panel of a thread there.
@@ -100,11 +102,10 @@ fn workspace(spec: &CheckedSpec, base: &Header) -> u64 {
 
 /// Numbers of the memory that an evaluation of so many rows needs.
 fn evaluation(base: &Header, rows: usize) -> u64 {
-    let block = if widest_far_apart(base) > 0 {
-        BLOCK
-    } else {
-        CHUNK
-    };
+    let inputs = std::iter::once(base.inputs).chain(base.layers.iter().map(|layer| layer.units));
+    let mut layers = inputs.zip(&base.layers);
+    let is_large = layers.any(|(inputs, layer)| inputs * layer.units >= LARGE);
+    let block = if is_large { BLOCK } else { CHUNK };
     let units = base.layers.iter().map(|layer| {
         let arrays = 3 + 2 * u64::from(layer.normalization.is_some());
         layer.units as u64 * arrays
