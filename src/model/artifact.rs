@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::model::tensors::in_rows;
 use crate::model::{AnyNetwork, Error, Header, Model, ReadTensors, Scaling, Targets, Tensors};
 use crate::nn::{Network, Normalized, Scalar};
 
@@ -106,18 +107,23 @@ impl Model {
 fn parameter_digest<T: Scalar>(network: &Network<T>) -> String {
     let mut hasher = Sha256::new();
     let mut bytes = Vec::with_capacity(8192);
-    for layer in network.layers() {
-        let beside = layer.normalization.iter().flat_map(Normalized::arrays);
-        let beside = beside.flat_map(|(_, array)| array);
-        for value in layer.weights.iter().chain(&layer.biases).chain(beside) {
-            value.to_le(&mut bytes);
-            if bytes.len() >= 8192 {
-                hasher.update(&bytes);
-                bytes.clear();
+    let mut update = |values: &[T]| {
+        for values in values.chunks(1024) {
+            bytes.clear();
+            for value in values {
+                value.to_le(&mut bytes);
             }
+            hasher.update(&bytes);
+        }
+    };
+    for layer in network.layers() {
+        in_rows(&layer.weights, &mut update);
+        let beside = layer.normalization.iter().flat_map(Normalized::arrays);
+        let beside = beside.map(|(_, array)| array);
+        for array in std::iter::once(&layer.biases).chain(beside) {
+            update(array.as_slice().expect("a vector is in one piece"));
         }
     }
-    hasher.update(&bytes);
     hex(&hasher.finalize())
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Axis};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype as TensorDtype, SafeTensors, View};
 use serde::Serialize;
@@ -14,6 +14,9 @@ use crate::nn::{Dtype, Layer, Network, Normalization, Normalized, Scalar};
 
 /// The key of the header among the metadata of the bytes. One key alone, so that its place is always the same.
 const HEADER: &str = "gradientd";
+
+/// Rows of a matrix that are turned over together: 64 bytes of each column, or more.
+const ROWS_TURNED: usize = 16;
 
 struct Tensor {
     dtype: TensorDtype,
@@ -70,6 +73,22 @@ impl Tensors {
         ));
     }
 
+    /// Adds a matrix under a name, row after row, in whatever order it is kept.
+    pub fn push_matrix<T: Scalar>(&mut self, name: String, matrix: &Array2<T>) {
+        let mut bytes = Vec::with_capacity(matrix.len() * T::DTYPE.bytes());
+        in_rows(matrix, |values| {
+            for value in values {
+                value.to_le(&mut bytes);
+            }
+        });
+        let tensor = Tensor {
+            dtype: tensor_dtype(T::DTYPE),
+            shape: matrix.shape().to_vec(),
+            bytes,
+        };
+        self.0.push((name, tensor));
+    }
+
     /// The bytes: the same for the same header and arrays.
     pub fn encode(&self, header: &impl Serialize) -> Vec<u8> {
         let header = serde_json::to_string(header).expect("a header is plain data");
@@ -77,6 +96,24 @@ impl Tensors {
         let tensors = self.0.iter().map(|(name, tensor)| (name.as_str(), tensor));
         safetensors::serialize(tensors, Some(metadata))
             .expect("tensors have the sizes of their shapes")
+    }
+}
+
+/// Gives the numbers of a matrix row after row. One that is kept column by column is turned over a few rows at a time, as
+/// many as have whole cache lines of each column: number after number, each would fetch a line of its own.
+pub(super) fn in_rows<T: Scalar>(matrix: &Array2<T>, mut take: impl FnMut(&[T])) {
+    if let Some(values) = matrix.as_slice() {
+        return take(values);
+    }
+    let columns = matrix.ncols();
+    let mut turned = vec![T::zero(); ROWS_TURNED * columns];
+    for rows in matrix.axis_chunks_iter(Axis(0), ROWS_TURNED) {
+        for (index, column) in rows.columns().into_iter().enumerate() {
+            for (row, &value) in column.iter().enumerate() {
+                turned[row * columns + index] = value;
+            }
+        }
+        take(&turned[..rows.len()]);
     }
 }
 
@@ -185,11 +222,7 @@ impl ReadTensors<'_> {
 fn push_network<T: Scalar>(tensors: &mut Tensors, prefix: &str, network: &Network<T>) {
     for (index, layer) in network.layers().iter().enumerate() {
         let number = index + 1;
-        tensors.push(
-            format!("{prefix}layers.{number}.weights"),
-            layer.weights.shape(),
-            layer.weights.iter(),
-        );
+        tensors.push_matrix(format!("{prefix}layers.{number}.weights"), &layer.weights);
         tensors.push(
             format!("{prefix}layers.{number}.biases"),
             layer.biases.shape(),
@@ -236,4 +269,26 @@ fn read_network<T: Scalar>(
         layers.push(layer);
     }
     Network::new(layers).map_err(|error| Error::artifact(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::ShapeBuilder;
+
+    use super::*;
+
+    #[test]
+    fn a_matrix_is_given_row_after_row_however_it_is_kept() {
+        for (rows, columns) in [(1, 1), (3, 5), (16, 2), (37, 20), (64, 1), (0, 3)] {
+            let number = |(row, column)| (row * columns + column) as f32;
+            let by_rows = Array2::from_shape_fn((rows, columns), number);
+            let by_columns = Array2::from_shape_fn((rows, columns).f(), number);
+            let expected: Vec<_> = (0..rows * columns).map(|index| index as f32).collect();
+            for matrix in [&by_rows, &by_columns] {
+                let mut got = Vec::new();
+                in_rows(matrix, |values| got.extend_from_slice(values));
+                assert_eq!(got, expected, "{rows} {columns}");
+            }
+        }
+    }
 }

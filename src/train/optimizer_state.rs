@@ -83,11 +83,7 @@ fn push<T: Scalar>(state: &OptimizerState<T>, tensors: &mut Tensors) -> StateHea
     for (number, slot) in state.slots.iter().enumerate() {
         for (index, layer) in slot.layers.iter().enumerate() {
             let (weights, biases) = (&layer.weights, &layer.biases);
-            tensors.push(
-                name(number, index, "weights"),
-                weights.shape(),
-                weights.iter(),
-            );
+            tensors.push_matrix(name(number, index, "weights"), weights);
             tensors.push(name(number, index, "biases"), biases.shape(), biases.iter());
             if !layer.scales.is_empty() {
                 let scales = &layer.scales;
