@@ -93,19 +93,25 @@ impl Jobs {
     /// What the job starts from and reads.
     async fn load(&self, job: &Job) -> Result<(Model, Source), Error> {
         let store = &self.inner.store;
-        let (base, optimizer) = if job.spec.from.job.is_some() {
-            let checkpoint = store.job_base(job.id).await?;
-            (checkpoint.model, checkpoint.optimizer)
-        } else {
-            let version = store.load_version(&job.model, job.base_version).await?;
-            (version, None)
-        };
-        let data = match job.spec.datasets().first() {
-            Some((name, _)) if job.spec.data.columns().is_some() => {
-                self.columns(name, &job.spec).await?
+        let base = async {
+            if job.spec.from.job.is_some() {
+                let checkpoint = store.job_base(job.id).await?;
+                return Ok((checkpoint.model, checkpoint.optimizer));
             }
-            _ => store.job_rows(job.id, "data").await?,
+            let version = store.load_version(&job.model, job.base_version).await?;
+            Ok::<_, Error>((version, None))
         };
+        let data = async {
+            match job.spec.datasets().first() {
+                Some((name, _)) if job.spec.data.columns().is_some() => {
+                    self.columns(name, &job.spec).await
+                }
+                _ => store.job_rows(job.id, "data").await,
+            }
+        };
+        // Side by side, and of several that cannot be read the first is told.
+        let (base, data) = tokio::join!(base, data);
+        let ((base, optimizer), data) = (base?, data?);
         let validation = match &job.spec.validation {
             Some(CheckedValidation::Dataset { dataset, .. }) => {
                 Some(self.columns(dataset, &job.spec).await?)

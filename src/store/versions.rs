@@ -89,18 +89,20 @@ pub(crate) struct Artifact {
 impl Artifact {
     pub(crate) async fn of(model: &Arc<Model>) -> Result<Self, Error> {
         let header = serde_json::to_string(&model.header())?;
-        let model = Arc::clone(model);
-        Ok(off_thread(move || {
+        let (model, same) = (Arc::clone(model), Arc::clone(model));
+        let encoded = off_thread(move || {
             let bytes = model.encode();
-            let (digest, parameter_digest) = (digest(&bytes), model.parameter_digest());
-            Self {
-                header,
-                bytes,
-                digest,
-                parameter_digest,
-            }
+            let digest = digest(&bytes);
+            (bytes, digest)
+        });
+        let digested = off_thread(move || same.parameter_digest());
+        let ((bytes, digest), parameter_digest) = tokio::join!(encoded, digested);
+        Ok(Self {
+            header,
+            bytes,
+            digest,
+            parameter_digest,
         })
-        .await)
     }
 
     /// Writes the version's row inside a transaction.
