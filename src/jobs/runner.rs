@@ -268,7 +268,8 @@ impl Attempt {
                 Some(told) = heard.recv() => {
                     let checkpoint = matches!(told, Told::Checkpoint { .. });
                     self.hear(told).await;
-                    if checkpoint {
+                    // Where the run has ended meanwhile, it is stored with its end.
+                    if checkpoint && !training.is_finished() {
                         self.store().await;
                     }
                 }

@@ -17,7 +17,8 @@ pub enum Outcome {
         ended_by: EndedBy,
         /// The epoch that the model's parameters are of, where that is not the last.
         best: Option<Best>,
-        /// The end of the last epoch, where no checkpoint of it was made yet: another run may go on from it.
+        /// The end of the last epoch, where no checkpoint of it was made yet: another run may go on from it. A checkpoint
+        /// made before the report would have the best epoch's parameters too, so it is here where there are such.
         last: Option<Checkpoint>,
         /// Every figure of the model.
         report: Box<FullReport>,

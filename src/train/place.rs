@@ -90,6 +90,13 @@ where
         Some(self.checkpoint(network, &place, None))
     }
 
+    /// The checkpoint of where it stands when its last epoch has ended, where none of that was made yet.
+    pub(super) fn last(&mut self) -> Option<Checkpoint> {
+        let EpochEnd { network, .. } = self.epoch_end.take()?;
+        let state = self.descent.state().clone();
+        Some(self.checkpoint(network, &self.place, Some(state.into())))
+    }
+
     /// The checkpoint of where it stands.
     pub(super) fn checkpoint_here(&mut self) -> Checkpoint {
         let network = self.copied();
@@ -98,7 +105,7 @@ where
     }
 
     /// A checkpoint of these parameters, at a place.
-    pub(super) fn checkpoint(
+    fn checkpoint(
         &self,
         network: Network<T>,
         place: &Place,

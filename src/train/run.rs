@@ -193,6 +193,12 @@ where
                 return Ok(self.stopped());
             }
         }
+        if self.watch.state().1.is_none()
+            && let Some(last) = self.last()
+        {
+            // It can be stored while the figures are computed.
+            observer.checkpoint(last);
+        }
         self.before = None;
         let ControlFlow::Continue(report) = self.full_report(observer) else {
             return Ok(self.stopped());
@@ -204,13 +210,7 @@ where
             }
             ending => ending.unwrap_or(EndedBy::Epochs),
         };
-        let last = self.epoch_end.take().map(|end| {
-            let state = Some(self.descent.state().clone().into());
-            Checkpoint {
-                best: None,
-                ..self.checkpoint(end.network, &self.place, state)
-            }
-        });
+        let last = self.last().map(|last| Checkpoint { best: None, ..last });
         let (network, best) = match self.watch.into_best() {
             Some((network, best)) => (network, Some(best)),
             None => (self.network, None),
