@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use ndarray::{Array1, Array2, ShapeBuilder};
 
-use crate::nn::kernel::{Arithmetic, Loops, vectorize};
+use crate::nn::kernel::{Arithmetic, Filled, Loops, prefer_large_pages, vectorize};
 use crate::nn::spread::spread;
 use crate::nn::{
     Accumulator, Activation, Bins, Loss, Moments, Network, RowWeight, Scalar, Workspace,
@@ -32,10 +32,14 @@ pub struct LayerGradient<T> {
 impl<T: Scalar> Gradient<T> {
     /// All zeros, in the shapes of the network.
     pub fn zeros(network: &Network<T>) -> Self {
-        let layers = network.layers().iter().map(|layer| LayerGradient {
-            weights: Array2::zeros(layer.weights.raw_dim().f()),
-            biases: Array1::zeros(layer.units()),
-            scales: Array1::zeros(layer.normalization.as_ref().map_or(0, |_| layer.units())),
+        let layers = network.layers().iter().map(|layer| {
+            let gradient = LayerGradient {
+                weights: Array2::zeros(layer.weights.raw_dim().f()),
+                biases: Array1::zeros(layer.units()),
+                scales: Array1::zeros(layer.normalization.as_ref().map_or(0, |_| layer.units())),
+            };
+            prefer_large_pages(gradient.slices()[0], Filled::No);
+            gradient
         });
         Self {
             layers: layers.collect(),

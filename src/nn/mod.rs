@@ -62,7 +62,7 @@ pub use histogram::{BINS, Bins, Histogram};
 pub use hyperparameter::{Hyperparameter, Range, Setting};
 pub use initializer::Initializer;
 pub use inspection::{Inspection, LayerInspection, inspect};
-pub(crate) use kernel::flush_denormals;
+pub(crate) use kernel::{Filled, flush_denormals, prefer_large_pages};
 pub use kernel::{Leading, Team};
 pub use loss::Loss;
 pub use network::{Layer, Network};

@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2};
 
-use crate::nn::kernel::Matrix;
+use crate::nn::kernel::{self, Filled, Matrix};
 use crate::nn::{Activation, Error, Normalized, Scalar, Team, Workspace, flush_denormals};
 
 /// One layer: a = σ(z), z = w·x + b, or with normalization z = γ ⊙ n(w·x) + b.
@@ -80,6 +80,13 @@ pub struct Network<T> {
 }
 
 impl<T: Scalar> Network<T> {
+    /// Moves the weights of large layers onto large pages, where the system has some: products step through them.
+    pub(crate) fn prefer_large_pages(&self) {
+        for layer in &self.layers {
+            kernel::prefer_large_pages(layer.weights_slice(), Filled::Yes);
+        }
+    }
+
     /// Checks that the layers make a network.
     ///
     /// Errors: where there is no layer, a layer has no units or inputs, a layer's inputs are not the units before it, its

@@ -10,7 +10,7 @@ use ndarray::{Array2, ArrayView2};
 
 use crate::data::Column;
 use crate::model::Scaling;
-use crate::nn::{Scalar, Team};
+use crate::nn::{Filled, Scalar, Team, prefer_large_pages};
 
 /// Rows and columns that are turned over at a time: as many columns as have whole cache lines in either type.
 const ROWS: usize = 256;
@@ -73,6 +73,7 @@ impl Numbers<'_> {
         let width = self.width();
         let mut matrix = Array2::zeros((rows.len(), width));
         let numbers = matrix.as_slice_mut().expect("rows follow one another");
+        prefer_large_pages(numbers, Filled::No);
         let band = (BAND / width).max(1).next_multiple_of(ROWS);
         let fits = AtomicBool::new(true);
         for (rows, numbers) in rows.chunks(band).zip(numbers.chunks_mut(band * width)) {

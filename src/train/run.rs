@@ -44,6 +44,7 @@ pub fn train(
     } = base;
     let base = Base { header, scaling };
     let (network, state, best, place) = if let Some(checkpoint) = resume {
+        drop(network);
         Place::of(checkpoint)
     } else {
         let state = source.optimizer.take();
@@ -162,6 +163,7 @@ where
             let detail = "the checkpoint has not the state of this optimizer".to_owned();
             return Err(Error::Data { detail });
         }
+        network.prefer_large_pages();
         let hidden_layers = network.layers().len() - 1;
         let noise = Noise::new(&spec.regularization, hidden_layers, spec.seed);
         Ok(Self {

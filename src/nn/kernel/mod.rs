@@ -10,6 +10,7 @@ mod denormals;
 mod fold;
 mod functions;
 mod matrix;
+mod pages;
 mod product;
 mod team;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub(crate) use crate::nn::kernel::functions::{
     exp_nonpositive, expm1_nonpositive, ln, ln_1p_to_one, select, sigmoid, tanh,
 };
 pub(crate) use crate::nn::kernel::matrix::Matrix;
+pub(crate) use crate::nn::kernel::pages::{Filled, prefer_large_pages};
 pub(crate) use crate::nn::kernel::product::is_far_apart;
 use crate::nn::kernel::product::{
     Backward, BiasGradient, Destination, Forward, Panel, Panels, WeightGradient,

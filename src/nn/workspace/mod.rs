@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use ndarray::ArrayView2;
 
-use crate::nn::kernel::{self, Matrix};
+use crate::nn::kernel::{self, Filled, Matrix};
 use crate::nn::noise::ChunkNoise;
 use crate::nn::normalization::NormalizedRows;
 use crate::nn::{Activation, BLOCK, CHUNK, Layer, Network, Noise, Rightness, Scalar, Team};
@@ -63,10 +63,9 @@ struct Rows<T> {
 
 impl<T: Scalar> Rows<T> {
     fn new(width: usize, rows: usize) -> Self {
-        Self {
-            width,
-            values: vec![T::zero(); width * rows],
-        }
+        let values = vec![T::zero(); width * rows];
+        kernel::prefer_large_pages(&values, Filled::No);
+        Self { width, values }
     }
 
     fn slice(&self, rows: usize) -> &[T] {
