@@ -77,7 +77,7 @@ impl Jobs {
         };
         let parameter_count = base.network.parameter_count() as u64;
         let header = base.header();
-        let memory_bytes = memory_bytes(&spec, &header, validation_rows, self.inner.team.threads());
+        let memory_bytes = memory_bytes(&spec, &header, validation_rows);
         let tried = spec.clone();
         let seconds = tokio::task::spawn_blocking(move || {
             let mut stopwatch = Stopwatch::default();

@@ -332,7 +332,7 @@ mod tests {
                 let number = |v: f32| f64::from(v) / 3.0;
                 let sum = |set: InstructionSet| {
                     let values = values.as_slice();
-                    set.run(Sum { values, number })
+                    set.try_out(Sum { values, number })
                 };
                 let expected = sum(InstructionSet::Portable);
                 let bins = Bins::between(expected.min, expected.max);
@@ -342,7 +342,7 @@ mod tests {
                     let values = values.as_slice();
                     let count = |set: InstructionSet| {
                         let grid = &grid;
-                        set.run(Count {
+                        set.try_out(Count {
                             values,
                             number,
                             grid,

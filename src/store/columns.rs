@@ -10,8 +10,8 @@ use crate::store::{Error, Store, off_thread};
 
 /// Bytes of chunks that one query reads, of columns that have so few of them.
 const BYTES_AT_ONCE: usize = 4 << 20;
-/// Queries and checks under way at a time, fewer than there are readers: two keep a disk and a core busy, or two cores.
-const AT_ONCE: usize = 3;
+/// Queries and checks under way at a time, half of the readers: they keep a disk and a core busy, or two cores.
+const AT_ONCE: usize = 2;
 
 /// A column that is to be read.
 struct Wanted {
@@ -167,7 +167,7 @@ mod tests {
     use crate::data::Table;
     use crate::store::{Answer, Dataset, DatasetChunk, NewDataset, Once, Timestamp};
 
-    /// Rows of which a column is read in two chunks, and three columns with one query.
+    /// Rows of which a column is read in several chunks, and three columns with one query.
     const ROWS: usize = 16_384 + 180_000;
 
     fn column(number: usize) -> Column {

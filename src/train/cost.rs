@@ -17,23 +17,17 @@ const FAR_APART: usize = 4096;
 const LARGE: usize = 1 << 14;
 /// Units of which the panels of `nn::kernel` are made.
 const PANEL_UNITS: usize = 32;
-/// Bytes of the panel of a thread there.
-const THREAD_PANEL: u64 = 256 << 10;
 /// Numbers in the samples of a trial, at most, unless one chunk has more: 32 MiB of raw values.
 const TRIAL_NUMBERS: usize = 1 << 22;
 
-/// An estimate of the bytes that a run holds where it holds most, from its shapes and the number of threads alone.
+/// An estimate of the bytes that a run holds where it holds most, from its shapes alone.
 ///
 /// While it is prepared, the raw samples in f64 beside the prepared ones; while it trains, those beside the networks
-/// (the one trained, it before a step that is recorded, the last epoch's), the optimizer's memory, the sums of gradients, z, a and δ of the
-/// rows that are passed over at once, in training and in an evaluation, and a checkpoint, as arrays, as tensors and as bytes,
-/// or at its end the answers of the split that is reported on.
-pub fn memory_bytes(
-    spec: &CheckedSpec,
-    base: &Header,
-    validation_rows: usize,
-    threads: usize,
-) -> u64 {
+/// (the one trained, it before a step that is recorded, the last epoch's), the optimizer's memory, the sums of gradients, z, a
+/// and δ of the rows that are passed over at once, in training and in an evaluation, and a checkpoint, as arrays, as tensors
+/// and as bytes, or the answers of a split whose figures are no sums. At its end, two networks less, those of the last
+/// checkpoint too. Not counted are 256 KiB of each thread that computes products, which stay with it.
+pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -> u64 {
     let width = base.dtype.bytes() as u64;
     let rows = (spec.train_rows + validation_rows) as u64;
     let sample = (base.inputs + base.outputs()) as u64;
@@ -64,13 +58,18 @@ pub fn memory_bytes(
     let preparing = rows * (sample + weighted) * 8 + parameters * taken_up * width;
     let running = (parameters * (networks + gradients) + workspace(spec, base)) * width
         + of_batch
-        + spec.train_rows as u64 * 4
-        + thread_panels(base, threads);
+        + spec.train_rows as u64 * 4;
     let validated = if validation_rows > 0 { evaluated } else { 0 };
     let checkpoint = parameters * checkpoints * width + validated;
     let answers = spec.train_rows.max(validation_rows) * base.outputs();
-    let report = answers as u64 * if answers <= MOST_ANSWERS { ANSWER } else { 0 } + evaluated;
-    prepared + preparing.max(running + checkpoint.max(report))
+    // In every epoch, however many there are, where a figure needs them; else in the report, unless there are too many.
+    let in_epochs = spec.metrics.iter().any(|metric| !metric.is_sum());
+    let of_answers = |are_held: bool| answers as u64 * if are_held { ANSWER } else { 0 };
+    let figures = of_answers(in_epochs) + evaluated;
+    let report = of_answers(in_epochs || answers <= MOST_ANSWERS) + evaluated;
+    // The last checkpoint is made into bytes and stored meanwhile.
+    let end = parameters * (checkpoints - 2) * width + report;
+    prepared + preparing.max(running + checkpoint.max(figures).max(end))
 }
 
 /// Numbers of the memory that a pass of training needs, which is that of `nn::Workspace`.
@@ -122,15 +121,6 @@ fn widest_far_apart(base: &Header) -> usize {
 
 fn is_far_apart(base: &Header, width: usize) -> bool {
     width * base.dtype.bytes() >= FAR_APART
-}
-
-/// Bytes of the panels of threads that compute products, where a product is so wide that it needs them.
-fn thread_panels(base: &Header, threads: usize) -> u64 {
-    if is_far_apart(base, base.inputs) || widest_far_apart(base) > 0 {
-        threads as u64 * THREAD_PANEL
-    } else {
-        0
-    }
 }
 
 /// Weights, biases and scales together.

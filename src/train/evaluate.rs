@@ -273,7 +273,7 @@ impl EvaluationSpec {
 /// The figures of `model` that are asked for, or all, on the whole rows of `raw`, and how many those are. The loss has the
 /// bits of a validation on the same rows.
 ///
-/// `poll` is asked before each column and each chunk of rows; its `Break` ends the evaluation.
+/// `poll` is asked every million numbers, and as often as there are chunks of rows; its `Break` ends the evaluation.
 ///
 /// Errors: a value does not fit the model's dtype once scaled.
 pub fn evaluate(

@@ -120,7 +120,7 @@ impl FullReport {
 impl<T: Scalar> Assessed<'_, T> {
     /// The figures that are wanted on `samples`, at least one row. The loss has the bits of a validation on them.
     ///
-    /// `poll` is asked before each chunk of rows and each figure; its `Break` ends it.
+    /// `poll` is asked as often as there are chunks of rows, and before each figure; its `Break` ends it.
     pub(super) fn figures(
         &self,
         samples: &Samples<T>,

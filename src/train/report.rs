@@ -28,7 +28,7 @@ pub struct EpochReport {
 pub trait Observer {
     /// Asked again and again while the data is prepared: `Break` stops the run before it has begun.
     fn poll_preparing(&mut self) -> ControlFlow<()>;
-    /// Asked before each chunk of a batch: `Break` stops the run at the last whole step.
+    /// Asked as often as there are chunks of a batch: `Break` stops the run at the last whole step.
     fn poll(&mut self) -> ControlFlow<()>;
     /// Asked after each step: whether a checkpoint is wanted here. `epoch_end` tells whether the epoch is done.
     fn wants_checkpoint(&mut self, epoch_end: bool) -> bool;

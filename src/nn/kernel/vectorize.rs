@@ -61,7 +61,7 @@ impl InstructionSet {
             reason = "functions compiled for more than the target's instructions"
         )
     )]
-    pub(in crate::nn) fn run<L: Loops>(self, loops: L) -> L::Output {
+    pub(super) fn run<L: Loops>(self, loops: L) -> L::Output {
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
         fn avx2<L: Loops>(loops: L) -> L::Output {
@@ -84,6 +84,15 @@ impl InstructionSet {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => unsafe { avx512(loops) },
         }
+    }
+}
+
+#[cfg(test)]
+impl InstructionSet {
+    /// [`InstructionSet::run`] with a set that this machine has, for the tests of loops elsewhere.
+    pub(in crate::nn) fn try_out<L: Loops>(self, loops: L) -> L::Output {
+        assert!(Self::available().contains(&self), "{self:?}");
+        self.run(loops)
     }
 }
 

@@ -176,13 +176,13 @@ fn a_chunked_gradient_is_the_plain_sum_of_the_gradients_of_its_samples() {
 
 /// The parameters after four steps over 300 rows by so many threads: a batch of three chunks and more, one of one block and
 /// more, recorded and not.
-fn trained_by<T: Scalar>(threads: usize, spec: OptimizerSpec, wide: usize) -> Vec<u64> {
+fn trained_by<T: Scalar>(threads: usize, (spec, wide, p): (OptimizerSpec, usize, f64)) -> Vec<u64> {
     let activations = [Activation::Relu, Activation::Tanh, Activation::Sigmoid];
     let mut network = network::<T>(&[260, wide, 130, 5], &activations, 1);
     let (x, y) = (matrix::<T>(700, 260, 2), matrix::<T>(700, 5, 3));
     let team = Team::new(threads, || {}).expect("threads");
     let regularization = Regularization {
-        dropout: Dropout::All(0.2),
+        dropout: Dropout::All(p),
         ..Regularization::default()
     };
     let noise = Noise::new(&regularization, 2, 7);
@@ -212,15 +212,69 @@ fn a_step_has_the_same_bits_by_any_number_of_threads() {
     // 1,100 units are read in panels.
     let adam = OptimizerSpec::all()[4];
     assert_eq!(adam.name(), "adam");
-    for (spec, wide) in [(OptimizerSpec::descent(0.1), 512), (adam, 1100)] {
-        let alone = trained_by::<f32>(1, spec, wide);
-        let alone64 = trained_by::<f64>(1, spec, wide);
+    for case in [
+        (OptimizerSpec::descent(0.1), 512, 0.2),
+        (adam, 1100, 0.2),
+        (adam, 1100, 0.0),
+    ] {
+        let alone = trained_by::<f32>(1, case);
+        let alone64 = trained_by::<f64>(1, case);
         for threads in [2, 3, 7] {
-            assert!(trained_by::<f32>(threads, spec, wide) == alone, "{threads}");
-            assert!(
-                trained_by::<f64>(threads, spec, wide) == alone64,
-                "{threads}"
+            assert!(trained_by::<f32>(threads, case) == alone, "{threads}");
+            assert!(trained_by::<f64>(threads, case) == alone64, "{threads}");
+        }
+    }
+}
+
+#[test]
+fn a_step_in_passing_ends_where_a_whole_gradient_and_an_update_do() {
+    // A step does not keep z of relu layers; a run does.
+    fn check<T: Scalar>(hidden: Activation, loss: Loss) {
+        let last = Activation::ALL.into_iter().find(|&last| loss.accepts(last));
+        let last = last.expect("a loss accepts an activation");
+        let mut stepped = network::<T>(&[9, 20, 13, 4], &[hidden, hidden, last], 1);
+        let mut updated = stepped.clone();
+        let x = matrix::<T>(150, 9, 2);
+        let y = Array2::from_shape_fn((150, 4), |(row, unit)| {
+            T::from_f64(f64::from(u8::from(row % 4 == unit)))
+        });
+        let adam = OptimizerSpec::all()[4];
+        let mut optimizers = [
+            Optimizer::new(adam, &stepped),
+            Optimizer::new(adam, &updated),
+        ];
+        let mut backpropagation = Backpropagation::new(&stepped, 150);
+        let mut whole = Backpropagation::new(&updated, 150);
+        for rows in [0..150, 7..64] {
+            let batch = Batch::new(x.slice(s![rows.clone(), ..]), y.slice(s![rows.clone(), ..]));
+            let step = backpropagation.step(
+                &mut stepped,
+                loss,
+                batch,
+                (&mut optimizers[0], 1.0),
+                false,
+                || ControlFlow::<()>::Continue(()),
             );
+            let (step, _) = step.continue_value().expect("nothing breaks");
+            assert_eq!(step, Stepped::Moved);
+            let sums = whole.run(&updated, loss, batch, false, || {
+                ControlFlow::<()>::Continue(())
+            });
+            let sums = sums.continue_value().expect("nothing breaks");
+            assert!(optimizers[1].update(&mut updated, sums, 1.0));
+        }
+        for (one, other) in stepped.layers().iter().zip(updated.layers()) {
+            assert_eq!(one.weights, other.weights, "{hidden:?} {loss:?}");
+            assert_eq!(one.biases, other.biases, "{hidden:?} {loss:?}");
+        }
+    }
+    for hidden in Activation::ALL {
+        if hidden == Activation::Softmax {
+            continue;
+        }
+        for loss in [Loss::Quadratic, Loss::ALL[1]] {
+            check::<f32>(hidden, loss);
+            check::<f64>(hidden, loss);
         }
     }
 }

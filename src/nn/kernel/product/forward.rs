@@ -228,8 +228,9 @@ unsafe fn rows<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize>(
 
 /// Terms of the sums of a tile, whose first row is given.
 ///
-/// x has the rows of the tile and the terms, z and what `After` has the rows and the columns, biases the columns; as many numbers as there are
-/// columns can be read from the address of each of the terms; of the last vector of columns there are the lanes `last`.
+/// x has the rows of the tile and the terms, z and what `After` has the rows and columns, biases the columns; as many numbers
+/// as there are columns can be read from the address of each of the terms; of the last vector of columns there are the lanes
+/// `last`.
 struct ForwardTile<'a, 'b, T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize> {
     product: &'a Forward<'b, T>,
     row: usize,

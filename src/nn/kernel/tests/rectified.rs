@@ -67,6 +67,7 @@ fn products_that_rectify_have_the_same_bits_as_relu_by_itself() {
             [64, 64, 64],
             // From panels, the last of them in parts.
             [40, 2100, 1100],
+            [40, 70, 2100],
             [BLOCK, 30, 17],
         ]
     };
