@@ -77,6 +77,22 @@ pub(super) trait Vector<T: Scalar, const L: usize>: Copy {
     /// As [`Work::tile`].
     unsafe fn compute<K: Work, const R: usize, const C: usize, const PART: bool>(work: &K);
 
+    /// The sum of all lanes, added as in [`Vector::totals`].
+    #[inline(always)]
+    fn total(self) -> T {
+        let mut lanes = [T::zero(); L];
+        // SAFETY: there is room for L numbers.
+        unsafe { self.store(lanes.as_mut_ptr()) };
+        let mut half = L / 2;
+        while half > 0 {
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+
     /// The sum of all lanes of each of L vectors: the upper half is added onto the lower until one is left.
     #[inline(always)]
     fn totals(rows: [Self; L]) -> Self {

@@ -11,10 +11,13 @@ use crate::nn::Scalar;
 use crate::nn::kernel::Matrix;
 use crate::nn::kernel::product::tile::{add_up, by_rows, height, read, unrolled, write, zeros};
 use crate::nn::kernel::product::{PANEL_ROWS, Panel, WORTH_A_PANEL, is_far_apart};
+use crate::nn::kernel::select;
 use crate::nn::kernel::vector::{Vector, Work};
 
-/// Vectors of a tile of one row: enough sums at a time that none waits for the one before it.
+/// Vectors of a tile of one row: enough sums at a time that none waits for the one before it; or half as many, where there are
+/// no more columns.
 const WIDE: usize = 8;
+const HALF_WIDE: usize = WIDE / 2;
 
 /// z (m × n) = b (n), or 0, + x (m × k) · w (k × n).
 pub struct Forward<'a, T> {
@@ -143,11 +146,15 @@ pub(super) fn columns<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: us
     let (m, k, n) = (product.x.len(), product.x.width(), product.units);
     let mut column = 0;
     while column < n {
-        let is_wide = m == 1 && source == Source::Rows && n - column >= WIDE * L;
-        let width = if is_wide {
-            WIDE * L
+        let vectors = if m == 1 && source == Source::Rows {
+            (n - column) / L
         } else {
-            (n - column).min(2 * L)
+            0
+        };
+        let width = match vectors {
+            WIDE.. => WIDE * L,
+            HALF_WIDE.. => HALF_WIDE * L,
+            _ => (n - column).min(2 * L),
         };
         let mut first = 0;
         while first < k {
@@ -191,10 +198,10 @@ pub(super) fn columns<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: us
                     terms,
                     last: V::lanes(if width > L { width - L } else { width }),
                 };
-                if is_wide {
-                    V::compute::<_, 1, WIDE, false>(&work);
-                } else {
-                    rows(work, width);
+                match vectors {
+                    WIDE.. => V::compute::<_, 1, WIDE, false>(&work),
+                    HALF_WIDE.. => V::compute::<_, 1, HALF_WIDE, false>(&work),
+                    _ => rows(work, width),
                 }
                 first += terms.len;
             }
@@ -333,6 +340,11 @@ fn dots<T: Scalar, V: Vector<T, L>, const L: usize>(product: &Forward<'_, T>) {
     let w = product.w;
     let mut row = 0;
     while row < m {
+        if row + 1 == m {
+            // SAFETY: x and w have k numbers, and z, and what `After` has, a number for each row.
+            unsafe { dot::<T, V, L>(product, row, bias) };
+            return;
+        }
         // Rows beyond the last are the last once more; what they come to is not written.
         let mut x = [const { &[] as &[T] }; L];
         unrolled!(r < L {
@@ -369,5 +381,42 @@ fn dots<T: Scalar, V: Vector<T, L>, const L: usize>(product: &Forward<'_, T>) {
             z.store_lanes(product.z.wrapping_add(row), left);
         }
         row += L;
+    }
+}
+
+/// One number of z, to the same bits.
+///
+/// # Safety
+/// There is such a row of x and of what is written and read with it, and w has as many numbers as x is wide.
+#[inline(always)]
+unsafe fn dot<T: Scalar, V: Vector<T, L>, const L: usize>(
+    product: &Forward<'_, T>,
+    row: usize,
+    bias: T,
+) {
+    let (x, k) = (product.x.row(row).as_ptr(), product.x.width());
+    let w = product.w.as_ptr();
+    let mut sum = V::splat(T::zero());
+    // SAFETY: the caller's; of the last vector the lanes that are left are read.
+    unsafe {
+        let mut p = 0;
+        while p + L <= k {
+            sum = sum.add_product(V::load(x.add(p)), V::load(w.add(p)));
+            p += L;
+        }
+        if p < k {
+            let rest = V::lanes(k - p);
+            let (x, y) = (V::load_lanes(x.add(p), rest), V::load_lanes(w.add(p), rest));
+            sum = sum.add_product(x, y);
+        }
+        let mut z = sum.total() + bias;
+        let rectify = |z: T, sign: T| select(sign <= T::zero(), T::zero(), z);
+        match product.after {
+            After::Nothing => {}
+            After::Rectify => z = rectify(z, z),
+            After::RectifyInto(a) => a.add(row).write(rectify(z, z)),
+            After::KeepWherePositive(a) => z = rectify(z, a.add(row).read()),
+        }
+        product.z.add(row).write(z);
     }
 }

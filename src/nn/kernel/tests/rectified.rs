@@ -62,6 +62,8 @@ fn products_that_rectify_have_the_same_bits_as_relu_by_itself() {
     } else {
         &[
             [1, 300, 700],
+            [1, 64, 64],
+            [17, 40, 1],
             [9, 1, 33],
             [40, 19, 1],
             [64, 64, 64],
