@@ -174,7 +174,7 @@ mod tests {
             let (x, w) = ([T::from_f64(x)], [T::from_f64(w); 40]);
             let mut z = [T::one(); 40];
             let product = Forward::new(Matrix::new(&x, 1), &w, None, 40, &mut z);
-            T::multiply(set, Product::Forward(product));
+            T::multiply(set, &mut Product::Forward(product));
             z.iter().filter(|number| number.is_zero()).count()
         }
         for set in InstructionSet::available() {

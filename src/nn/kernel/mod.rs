@@ -122,7 +122,7 @@ pub(crate) fn forward<T: Scalar>(x: Matrix<'_, T>, w: &[T], biases: Option<&[T]>
     let units = z.len().checked_div(x.len()).unwrap_or_default();
     if x.len() > 0 {
         let product = Forward::new(x, w, biases, units, z);
-        T::multiply(InstructionSet::best(), Product::Forward(product));
+        T::multiply(InstructionSet::best(), &mut Product::Forward(product));
     }
 }
 
@@ -142,7 +142,7 @@ pub(crate) fn forward_rectified<T: Scalar>(
             Some(z) => Forward::new(x, w, Some(biases), units, z).rectified_into(a),
             None => Forward::new(x, w, Some(biases), units, a).rectified(),
         };
-        T::multiply(InstructionSet::best(), Product::Forward(product));
+        T::multiply(InstructionSet::best(), &mut Product::Forward(product));
     }
 }
 
@@ -164,7 +164,7 @@ pub(crate) fn backward<T: Scalar>(
             gradient,
             rectified,
         };
-        T::multiply(InstructionSet::best(), Product::Backward(product));
+        T::multiply(InstructionSet::best(), &mut Product::Backward(product));
     }
 }
 
@@ -185,7 +185,10 @@ pub(crate) fn weight_gradient<T: Scalar>(
         panels,
         into: Destination::Gradient(gradient),
     };
-    T::multiply(InstructionSet::best(), Product::WeightGradient(product));
+    T::multiply(
+        InstructionSet::best(),
+        &mut Product::WeightGradient(product),
+    );
 }
 
 /// w ← w − η Σ a δ, of the weights of some inputs, to the same bits as by [`weight_gradient`]; whether all of them are
@@ -207,7 +210,10 @@ pub(crate) fn descend<T: Scalar>(
         panels,
         into: Destination::Weights(weights, rate, &mut finite),
     };
-    T::multiply(InstructionSet::best(), Product::WeightGradient(product));
+    T::multiply(
+        InstructionSet::best(),
+        &mut Product::WeightGradient(product),
+    );
     finite
 }
 
@@ -222,7 +228,7 @@ pub(crate) fn panels<T: Scalar>(deltas: Matrix<'_, T>, units: Range<usize>, pane
         columns: units,
         into: panels,
     };
-    T::multiply(InstructionSet::best(), Product::Panels(product));
+    T::multiply(InstructionSet::best(), &mut Product::Panels(product));
 }
 
 /// Units of a panel, of the widest vectors.
@@ -237,7 +243,7 @@ pub(crate) fn bias_gradient<T: Scalar>(deltas: Matrix<'_, T>, units: Range<usize
         columns: units,
         sums,
     };
-    T::multiply(InstructionSet::best(), Product::BiasGradient(product));
+    T::multiply(InstructionSet::best(), &mut Product::BiasGradient(product));
 }
 
 /// A product to be computed.
@@ -256,10 +262,11 @@ pub enum Product<'a, T> {
 
 /// A scalar that has products. Being out of reach, it seals `Scalar`.
 pub trait Multiply: Sized {
-    /// The product with the instructions of a set, which this machine must have.
+    /// The product with the instructions of a set, which this machine must have. It is borrowed, because a small product takes
+    /// not much longer than to move what describes it.
     ///
     /// Panics: where the operands are not of the shape, the caller's bug.
-    fn multiply(set: InstructionSet, product: Product<'_, Self>);
+    fn multiply(set: InstructionSet, product: &mut Product<'_, Self>);
 }
 
 macro_rules! implement {
@@ -272,16 +279,16 @@ macro_rules! implement {
                     reason = "functions compiled for more than the target's instructions"
                 )
             )]
-            fn multiply(set: InstructionSet, product: Product<'_, Self>) {
+            fn multiply(set: InstructionSet, product: &mut Product<'_, Self>) {
                 #[cfg(target_arch = "x86_64")]
                 #[target_feature(enable = "avx2,fma")]
-                fn avx2(product: Product<'_, $scalar>, panel: &mut Panel) {
+                fn avx2(product: &mut Product<'_, $scalar>, panel: &mut Panel) {
                     product.compute::<vector::$avx2, $avx2_lanes, 6>(panel);
                 }
 
                 #[cfg(target_arch = "x86_64")]
                 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma")]
-                fn avx512(product: Product<'_, $scalar>, panel: &mut Panel) {
+                fn avx512(product: &mut Product<'_, $scalar>, panel: &mut Panel) {
                     product.compute::<vector::$avx512, $avx512_lanes, 12>(panel);
                 }
 

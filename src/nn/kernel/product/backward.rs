@@ -22,7 +22,7 @@ pub struct Backward<'a, T> {
 
 #[inline(always)]
 pub(super) fn backward<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize>(
-    product: Backward<'_, T>,
+    product: &mut Backward<'_, T>,
     panel: &mut Panel,
 ) {
     let Backward {
@@ -32,10 +32,10 @@ pub(super) fn backward<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: u
         gradient,
         rectified,
     } = product;
-    let (n, k) = (deltas.width(), inputs);
+    let (n, k) = (deltas.width(), *inputs);
     // As a product forward: of rows of n terms, with k columns, and w (k × n) for its transpose. With n = 1 they are one.
-    let mut forward = Forward::new(deltas, w, None, k, gradient);
-    if let Some(a) = rectified {
+    let mut forward = Forward::new(*deltas, w, None, k, gradient);
+    if let Some(a) = *rectified {
         forward = forward.where_positive(a);
     }
     let source = if n == 1 {

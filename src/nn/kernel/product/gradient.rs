@@ -49,7 +49,7 @@ pub struct Panels<'a, T> {
 }
 
 #[inline(always)]
-pub(super) fn panels<T: Scalar, V: Vector<T, L>, const L: usize>(product: Panels<'_, T>) {
+pub(super) fn panels<T: Scalar, V: Vector<T, L>, const L: usize>(product: &mut Panels<'_, T>) {
     let Panels {
         deltas,
         columns,
@@ -74,7 +74,7 @@ pub(super) fn panels<T: Scalar, V: Vector<T, L>, const L: usize>(product: Panels
 
 #[inline(always)]
 pub(super) fn weight_gradient<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize>(
-    product: WeightGradient<'_, T>,
+    product: &mut WeightGradient<'_, T>,
     panel: &mut Panel,
 ) {
     let WeightGradient {
@@ -84,10 +84,11 @@ pub(super) fn weight_gradient<T: Scalar, V: Vector<T, L>, const L: usize, const 
         panels,
         into,
     } = product;
+    let (x, columns, deltas, panels) = (*x, columns.clone(), *deltas, *panels);
     let (m, n) = (deltas.len(), deltas.width());
-    let (numbers, rate, finite) = match into {
+    let (numbers, rate, finite): (&mut [T], _, _) = match into {
         Destination::Gradient(gradient) => (gradient, None, None),
-        Destination::Weights(weights, rate, finite) => (weights, Some(rate), Some(finite)),
+        Destination::Weights(weights, rate, finite) => (weights, Some(*rate), Some(finite)),
     };
     assert!(
         x.len() == m
@@ -148,7 +149,7 @@ pub(super) fn weight_gradient<T: Scalar, V: Vector<T, L>, const L: usize, const 
         unit += width;
     }
     if let Some(finite) = finite {
-        *finite = zeros.iter().all(T::is_zero);
+        **finite = zeros.iter().all(T::is_zero);
     }
 }
 
@@ -250,7 +251,7 @@ pub struct BiasGradient<'a, T> {
 
 #[inline(always)]
 pub(super) fn bias_gradient<T: Scalar, V: Vector<T, L>, const L: usize>(
-    product: BiasGradient<'_, T>,
+    product: &mut BiasGradient<'_, T>,
 ) {
     let BiasGradient {
         deltas,
@@ -265,7 +266,7 @@ pub(super) fn bias_gradient<T: Scalar, V: Vector<T, L>, const L: usize>(
             && sums.len() == columns.len(),
         "operands of {m} × {columns:?} of {n}"
     );
-    add_up_rows::<T, V, L>(|_| T::one(), deltas, columns, sums);
+    add_up_rows::<T, V, L>(|_| T::one(), *deltas, columns.clone(), sums);
 }
 
 /// Σ factor(p) · row p of x, of some of its columns, which stand side by side in vectors.

@@ -43,11 +43,11 @@ impl<T: Scalar> Product<'_, T> {
     /// Computes it in vectors of type `V`, in tiles of at most `MOST` rows of two of them.
     #[inline(always)]
     pub(super) fn compute<V: Vector<T, L>, const L: usize, const MOST: usize>(
-        self,
+        &mut self,
         panel: &mut Panel,
     ) {
         match self {
-            Self::Forward(product) => forward::forward::<T, V, L, MOST>(&product, panel),
+            Self::Forward(product) => forward::forward::<T, V, L, MOST>(product, panel),
             Self::Backward(product) => backward::backward::<T, V, L, MOST>(product, panel),
             Self::WeightGradient(product) => {
                 gradient::weight_gradient::<T, V, L, MOST>(product, panel);

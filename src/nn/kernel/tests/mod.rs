@@ -67,7 +67,7 @@ impl<T: Scalar> Layer<T> {
         let biases = biases.then_some(self.b.as_slice());
         let x = self.x().slice(rows);
         let product = Forward::new(x, &self.w, biases, self.shape.units, &mut z);
-        T::multiply(set, Product::Forward(product));
+        T::multiply(set, &mut Product::Forward(product));
         z
     }
 
@@ -80,7 +80,7 @@ impl<T: Scalar> Layer<T> {
             gradient: &mut gradient,
             rectified: None,
         };
-        T::multiply(set, Product::Backward(product));
+        T::multiply(set, &mut Product::Backward(product));
         gradient
     }
 
@@ -93,7 +93,7 @@ impl<T: Scalar> Layer<T> {
             panels: None,
             into: Destination::Gradient(&mut gradient),
         };
-        T::multiply(set, Product::WeightGradient(product));
+        T::multiply(set, &mut Product::WeightGradient(product));
         gradient
     }
 
@@ -104,7 +104,7 @@ impl<T: Scalar> Layer<T> {
             columns: units,
             sums: &mut sums,
         };
-        T::multiply(set, Product::BiasGradient(product));
+        T::multiply(set, &mut Product::BiasGradient(product));
         sums
     }
 }
@@ -354,7 +354,7 @@ fn sums_over_samples_are_those_of_the_fixed_tree() {
                     panels: None,
                     into: Destination::Gradient(sum.as_slice_mut().expect("contiguous")),
                 };
-                T::multiply(set, Product::WeightGradient(product));
+                T::multiply(set, &mut Product::WeightGradient(product));
                 std::ops::ControlFlow::<()>::Continue(())
             });
             let sum = sum.continue_value().expect("nothing breaks").to_vec();

@@ -28,7 +28,7 @@ fn a_gradient_from_panels_has_the_same_bits() {
                     columns,
                     into: panels,
                 };
-                T::multiply(set, Product::Panels(product));
+                T::multiply(set, &mut Product::Panels(product));
             }
             let mut gradient = vec![T::nan(); columns.len() * units];
             let product = WeightGradient {
@@ -38,7 +38,7 @@ fn a_gradient_from_panels_has_the_same_bits() {
                 panels: Some(&panels),
                 into: Destination::Gradient(&mut gradient),
             };
-            T::multiply(set, Product::WeightGradient(product));
+            T::multiply(set, &mut Product::WeightGradient(product));
             assert_eq!(
                 bits(&gradient),
                 bits(&expected),
@@ -83,7 +83,7 @@ fn weights_that_move_at_once_have_the_same_bits() {
                 columns: 0..units,
                 into: &mut panels,
             };
-            T::multiply(set, Product::Panels(product));
+            T::multiply(set, &mut Product::Panels(product));
             let descend = |x: &[T], panels: Option<&[T]>, weights: &mut [T]| {
                 let mut finite = false;
                 let product = WeightGradient {
@@ -93,7 +93,7 @@ fn weights_that_move_at_once_have_the_same_bits() {
                     panels,
                     into: Destination::Weights(weights, rate, &mut finite),
                 };
-                T::multiply(set, Product::WeightGradient(product));
+                T::multiply(set, &mut Product::WeightGradient(product));
                 finite
             };
             // Of one unit, the sums of a gradient by itself are in vectors of inputs, and rounded alike.

@@ -29,12 +29,12 @@ fn check<T: Scalar>([rows, inputs, units]: [usize; 3]) {
         let (mut both_z, mut both_a) = (vec![T::nan(); z.len()], vec![T::nan(); z.len()]);
         let (x, b) = (layer.x(), Some(layer.b.as_slice()));
         let both = Forward::new(x, &layer.w, b, units, &mut both_z).rectified_into(&mut both_a);
-        T::multiply(set, Product::Forward(both));
+        T::multiply(set, &mut Product::Forward(both));
         assert_eq!(bits(&both_z), bits(&z), "{set:?} {what}");
         assert_eq!(bits(&both_a), bits(&a), "{set:?} {what}");
         let mut alone = vec![T::nan(); z.len()];
         let in_place = Forward::new(x, &layer.w, b, units, &mut alone).rectified();
-        T::multiply(set, Product::Forward(in_place));
+        T::multiply(set, &mut Product::Forward(in_place));
         assert_eq!(bits(&alone), bits(&a), "{set:?} {what}");
         // Back to the inputs, as if they were a of a relu; an infinite ∂C/∂a at one that is 0 leaves no NaN.
         layer.deltas[0] = T::infinity();
@@ -50,7 +50,7 @@ fn check<T: Scalar>([rows, inputs, units]: [usize; 3]) {
             gradient: &mut deltas,
             rectified: Some(&layer.x),
         };
-        T::multiply(set, Product::Backward(product));
+        T::multiply(set, &mut Product::Backward(product));
         assert_eq!(bits(&deltas), bits(&expected), "{set:?} {what}");
     }
 }
