@@ -11,7 +11,7 @@ use crate::store::{Error, Store, off_thread};
 /// Bytes of chunks that one query reads, of columns that have so few of them.
 const BYTES_AT_ONCE: usize = 4 << 20;
 /// Queries and checks under way at a time, half of the readers: they keep a disk and a core busy, or two cores.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 3;
 
 /// A column that is to be read.
 struct Wanted {

@@ -48,7 +48,7 @@ pub use crate::store::versions::{Lineage, VersionRow, build};
 /// The oldest SQLite that is safe to write with from several connections: earlier ones can corrupt a WAL on reset.
 const OLDEST_SQLITE: &str = "3.51.3";
 /// Connections that read at the same time.
-const READERS: u32 = 4;
+const READERS: u32 = 6;
 /// How long a statement waits for the writer of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
