@@ -33,6 +33,7 @@ mod network;
 mod noise;
 mod normalization;
 mod optimizer;
+pub mod products;
 #[cfg(test)]
 mod proofs;
 pub mod random;
