@@ -1,8 +1,15 @@
 //! Products with relu in them: to the same bits as relu by itself, NaN and −0 too.
 
-use super::{Layer, Shape, bits};
+use super::{Layer, Shape};
 use crate::nn::kernel::{Backward, Forward, InstructionSet, Product, select};
 use crate::nn::{BLOCK, Scalar};
+
+/// The bits of numbers, those of every NaN alike: which NaN an operation makes is left open.
+fn bits<T: Scalar>(numbers: &[T]) -> Vec<u64> {
+    let nan = |number: f64| if number.is_nan() { f64::NAN } else { number };
+    let bits = |number: &T| nan(Scalar::to_f64(*number)).to_bits();
+    numbers.iter().map(bits).collect()
+}
 
 /// relu, as `activation` has it.
 fn relu<T: Scalar>(z: T) -> T {
