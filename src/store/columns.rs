@@ -165,7 +165,7 @@ fn take_together(wanted: &mut std::iter::Peekable<std::vec::IntoIter<Wanted>>) -
 mod tests {
     use super::*;
     use crate::data::Table;
-    use crate::store::{Answer, Dataset, DatasetChunk, NewDataset, Once, Timestamp};
+    use crate::store::tests::create;
 
     /// Rows of which a column is read in several chunks, and three columns with one query.
     const ROWS: usize = 16_384 + 180_000;
@@ -178,21 +178,7 @@ mod tests {
     async fn store(directory: &std::path::Path) -> Store {
         let store = Store::open(directory).await.expect("opens");
         let table = Table::new((0..8).map(column).collect()).expect("a table");
-        let new = NewDataset {
-            name: "t".to_owned(),
-            chunks: DatasetChunk::of(&table),
-            table,
-        };
-        let once = Once {
-            idempotency: None,
-            answer: |dataset: &Dataset| Answer {
-                status: 201,
-                location: dataset.name.clone(),
-                body: Vec::new(),
-                replayed: false,
-            },
-        };
-        let created = store.create_dataset(new, once, &Timestamp::now()).await;
+        let created = create(&store, "t", table).await;
         created.expect("stored");
         store
     }

@@ -258,7 +258,10 @@ mod tests {
     }
 
     async fn upload(store: &Store, name: &str, rows: usize) -> Result<Answer, Error> {
-        let table = table(rows);
+        create(store, name, table(rows)).await
+    }
+
+    pub(super) async fn create(store: &Store, name: &str, table: Table) -> Result<Answer, Error> {
         let new = NewDataset {
             name: name.to_owned(),
             chunks: DatasetChunk::of(&table),

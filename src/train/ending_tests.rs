@@ -2,7 +2,9 @@
 
 use crate::model::{Model, ModelLimits, ModelSpec};
 use crate::nn::Team;
-use crate::train::tests::{self, Witness, finished, job, model, source, unmoved_by_breaks};
+use crate::train::tests::{
+    self, Witness, finished, job, model, source, trained, unmoved_by_breaks,
+};
 use crate::train::{CheckedSpec, Checkpoint, EndedBy, Outcome, train};
 
 fn checked(base: &Model, rest: &str) -> Result<CheckedSpec, Vec<(String, String)>> {
@@ -57,15 +59,7 @@ fn a_run_by_lbfgs_ends_where_it_has_converged() {
     let spec = checked(&base, rest).expect("a good job");
     assert!(!spec.shuffle && spec.steps_per_epoch() == 1);
     let mut witness = Witness::default();
-    let outcome = train(
-        &spec,
-        base.clone(),
-        source(),
-        None,
-        &Team::alone(),
-        &mut witness,
-    )
-    .expect("trains");
+    let outcome = trained(&spec, &base, None, &mut witness);
     let Outcome::Finished { epochs, .. } = outcome else {
         panic!("not broken off")
     };
@@ -75,15 +69,7 @@ fn a_run_by_lbfgs_ends_where_it_has_converged() {
     // The seed of the shuffle is of no account.
     let spec = checked(&base, &format!(r#"{rest},"seed":5,"shuffle":true"#)).expect("a good job");
     let mut other = Witness::default();
-    train(
-        &spec,
-        base.clone(),
-        source(),
-        None,
-        &Team::alone(),
-        &mut other,
-    )
-    .expect("trains");
+    trained(&spec, &base, None, &mut other);
     assert_eq!(other.reports, witness.reports);
 }
 
@@ -152,16 +138,7 @@ fn a_run_that_has_had_its_time_ends_with_the_epoch_and_stays_ended() {
             time: Some(most),
             ..Witness::default()
         };
-        match train(
-            &spec,
-            base.clone(),
-            source(),
-            at,
-            &Team::alone(),
-            &mut witness,
-        )
-        .expect("trains")
-        {
+        match trained(&spec, &base, at, &mut witness) {
             Outcome::Finished {
                 model,
                 epochs,

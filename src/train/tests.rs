@@ -153,6 +153,16 @@ pub(super) fn checked(base: &Model, spec: JobSpec) -> Result<CheckedSpec, Vec<(S
         .map_err(|violations| violations.into_iter().map(said).collect())
 }
 
+/// What comes of a run of the samples of [`source`] by one thread, from the start or from a checkpoint.
+pub(super) fn trained(
+    spec: &CheckedSpec,
+    base: &Model,
+    at: Option<Checkpoint>,
+    witness: &mut Witness,
+) -> Outcome {
+    train(spec, base.clone(), source(), at, &Team::alone(), witness).expect("trains")
+}
+
 /// A run broken off at every poll and taken up again comes to what an undisturbed one does, and tells the same; that one.
 pub(super) fn unmoved_by_breaks<T: PartialEq + std::fmt::Debug>(
     (spec, base): (&CheckedSpec, &Model),
@@ -250,15 +260,7 @@ fn dropout_and_noise_are_in_the_training_steps_and_nowhere_else() {
         );
         let spec = checked(&base, job(&rest)).expect("a good job");
         let mut witness = Witness::default();
-        let trained = train(
-            &spec,
-            base.clone(),
-            source(),
-            None,
-            &Team::alone(),
-            &mut witness,
-        )
-        .expect("trains");
+        let trained = trained(&spec, &base, None, &mut witness);
         (finished(trained), witness.reports)
     };
     let (model, plain) = run("{}");
@@ -292,17 +294,7 @@ fn a_run_taken_up_from_each_epochs_checkpoint_ends_with_the_same_bits() {
     let base = model("float32");
     let spec = checked(&base, job(r#""epochs":3,"batch_size":"full""#)).expect("a good job");
     let mut whole = Witness::default();
-    let undisturbed = finished(
-        train(
-            &spec,
-            base.clone(),
-            source(),
-            None,
-            &Team::alone(),
-            &mut whole,
-        )
-        .expect("trains"),
-    );
+    let undisturbed = finished(trained(&spec, &base, None, &mut whole));
     assert_eq!(whole.checkpoints.len(), 3);
     for checkpoint in whole.checkpoints {
         let resumed = train(
@@ -392,17 +384,7 @@ fn a_checkpoint_without_the_state_of_its_optimizer_is_refused() {
         let rest = format!(r#""epochs":3,"optimizer":"{optimizer}""#);
         let spec = checked(&base, job(&rest)).expect("a good job");
         let mut witness = Witness::default();
-        finished(
-            train(
-                &spec,
-                base.clone(),
-                source(),
-                None,
-                &Team::alone(),
-                &mut witness,
-            )
-            .expect("trains"),
-        );
+        finished(trained(&spec, &base, None, &mut witness));
         let mut at = witness.checkpoints[0].clone();
         at.optimizer = None;
         let resumed = train(

@@ -17,6 +17,16 @@ struct Shape {
     units: usize,
 }
 
+impl From<[usize; 3]> for Shape {
+    fn from([rows, inputs, units]: [usize; 3]) -> Self {
+        Self {
+            rows,
+            inputs,
+            units,
+        }
+    }
+}
+
 fn numbers<T: Scalar>(len: usize, purpose: u64) -> Vec<T> {
     if cfg!(miri) {
         // Miri takes minutes over thousands of random numbers.
@@ -220,14 +230,9 @@ fn products_are_those_of_the_triple_loop_for_odd_large_shapes() {
             [33, 2500, 1],
         ]
     };
-    for &[rows, inputs, units] in shapes {
-        let shape = Shape {
-            rows,
-            inputs,
-            units,
-        };
-        check::<f32>(shape);
-        check::<f64>(shape);
+    for &shape in shapes {
+        check::<f32>(shape.into());
+        check::<f64>(shape.into());
     }
 }
 
@@ -294,14 +299,9 @@ fn an_element_has_the_same_bits_whatever_rows_are_computed_with_it() {
             [500, 37, 20],
         ]
     };
-    for &[rows, inputs, units] in shapes {
-        let shape = Shape {
-            rows,
-            inputs,
-            units,
-        };
-        same_bits::<f32>(shape);
-        same_bits::<f64>(shape);
+    for &shape in shapes {
+        same_bits::<f32>(shape.into());
+        same_bits::<f64>(shape.into());
     }
 }
 

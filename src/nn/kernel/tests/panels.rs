@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Layer, Shape, bits};
+use super::{Layer, bits};
 use crate::nn::Scalar;
 use crate::nn::kernel::{
     Destination, InstructionSet, Matrix, PANEL_UNITS, Panels, Product, WeightGradient,
@@ -11,11 +11,7 @@ use crate::nn::kernel::{
 #[test]
 fn a_gradient_from_panels_has_the_same_bits() {
     fn check<T: Scalar>([rows, inputs, units]: [usize; 3], columns: Range<usize>) {
-        let layer = Layer::<T>::new(Shape {
-            rows,
-            inputs,
-            units,
-        });
+        let layer = Layer::<T>::new([rows, inputs, units].into());
         for set in InstructionSet::available() {
             let expected = layer.weight_gradient(set, columns.clone());
             let mut panels = vec![T::nan(); rows * units.next_multiple_of(PANEL_UNITS)];
@@ -67,11 +63,7 @@ fn a_gradient_from_panels_has_the_same_bits() {
 #[test]
 fn weights_that_move_at_once_have_the_same_bits() {
     fn check<T: Scalar>([rows, inputs, units]: [usize; 3]) {
-        let layer = Layer::<T>::new(Shape {
-            rows,
-            inputs,
-            units,
-        });
+        let layer = Layer::<T>::new([rows, inputs, units].into());
         let rate = T::from_f64(0.3);
         for set in InstructionSet::available() {
             let gradient = layer.weight_gradient(set, 0..inputs);

@@ -1,6 +1,6 @@
 //! Products with relu in them: to the same bits as relu by itself, NaN and −0 too.
 
-use super::{Layer, Shape};
+use super::Layer;
 use crate::nn::kernel::{Backward, Forward, InstructionSet, Product, select};
 use crate::nn::{BLOCK, Scalar};
 
@@ -17,12 +17,7 @@ fn relu<T: Scalar>(z: T) -> T {
 }
 
 fn check<T: Scalar>([rows, inputs, units]: [usize; 3]) {
-    let shape = Shape {
-        rows,
-        inputs,
-        units,
-    };
-    let mut layer = Layer::<T>::new(shape);
+    let mut layer = Layer::<T>::new([rows, inputs, units].into());
     // A row of NaN, one of −0 and one of 0, as far as there are rows.
     for (row, x) in [T::nan(), -T::zero(), T::zero()].into_iter().enumerate() {
         if row < rows {
