@@ -136,14 +136,9 @@ impl Jobs {
             .expect("a job on a dataset names its columns");
         let weights = spec.data.weight_column().map(std::slice::from_ref);
         let names = [features, targets, weights.unwrap_or_default()].concat();
-        let mut columns = self.inner.store.dataset_columns(dataset, &names).await?;
-        let mut others = columns.split_off(features.len());
-        let mut weights = others.split_off(targets.len());
-        Ok(RawSamples::Columns {
-            features: columns,
-            targets: others,
-            weights: weights.pop(),
-        })
+        let columns = self.inner.store.dataset_columns(dataset, &names).await?;
+        let (features, targets) = (features.len(), targets.len());
+        Ok(RawSamples::of_columns(columns, features, targets))
     }
 }
 

@@ -38,6 +38,21 @@ pub struct Scaling {
     scale: Vec<f64>,
 }
 
+/// The scaling of one input.
+#[derive(Clone, Copy)]
+pub(crate) struct InputScaling {
+    offset: f64,
+    scale: f64,
+}
+
+impl InputScaling {
+    /// x′ = (x − offset) / scale.
+    #[inline]
+    pub(crate) fn apply(self, value: f64) -> f64 {
+        (value - self.offset) / self.scale
+    }
+}
+
 impl Scaling {
     /// A preprocessing whose numbers are not known yet.
     pub fn unfitted(preprocess: Preprocess) -> Self {
@@ -104,16 +119,14 @@ impl Scaling {
 
     /// x′ of input `column`.
     pub fn apply(&self, column: usize, value: f64) -> f64 {
-        match self.of(column) {
-            Some((offset, scale)) => (value - offset) / scale,
-            None => value,
-        }
+        self.of(column).map_or(value, |of| of.apply(value))
     }
 
-    /// The offset and the scale of input `column`; none where it goes in as it is.
-    pub fn of(&self, column: usize) -> Option<(f64, f64)> {
-        let offset = self.offset.get(column)?;
-        Some((*offset, self.scale[column]))
+    /// That of input `column`; none where it goes in as it is.
+    pub(crate) fn of(&self, column: usize) -> Option<InputScaling> {
+        let offset = *self.offset.get(column)?;
+        let scale = self.scale[column];
+        Some(InputScaling { offset, scale })
     }
 
     /// ∂C/∂x from ∂C/∂x′ of input `column`: (∂C/∂x′) / scale.

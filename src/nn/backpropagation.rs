@@ -167,7 +167,8 @@ impl<T: Scalar> Backpropagation<T> {
         record: bool,
         poll: impl FnMut() -> ControlFlow<B>,
     ) -> ControlFlow<B, &BatchSums<T>> {
-        self.run_observed(network, loss, batch, record, poll, |_, _| {})
+        self.workspace.keep_weighted_inputs(false);
+        self.passes(network, loss, batch, record, poll, |_, _| {})
     }
 
     /// `run`, showing `observe(rows, workspace)` z, a and δ of every block: of these rows, counted from 0 there.
@@ -177,11 +178,23 @@ impl<T: Scalar> Backpropagation<T> {
         loss: Loss,
         batch: Batch<'_, T>,
         record: bool,
+        poll: impl FnMut() -> ControlFlow<B>,
+        observe: impl FnMut(Range<usize>, &Workspace<T>),
+    ) -> ControlFlow<B, &BatchSums<T>> {
+        self.workspace.keep_weighted_inputs(true);
+        self.passes(network, loss, batch, record, poll, observe)
+    }
+
+    fn passes<B>(
+        &mut self,
+        network: &Network<T>,
+        loss: Loss,
+        batch: Batch<'_, T>,
+        record: bool,
         mut poll: impl FnMut() -> ControlFlow<B>,
         mut observe: impl FnMut(Range<usize>, &Workspace<T>),
     ) -> ControlFlow<B, &BatchSums<T>> {
         let _flushing = flush_denormals();
-        self.workspace.keep_weighted_inputs(true);
         self.begin(network, loss, batch, &mut poll)?;
         let (samples, block) = (batch.len(), self.block);
         let blocks = samples.div_ceil(block).max(1);

@@ -2,9 +2,7 @@
 
 use crate::nn::Scalar;
 use crate::nn::kernel::{self, Matrix};
-
-/// Inputs whose gradient is computed at a time where layers are wide, as in a step.
-const AT_ONCE: usize = 48;
+use crate::nn::optimizer::inputs_at_once;
 
 /// z = b + x·w.
 ///
@@ -38,7 +36,8 @@ pub fn weight_gradient<T: Scalar>(
         kernel::panels(deltas, 0..units, panels);
     }
     let panels = is_wide.then_some(&*panels);
-    let at_once = if is_wide { AT_ONCE } else { inputs };
+    // As in a step.
+    let at_once = inputs_at_once::<T>(units);
     for (index, gradient) in gradient.chunks_mut(at_once * units).enumerate() {
         let first = index * at_once;
         let columns = first..first + gradient.len() / units;

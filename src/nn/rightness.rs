@@ -24,7 +24,7 @@ impl Rightness {
     #[inline(always)]
     pub(crate) fn holds<T: Scalar>(self, a: &[T], y: &[T]) -> bool {
         match self {
-            Self::OfClass => class_of(a) == class_of(y),
+            Self::OfClass => named_by(a) == named_by(y),
             Self::OfLabels => {
                 let half = T::from_f64(0.5);
                 a.iter().zip(y).all(|(&a, &y)| (a >= half) == (y >= half))
@@ -47,16 +47,21 @@ impl Rightness {
 /// it is at least ½.
 ///
 /// Panics: where the row is empty, the caller's bug.
-#[inline(always)]
 pub(crate) fn class_of<T: Scalar>(row: &[T]) -> usize {
+    named_by(row) as usize
+}
+
+/// [`class_of`] as a number that is no wider than those of the row, so that several rows go into a vector.
+#[inline(always)]
+fn named_by<T: Scalar>(row: &[T]) -> u32 {
     if let [single] = row {
-        return usize::from(*single >= T::from_f64(0.5));
+        return u32::from(*single >= T::from_f64(0.5));
     }
     // Two selections instead of a branch, which nothing could foresee.
     let (mut best, mut largest) = (0, row[0]);
     for (index, &value) in row.iter().enumerate() {
         let is_larger = value > largest;
-        best = if is_larger { index } else { best };
+        best = if is_larger { index as u32 } else { best };
         largest = if is_larger { value } else { largest };
     }
     best
@@ -100,24 +105,9 @@ fn of_class<T: Scalar, const UNITS: usize>(a: &[T], y: &[T]) -> u64 {
     let mut count = 0_u32;
     for (a, y) in a.iter().zip(y) {
         // Unchecked: at most one a row.
-        count = count.wrapping_add(u32::from(small_class_of(a) == small_class_of(y)));
+        count = count.wrapping_add(u32::from(named_by(a) == named_by(y)));
     }
     u64::from(count)
-}
-
-/// [`class_of`] as a number that is no wider than those of the row, so that several rows go into a vector.
-#[inline(always)]
-fn small_class_of<T: Scalar, const UNITS: usize>(row: &[T; UNITS]) -> u32 {
-    if UNITS == 1 {
-        return u32::from(row[0] >= T::from_f64(0.5));
-    }
-    let (mut best, mut largest) = (0, row[0]);
-    for (index, &value) in row.iter().enumerate().skip(1) {
-        let is_larger = value > largest;
-        best = if is_larger { index as u32 } else { best };
-        largest = if is_larger { value } else { largest };
-    }
-    best
 }
 
 #[cfg(test)]

@@ -91,17 +91,12 @@ impl Serve {
             weights.unwrap_or_default(),
         ]
         .concat();
-        let mut features = self.store.dataset_columns(name, &names).await?;
-        let mut targets = features.split_off(columns.features.len());
-        let weights = targets.split_off(columns.targets.len()).pop();
+        let read = self.store.dataset_columns(name, &names).await?;
         if self.store.dataset(name).await?.digest != dataset.digest {
             return Err(refused("must not be replaced while it is read".to_owned()));
         }
-        Ok(RawSamples::Columns {
-            features,
-            targets,
-            weights,
-        })
+        let (features, targets) = (columns.features.len(), columns.targets.len());
+        Ok(RawSamples::of_columns(read, features, targets))
     }
 }
 

@@ -3,7 +3,9 @@
 use ndarray::Array2;
 
 use crate::model::{Header, Model};
-use crate::nn::{BLOCK, Backpropagation, CHUNK, OptimizerSpec, Team};
+use crate::nn::{
+    BLOCK, Backpropagation, CHUNK, FAR_APART, LARGE_LAYER, OptimizerSpec, PANEL_UNITS, Team,
+};
 use crate::train::full_report::MOST_ANSWERS;
 use crate::train::{CheckedData, CheckedSpec, Error, Observer, RawSamples, Source, train};
 
@@ -11,12 +13,6 @@ use crate::train::{CheckedData, CheckedSpec, Error, Observer, RawSamples, Source
 const TRIAL_ROWS: usize = 4096;
 /// Bytes that a report holds for an output of a row: it and its target in f64, both as they are ranked, and their order.
 const ANSWER: u64 = 8 + 8 + 24 + 8;
-/// Bytes of a row's numbers from which on `nn::kernel` takes those of the next row for far apart.
-const FAR_APART: usize = 4096;
-/// Weights of a layer from which on `nn::Workspace` evaluates a block of rows at a time.
-const LARGE: usize = 1 << 14;
-/// Units of which the panels of `nn::kernel` are made.
-const PANEL_UNITS: usize = 32;
 /// Numbers in the samples of a trial, at most, unless one chunk has more: 32 MiB of raw values.
 const TRIAL_NUMBERS: usize = 1 << 22;
 
@@ -103,7 +99,7 @@ fn workspace(spec: &CheckedSpec, base: &Header) -> u64 {
 fn evaluation(base: &Header, rows: usize) -> u64 {
     let inputs = std::iter::once(base.inputs).chain(base.layers.iter().map(|layer| layer.units));
     let mut layers = inputs.zip(&base.layers);
-    let is_large = layers.any(|(inputs, layer)| inputs * layer.units >= LARGE);
+    let is_large = layers.any(|(inputs, layer)| inputs * layer.units >= LARGE_LAYER);
     let block = if is_large { BLOCK } else { CHUNK };
     let units = base.layers.iter().map(|layer| {
         let arrays = 3 + 2 * u64::from(layer.normalization.is_some());

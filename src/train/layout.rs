@@ -155,9 +155,7 @@ fn write_columns<T: Scalar>(
             for ((column, index), tile) in columns.iter().zip(first..).zip(&mut tile) {
                 let tile = &mut tile[..rows.len()];
                 match scaling.and_then(|scaling| scaling.of(index)) {
-                    Some((offset, scale)) => {
-                        column.pick(rows, tile, |value| T::from_f64((value - offset) / scale));
-                    }
+                    Some(of) => column.pick(rows, tile, |value| T::from_f64(of.apply(value))),
                     None => column.pick(rows, tile, T::from_f64),
                 }
                 // All of them, several at a time, not up to the first.

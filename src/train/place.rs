@@ -6,7 +6,7 @@ use crate::train::run::Run;
 use crate::train::{AnyOptimizerState, Checkpoint, EpochSums, Watched};
 
 /// What a run has of its base beside the network.
-pub(super) struct Base {
+pub(super) struct BaseParts {
     pub(super) header: Header,
     pub(super) scaling: Scaling,
 }

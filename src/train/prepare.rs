@@ -9,7 +9,7 @@ use crate::data::{Column, Split, split, split_stratified};
 use crate::model::{Header, Model, Preprocess, Scaling, Targets};
 use crate::nn::{Batch, Scalar, Team};
 use crate::train::layout::{Misfit, Numbers, numbers};
-use crate::train::place::Base;
+use crate::train::place::BaseParts;
 use crate::train::weighing::Weights;
 use crate::train::{CheckedSpec, CheckedValidation, Error, RawSamples, Source};
 
@@ -61,7 +61,7 @@ struct Part<'a> {
 /// Errors: the data is not what the spec was checked against; a scaled value does not fit `T`.
 pub(crate) fn prepare<T: Scalar>(
     spec: &CheckedSpec,
-    base: &Base,
+    base: &BaseParts,
     source: &Source,
     team: &Team,
     poll: &mut impl FnMut() -> ControlFlow<()>,

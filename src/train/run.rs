@@ -12,7 +12,7 @@ use crate::train::descent::Descent;
 use crate::train::figures::Answers;
 use crate::train::frame::Frame;
 use crate::train::full_report::Assessed;
-use crate::train::place::{Base, EpochEnd, Place, Start};
+use crate::train::place::{BaseParts, EpochEnd, Place, Start};
 use crate::train::prepare::{Prepared, Samples, prepare};
 use crate::train::stopping::Watch;
 use crate::train::{
@@ -42,7 +42,7 @@ pub fn train(
     let Model {
         network, scaling, ..
     } = base;
-    let base = Base { header, scaling };
+    let base = BaseParts { header, scaling };
     let (network, state, best, place) = if let Some(checkpoint) = resume {
         drop(network);
         Place::of(checkpoint)
@@ -76,7 +76,7 @@ pub fn train(
 
 fn train_from<T: Scalar>(
     spec: &CheckedSpec,
-    base: Base,
+    base: BaseParts,
     source: Source,
     start: Start<T>,
     observer: &mut impl Observer,

@@ -29,6 +29,21 @@ pub enum RawSamples {
     },
 }
 
+impl RawSamples {
+    /// Columns that were read together: so many features, so many targets, and the sample weights, where there are any.
+    ///
+    /// Panics: where there are fewer, the caller's bug.
+    pub fn of_columns(mut columns: Vec<Column>, features: usize, targets: usize) -> Self {
+        let mut others = columns.split_off(features);
+        let mut weights = others.split_off(targets);
+        Self::Columns {
+            features: columns,
+            targets: others,
+            weights: weights.pop(),
+        }
+    }
+}
+
 /// Everything a run reads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {

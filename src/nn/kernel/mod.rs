@@ -34,10 +34,10 @@ pub(crate) use crate::nn::kernel::functions::{
 };
 pub(crate) use crate::nn::kernel::matrix::Matrix;
 pub(crate) use crate::nn::kernel::pages::{Filled, prefer_large_pages};
-pub(crate) use crate::nn::kernel::product::is_far_apart;
 use crate::nn::kernel::product::{
     Backward, BiasGradient, Destination, Forward, Panel, Panels, WeightGradient,
 };
+pub(crate) use crate::nn::kernel::product::{FAR_APART, is_far_apart};
 pub use crate::nn::kernel::team::{Leading, Team};
 use crate::nn::kernel::vector::Plain;
 pub(crate) use crate::nn::kernel::vectorize::{Arithmetic, Loops, vectorize};

@@ -13,6 +13,7 @@ use crate::nn::{Hyperparameter, Range};
 
 pub use lbfgs::{Lbfgs, LbfgsSpec, MOST_STATE_SLOTS, Progress};
 pub(super) use rules::{MOST_SLOTS, Rule, sign};
+pub(super) use update::inputs_at_once;
 pub use update::{LayerRule, Optimizer, OptimizerState};
 
 /// Which optimizer, and its hyperparameters, as in JSON: `{"type":"gradient_descent","learning_rate":0.1}`.

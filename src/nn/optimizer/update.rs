@@ -310,7 +310,7 @@ const INPUTS_TOGETHER: usize = 12;
 
 /// Inputs whose weights are moved as soon as their gradient is there: about 16 KiB of it, and in large layers as many as
 /// make up for reading all deltas anew.
-fn inputs_at_once<T: Scalar>(units: usize) -> usize {
+pub(in crate::nn) fn inputs_at_once<T: Scalar>(units: usize) -> usize {
     let least = if is_far_apart::<T>(units) { 4 } else { 2 };
     (4096 / units.max(1) / INPUTS_TOGETHER).max(least) * INPUTS_TOGETHER
 }

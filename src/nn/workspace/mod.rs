@@ -16,7 +16,7 @@ use crate::nn::{Activation, BLOCK, CHUNK, Layer, Network, Noise, Rightness, Scal
 const ROWS_TOGETHER: usize = 12;
 
 /// Weights of a layer of which a chunk of rows is no work for two threads, and a block is work for several.
-const LARGE: usize = 1 << 14;
+pub(crate) const LARGE_LAYER: usize = 1 << 14;
 
 /// z, a and δ of every layer, and the targets y, of the rows of a pass.
 ///
@@ -132,7 +132,7 @@ impl<T: Scalar> Workspace<T> {
     /// only then; else a chunk, whose numbers stay in the nearest cache.
     pub(super) fn for_evaluation(network: &Network<T>, rows: usize) -> Self {
         let mut layers = network.layers().iter();
-        let is_large = layers.any(|layer| layer.weights.len() >= LARGE);
+        let is_large = layers.any(|layer| layer.weights.len() >= LARGE_LAYER);
         let most = if is_large { BLOCK } else { CHUNK };
         Self {
             keeps_weighted_inputs: false,

@@ -36,8 +36,11 @@ const WORTH_A_PANEL: usize = if cfg!(miri) { 4 } else { 32 };
 
 /// Whether rows of so many numbers lie so far apart that reading a few columns of many of them misses the caches.
 pub(crate) const fn is_far_apart<T: Scalar>(width: usize) -> bool {
-    width * size_of::<T>() >= if cfg!(miri) { 64 } else { 4096 }
+    width * size_of::<T>() >= FAR_APART
 }
+
+/// Bytes of a row from which on rows lie far apart.
+pub(crate) const FAR_APART: usize = if cfg!(miri) { 64 } else { 4096 };
 
 impl<T: Scalar> Product<'_, T> {
     /// Computes it in vectors of type `V`, in tiles of at most `MOST` rows of two of them.
