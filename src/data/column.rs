@@ -10,7 +10,7 @@ use crate::data::numbers::{CHUNK_ROWS, Chunk, Numbers, codes_from_bytes, codes_t
 /// The code of a missing value in a categorical column.
 pub const MISSING: u32 = u32::MAX;
 
-/// Whether a column's values are numbers or words.
+/// What a column's values are. All but words are held as numbers.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -18,6 +18,10 @@ pub enum Kind {
     Numeric,
     /// Words, each a code into the sorted categories.
     Categorical,
+    /// Truth values: 1 where true, 0 where false.
+    Boolean,
+    /// Moments, in seconds since 1970-01-01T00:00:00Z.
+    Timestamp,
 }
 
 /// What is known of a column without its values.
@@ -26,7 +30,7 @@ pub enum Kind {
 pub struct ColumnDescription {
     /// The column's name.
     pub name: String,
-    /// Whether its values are numbers or words.
+    /// What its values are.
     pub kind: Kind,
     /// How many values it has, missing ones included.
     pub rows: usize,
@@ -83,7 +87,36 @@ impl Column {
         name: impl Into<String>,
         values: impl IntoIterator<Item = f64>,
     ) -> Result<Self, Error> {
-        let name = name.into();
+        Self::finite(name.into(), Kind::Numeric, values)
+    }
+
+    /// A column of moments, in seconds since 1970-01-01T00:00:00Z, NaN where missing.
+    ///
+    /// Errors: an infinite value.
+    pub fn timestamp(
+        name: impl Into<String>,
+        values: impl IntoIterator<Item = f64>,
+    ) -> Result<Self, Error> {
+        Self::finite(name.into(), Kind::Timestamp, values)
+    }
+
+    /// A column of truth values, `None` where missing.
+    pub fn boolean(
+        name: impl Into<String>,
+        values: impl IntoIterator<Item = Option<bool>>,
+    ) -> Self {
+        let mut numbers = Numbers::new();
+        for value in values {
+            numbers.push(value.map_or(f64::NAN, f64::from));
+        }
+        Self::from_numbers(name.into(), Kind::Boolean, numbers)
+    }
+
+    fn finite(
+        name: String,
+        kind: Kind,
+        values: impl IntoIterator<Item = f64>,
+    ) -> Result<Self, Error> {
         let mut numbers = Numbers::new();
         for (row, value) in values.into_iter().enumerate() {
             if value.is_infinite() {
@@ -91,7 +124,7 @@ impl Column {
             }
             numbers.push(value);
         }
-        Ok(Self::from_numbers(name, numbers))
+        Ok(Self::from_numbers(name, kind, numbers))
     }
 
     /// A column of words, `None` where missing.
@@ -109,14 +142,14 @@ impl Column {
         Self::from_codes(name.into(), categories, codes, None)
     }
 
-    /// Takes collected numbers and describes them.
-    pub(super) fn from_numbers(name: String, mut numbers: Numbers) -> Self {
+    /// Takes collected numbers, which mean what `kind` says, and describes them.
+    pub(super) fn from_numbers(name: String, kind: Kind, mut numbers: Numbers) -> Self {
         numbers.seal();
         let missing = numbers.missing();
         let moments = Moments::of(&numbers, numbers.rows() - missing);
         let description = ColumnDescription {
             name,
-            kind: Kind::Numeric,
+            kind,
             rows: numbers.rows(),
             missing,
             categories: Vec::new(),
@@ -162,7 +195,7 @@ impl Column {
         &self.description.name
     }
 
-    /// Whether its values are numbers or words.
+    /// What its values are.
     pub fn kind(&self) -> Kind {
         self.description.kind
     }
@@ -240,7 +273,7 @@ impl Column {
 
     /// Reads what [`Column::encode`] wrote. The description's statistics are taken as they are; all else is checked.
     ///
-    /// Errors: chunks of a wrong length, number or tag; codes without a category; infinite numbers; categories that are
+    /// Errors: chunks of a wrong length, number or tag; codes without a category; infinite numbers; truth values other than 0 and 1; categories that are
     /// not sorted; rows or missing values that are not as many as described.
     pub fn decode(
         description: ColumnDescription,
@@ -280,9 +313,9 @@ impl Values {
             Ok(())
         };
         let (values, missing) = match description.kind {
-            Kind::Numeric => {
+            Kind::Numeric | Kind::Boolean | Kind::Timestamp => {
                 if !categories.is_empty() {
-                    return Err("a numeric column must have no categories".to_owned());
+                    return Err("only a categorical column may have categories".to_owned());
                 }
                 let mut read = Vec::new();
                 for bytes in chunks {
@@ -292,6 +325,10 @@ impl Values {
                 }
                 let numbers = Numbers::from_chunks(read);
                 let missing = numbers.missing();
+                let truth = |value: f64| value.is_nan() || value == 0.0 || value == 1.0;
+                if description.kind == Kind::Boolean && !numbers.iter().all(truth) {
+                    return Err("a truth value must be 0 or 1".to_owned());
+                }
                 (Self::Numbers(numbers), missing)
             }
             Kind::Categorical => {
@@ -356,5 +393,42 @@ impl Moments {
             mean: mean * scale,
             std: variance.sqrt() * scale,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::data::{Column, Kind, Table};
+
+    #[test]
+    fn truth_values_and_moments_are_numbers_of_another_kind() {
+        let truth = Column::boolean("x", [Some(true), None, Some(false)]);
+        let moments = Column::timestamp("x", [1.8e9, f64::NAN]).expect("finite");
+        assert_eq!(
+            (truth.kind(), moments.kind()),
+            (Kind::Boolean, Kind::Timestamp)
+        );
+        for (column, expected) in [
+            (&truth, &[1.0, f64::NAN, 0.0][..]),
+            (&moments, &[1.8e9, f64::NAN]),
+        ] {
+            let numbers = Column::numeric("x", expected.iter().copied()).expect("finite");
+            let bits = |column: &Column| column.numbers().map(|numbers| format!("{numbers:?}"));
+            assert_eq!(bits(column), bits(&numbers));
+            let description = serde_json::to_string(column.description()).expect("JSON");
+            let description = serde_json::from_str(&description).expect("a description");
+            let read = Column::decode(description, column.encode().iter()).expect("sound bytes");
+            assert_eq!(&read, column);
+            let digest =
+                |column: &Column| Table::new(vec![column.clone()]).expect("a table").digest();
+            assert_ne!(digest(column), digest(&numbers));
+        }
+        let two = Column::numeric("x", [2.0]).expect("finite").encode();
+        let description = Column::boolean("x", [Some(true)]).description().clone();
+        let error = Column::decode(description, two.iter()).expect_err("2 is no truth value");
+        assert_eq!(
+            error.to_string(),
+            "the stored values of column \"x\" are damaged: a truth value must be 0 or 1"
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::io::Read;
 
 use crate::data::cells::{After, Cells, Fault};
 use crate::data::numbers::Numbers;
-use crate::data::{Column, Error, FirstWord, MISSING, Place, Table};
+use crate::data::{Column, Error, FirstWord, Kind, MISSING, Place, Table};
 
 /// What separates cells in tables that are no CSV of ours.
 const OTHER_DELIMITERS: [char; 3] = [';', '\t', '|'];
@@ -307,7 +307,7 @@ impl Builder {
 
     fn finish(self) -> Column {
         match self.values {
-            Values::Numbers(numbers, _) => Column::from_numbers(self.name, numbers),
+            Values::Numbers(numbers, _) => Column::from_numbers(self.name, Kind::Numeric, numbers),
             Values::Words(words) => words.finish(self.name),
         }
     }

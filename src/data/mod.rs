@@ -10,6 +10,7 @@ mod summary;
 mod table;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use self::column::{Column, ColumnDescription, FirstWord, Kind, MISSING};
 pub use self::csv::{CsvLimits, read_csv};
@@ -18,3 +19,4 @@ pub use self::numbers::CHUNK_ROWS;
 pub use self::split::{SHUFFLE, SPLIT, Split, permutation, split, split_stratified};
 pub use self::summary::{ColumnSummary, Frequency, Histogram, NumericSummary, summarize};
 pub use self::table::Table;
+pub use self::words::{parse_boolean, parse_timestamp};

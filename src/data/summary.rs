@@ -12,7 +12,7 @@ const TOP: usize = 10;
 pub struct ColumnSummary {
     /// The column's name.
     pub name: String,
-    /// Whether its values are numbers or words.
+    /// What its values are.
     pub kind: Kind,
     /// How many values are present.
     pub count: usize,

@@ -55,9 +55,10 @@ impl Table {
     /// SHA-256 over the names, kinds and values, however they are coded.
     ///
     /// The hashed text is `gradientd table 1` and a zero byte, the numbers of columns and rows, then of each column: its
-    /// name; 0 and float64 values if it is numeric (one NaN, `f64::NAN`'s bits, for every missing value); 1, the
-    /// number of categories, the categories and 32-bit codes ([`crate::data::MISSING`] where missing) if it is
-    /// categorical. Integers are 64-bit, all is little-endian, and a text is its length in bytes, then its UTF-8.
+    /// name; 0 if it is numeric, 1 if it is categorical, 2 if it is boolean, 3 if it is timestamp; of a categorical one
+    /// the number of categories, the categories and 32-bit codes ([`crate::data::MISSING`] where missing), of the others
+    /// float64 values (one NaN, `f64::NAN`'s bits, for every missing value). Integers are 64-bit, all is little-endian,
+    /// and a text is its length in bytes, then its UTF-8.
     pub fn digest(&self) -> [u8; 32] {
         let mut sha = Sha256::new();
         sha.update(b"gradientd table 1\0");
@@ -65,37 +66,35 @@ impl Table {
         sha.update((self.rows() as u64).to_le_bytes());
         for column in &self.columns {
             hash_text(&mut sha, column.name());
-            match column.kind() {
-                Kind::Numeric => {
-                    sha.update([0]);
-                    let numbers = column.numbers().expect("a numeric column has numbers");
-                    let bits = |number: &f64| {
-                        if number.is_nan() {
-                            f64::NAN.to_bits()
-                        } else {
-                            number.to_bits()
-                        }
-                    };
-                    for numbers in numbers.chunks(4096) {
-                        let bytes: Vec<u8> = numbers
-                            .iter()
-                            .flat_map(|number| bits(number).to_le_bytes())
-                            .collect();
-                        sha.update(bytes);
-                    }
+            sha.update([match column.kind() {
+                Kind::Numeric => 0,
+                Kind::Categorical => 1,
+                Kind::Boolean => 2,
+                Kind::Timestamp => 3,
+            }]);
+            if let Some(codes) = column.codes() {
+                sha.update((column.categories().len() as u64).to_le_bytes());
+                for category in column.categories() {
+                    hash_text(&mut sha, category);
                 }
-                Kind::Categorical => {
-                    sha.update([1]);
-                    sha.update((column.categories().len() as u64).to_le_bytes());
-                    for category in column.categories() {
-                        hash_text(&mut sha, category);
+                for codes in codes.chunks(4096) {
+                    let bytes: Vec<u8> = codes.iter().flat_map(|code| code.to_le_bytes()).collect();
+                    sha.update(bytes);
+                }
+            } else {
+                let bits = |number: &f64| {
+                    if number.is_nan() {
+                        f64::NAN.to_bits()
+                    } else {
+                        number.to_bits()
                     }
-                    let codes = column.codes().expect("a categorical column has codes");
-                    for codes in codes.chunks(4096) {
-                        let bytes: Vec<u8> =
-                            codes.iter().flat_map(|code| code.to_le_bytes()).collect();
-                        sha.update(bytes);
-                    }
+                };
+                for numbers in column.numbers().unwrap_or_default().chunks(4096) {
+                    let bytes: Vec<u8> = numbers
+                        .iter()
+                        .flat_map(|number| bits(number).to_le_bytes())
+                        .collect();
+                    sha.update(bytes);
                 }
             }
         }
