@@ -1,6 +1,6 @@
 //! The workloads W1–W5: five networks with their data, batches and optimizers, and made-up samples of their shapes.
 
-use gradientd::model::{Model, Preprocess, Scaling, Targets};
+use gradientd::model::{Model, Preprocess, Preprocessing, Targets};
 use gradientd::nn::{Activation, Layer, Loss, Network, OptimizerSpec};
 use gradientd::train::{CheckedSpec, RawSamples, Source};
 use ndarray::{Array1, Array2};
@@ -125,9 +125,9 @@ impl Workload {
         Model {
             network: network.into(),
             loss: self.loss,
-            scaling: Scaling::unfitted(Preprocess::None),
-            features: None,
+            preprocessing: Preprocessing::unfitted(Preprocess::None, &[]),
             targets: Targets::Values { names: None },
+            golden: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Tables: typed columns read from CSV, their bytes, their summaries, and the deterministic ways to split and shuffle rows.
 
 mod cells;
+mod classes;
 mod column;
 mod csv;
 mod error;

@@ -12,8 +12,10 @@ use crate::http::answer::bytes;
 use crate::http::body::Body;
 use crate::http::errors::internal;
 use crate::http::path::Path;
+use crate::http::predictions::input_rows;
 use crate::http::problem::{Problem, TOO_LARGE};
 use crate::http::versions::version_name;
+use crate::model::columns::Instance;
 use crate::model::{Matrix, Model, Rows, TargetRows, choice, given};
 use crate::nn::{Activation, CheckOptions, Dtype, GradientCheck, LayerInspection, Statistics};
 use crate::serve::{Inspected, VersionName};
@@ -22,7 +24,10 @@ use crate::serve::{Inspected, VersionName};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Inspect {
-    inputs: Rows,
+    #[serde(default, deserialize_with = "given")]
+    inputs: Option<Rows>,
+    #[serde(default, deserialize_with = "given")]
+    instances: Option<Vec<Instance>>,
     targets: TargetRows,
     #[serde(default, deserialize_with = "given")]
     include: Option<Vec<Include>>,
@@ -83,7 +88,10 @@ struct Layer<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Check {
-    inputs: Rows,
+    #[serde(default, deserialize_with = "given")]
+    inputs: Option<Rows>,
+    #[serde(default, deserialize_with = "given")]
+    instances: Option<Vec<Instance>>,
     targets: TargetRows,
     #[serde(default = "default_epsilon")]
     epsilon: f64,
@@ -145,7 +153,12 @@ pub(crate) async fn check(
     };
     let (version, check) = app
         .serve
-        .check_gradients(&name, body.inputs, body.targets, options)
+        .check_gradients(
+            &name,
+            input_rows(body.inputs, body.instances)?,
+            body.targets,
+            options,
+        )
         .await?;
     Ok(Json(Checked {
         model: name,
@@ -163,7 +176,8 @@ async fn answer(
     let parts = body.include;
     let include = move |part| parts.as_ref().is_none_or(|parts| parts.contains(&part));
     let model = app.serve.version(name, version).await?.model;
-    let numbers = numbers(&model, body.inputs.len() as u64, &include);
+    let rows = input_rows(body.inputs, body.instances)?;
+    let numbers = numbers(&model, rows.len() as u64, &include);
     let most = app.limits.answer_numbers;
     if numbers > most {
         let detail = format!(
@@ -171,10 +185,7 @@ async fn answer(
         );
         return Err(Problem::new(TOO_LARGE, detail));
     }
-    let inspected = app
-        .serve
-        .inspect(name, version, body.inputs, body.targets)
-        .await?;
+    let inspected = app.serve.inspect(name, version, rows, body.targets).await?;
     // Statistics look at every parameter, however short the answer is.
     let size = numbers as usize + model.network.parameter_count();
     bytes(size, "application/json", move || {

@@ -15,8 +15,8 @@ use crate::http::idempotency::{Keyed, made};
 use crate::http::path::Path;
 use crate::http::problem::{INVALID_SPEC, Problem};
 use crate::http::query::Query;
-use crate::model::ModelSpec;
-use crate::store::{Answer, ModelRow, Once, Page, PageQuery, Timestamp};
+use crate::model::{ModelDeclaration, ModelSpec, TableView};
+use crate::store::{Answer, Error, ModelRow, Once, Page, PageQuery, Timestamp};
 
 /// A model as it is answered.
 #[derive(Serialize)]
@@ -52,9 +52,14 @@ impl From<ModelRow> for Model {
 /// `POST /v1/models`
 pub(crate) async fn create(
     State(app): State<App>,
-    Keyed { body: spec, key }: Keyed<ModelSpec>,
+    Keyed {
+        body: declaration,
+        key,
+    }: Keyed<ModelDeclaration>,
 ) -> Result<Answer, Problem> {
-    let checked = spec.check(&app.limits.model);
+    let table = table(&app, &declaration).await?;
+    let spec = declaration.resolve(table.as_ref());
+    let checked = spec.and_then(|spec| spec.check(&app.limits.model));
     let checked = checked.map_err(|violations| Problem::violations(INVALID_SPEC, violations))?;
     let built = tokio::task::spawn_blocking(move || (Arc::new(checked.build()), checked)).await;
     let (model, checked) = built.expect("a checked spec can be built");
@@ -64,6 +69,28 @@ pub(crate) async fn create(
     };
     let now = Timestamp::now();
     Ok(app.store.create_model(&checked, model, once, &now).await?)
+}
+
+/// The dataset that a model is declared from, where there is one of that name.
+async fn table(app: &App, declaration: &ModelDeclaration) -> Result<Option<TableView>, Problem> {
+    let Some(name) = &declaration.dataset else {
+        return Ok(None);
+    };
+    let columns = match app.store.dataset(name).await {
+        Err(Error::NotFound { .. }) => return Ok(None),
+        found => found?.columns,
+    };
+    let names = declaration.to_load(&columns);
+    let read = app.store.dataset_columns(name, &names).await?;
+    let most = app.limits.csv.categories;
+    let words = tokio::task::spawn_blocking(move || {
+        let words = read
+            .iter()
+            .map(|column| column.classes(most).unwrap_or_default());
+        names.into_iter().zip(words).collect()
+    });
+    let words = words.await.expect("classes can be counted");
+    Ok(Some(TableView { columns, words }))
 }
 
 fn created(row: &ModelRow) -> Answer {

@@ -1,7 +1,5 @@
 //! Predictions: rows in, outputs out, in the table's own terms where the model was trained on one.
 
-use std::collections::BTreeMap;
-
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -12,7 +10,8 @@ use crate::http::body::Body;
 use crate::http::path::Path;
 use crate::http::problem::{INVALID_SPEC, Problem};
 use crate::http::versions::version_name;
-use crate::model::{Outputs, Prediction, Rows, given};
+use crate::model::columns::Instance;
+use crate::model::{InputRows, Outputs, Prediction, Rows, given};
 use crate::serve::{Question, VersionName};
 
 /// What to predict: `inputs` or `instances`.
@@ -22,7 +21,9 @@ pub(crate) struct Predict {
     #[serde(default, deserialize_with = "given")]
     inputs: Option<Rows>,
     #[serde(default, deserialize_with = "given")]
-    instances: Option<Vec<BTreeMap<String, f64>>>,
+    instances: Option<Vec<Instance>>,
+    #[serde(default, deserialize_with = "given")]
+    top_k: Option<u64>,
 }
 
 /// What is predicted.
@@ -38,15 +39,28 @@ struct Predicted {
 impl Predict {
     /// What is asked. Errors: neither or both of `inputs` and `instances`.
     pub(crate) fn question(self) -> Result<Question, Problem> {
-        match (self.inputs, self.instances) {
-            (Some(inputs), None) => Ok(Question::Inputs(inputs)),
-            (None, Some(instances)) => Ok(Question::Instances(instances)),
-            _ => Err(Problem::violation(
-                INVALID_SPEC,
-                "",
-                "the body must have either inputs or instances",
-            )),
-        }
+        Ok(Question {
+            rows: input_rows(self.inputs, self.instances)?,
+            top_k: self.top_k,
+        })
+    }
+}
+
+/// The rows of a body that has one of `inputs` and `instances`.
+///
+/// Errors: it has neither or both.
+pub(crate) fn input_rows(
+    inputs: Option<Rows>,
+    instances: Option<Vec<Instance>>,
+) -> Result<InputRows, Problem> {
+    match (inputs, instances) {
+        (Some(inputs), None) => Ok(InputRows::Inputs(inputs)),
+        (None, Some(instances)) => Ok(InputRows::Instances(instances)),
+        _ => Err(Problem::violation(
+            INVALID_SPEC,
+            "",
+            "the body must have either inputs or instances",
+        )),
     }
 }
 

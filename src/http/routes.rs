@@ -44,6 +44,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/v1/models/{name}/versions", get(versions::list))
         .route("/v1/models/{name}/versions/{version}", bare(get(versions::show).delete(versions::delete)))
         .route("/v1/models/{name}/versions/{version}/parameters", bare(get(versions::parameters)))
+        .route("/v1/models/{name}/versions/{version}/selftest", bare(get(versions::selftest)))
         .route("/v1/models/{name}/versions/{version}/predict", predict(post(predictions::predict_version)))
         .route("/v1/models/{name}/versions/{version}/gradients", predict(post(gradients::inspect_version)))
         .route("/v1/models/{name}/versions/{version}/evaluate", rows(bare(post(evaluations::evaluate))))

@@ -14,7 +14,7 @@ use crate::http::answer::{accepts, bytes, json};
 use crate::http::path::Path;
 use crate::http::problem::{Problem, TOO_LARGE};
 use crate::http::query::Query;
-use crate::model::{AnyNetwork, Matrix, Model};
+use crate::model::{AnyNetwork, Matrix, Model, Selftest};
 use crate::nn::{Dtype, Network, Normalized, Scalar};
 use crate::serve::{Version, VersionName};
 use crate::store::{Page, PageQuery, VersionRow};
@@ -63,6 +63,15 @@ fn layers<T: Scalar + Serialize>(network: &Network<T>) -> impl Iterator<Item = L
     })
 }
 
+/// What a version answers its golden set now.
+#[derive(Serialize)]
+pub(crate) struct Tested {
+    model: String,
+    version: u64,
+    #[serde(flatten)]
+    selftest: Selftest,
+}
+
 /// The version that a path names, by number, alias or `latest`.
 pub(crate) fn version_name(name: &str) -> VersionName {
     name.parse().expect("any text names a version")
@@ -94,6 +103,19 @@ pub(crate) async fn delete(
     let number = number(&app, &name, &version).await?;
     app.store.delete_version(&name, number).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /v1/models/{name}/versions/{version}/selftest`
+pub(crate) async fn selftest(
+    State(app): State<App>,
+    Path((name, version)): Path<(String, String)>,
+) -> Result<Json<Tested>, Problem> {
+    let (version, selftest) = app.serve.selftest(&name, &version_name(&version)).await?;
+    Ok(Json(Tested {
+        model: name,
+        version,
+        selftest,
+    }))
 }
 
 /// `GET /v1/models/{name}/versions/{version}/parameters`

@@ -17,6 +17,8 @@ pub(crate) struct Base {
     pub(crate) continued: Option<Continued>,
     /// What the job keeps of the checkpoint.
     pub(crate) bytes: Option<Vec<u8>>,
+    /// The dataset that the model was declared from.
+    pub(crate) dataset: Option<String>,
 }
 
 impl Jobs {
@@ -66,6 +68,7 @@ impl Jobs {
             version,
             continued: None,
             bytes: None,
+            dataset: model.spec.dataset,
         }))
     }
 
@@ -117,6 +120,7 @@ impl Jobs {
             version: job.base_version,
             continued: Some(continued),
             bytes: Some(bytes),
+            dataset: model.spec.dataset.clone(),
         }))
     }
 

@@ -35,6 +35,7 @@ impl Jobs {
     /// Errors: all rules that it breaks.
     pub(crate) async fn check(&self, spec: JobSpec) -> Result<CheckedJob, Error> {
         let base = self.base(&spec).await?;
+        let spec = spec.completed(&base.header, base.dataset.as_deref());
         let named = spec.data.dataset.as_deref();
         let data = self.view(named, &spec.data, &base.header).await?;
         let other = spec

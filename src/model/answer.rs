@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, ArrayView1};
 use serde::{Serialize, Serializer};
 
+use crate::model::columns::Affine;
 use crate::model::{AnyNetwork, Matrix, Model, Targets};
 use crate::nn::{Activation, Network, Scalar};
 
@@ -35,6 +36,15 @@ pub enum Prediction {
         /// The probability of every class.
         probabilities: BTreeMap<String, f64>,
     },
+    /// The same, where only the most probable classes are asked for.
+    Top {
+        /// The most probable class.
+        class: String,
+        /// Its probability.
+        probability: f64,
+        /// The most probable classes, falling; of equal ones those first in the order of the classes.
+        top: Vec<ClassProbability>,
+    },
     /// Of labels: those that are more likely than not, and the probability of each.
     Labels {
         /// The labels whose output is at least ½, in the order of the outputs.
@@ -46,6 +56,15 @@ pub enum Prediction {
     Number(f64),
     /// Of several numeric targets, by name.
     Numbers(BTreeMap<String, f64>),
+}
+
+/// A class and its probability.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassProbability {
+    /// The class.
+    pub class: String,
+    /// Its probability.
+    pub probability: f64,
 }
 
 impl Serialize for Outputs {
@@ -67,16 +86,59 @@ impl Outputs {
     }
 }
 
+impl Prediction {
+    /// The same with the k most probable classes alone; as it is where it has no probabilities of classes.
+    ///
+    /// `classes` are the model's, in order.
+    #[must_use]
+    pub fn top(self, k: usize, classes: &[String]) -> Self {
+        let Self::Probable {
+            class,
+            probability,
+            mut probabilities,
+        } = self
+        else {
+            return self;
+        };
+        let mut top: Vec<_> = classes
+            .iter()
+            .filter_map(|class| {
+                let (class, probability) = probabilities.remove_entry(class)?;
+                Some(ClassProbability { class, probability })
+            })
+            .collect();
+        top.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        top.truncate(k);
+        Self::Top {
+            class,
+            probability,
+            top,
+        }
+    }
+}
+
 impl Model {
+    /// The classes that have probabilities; none where the outputs are no probabilities of classes.
+    pub fn probable_classes(&self) -> Option<&[String]> {
+        let classes = self.targets.classes()?;
+        let is_probable = self.header().is_binary()
+            || match &self.network {
+                AnyNetwork::Float32(network) => is_probable(network),
+                AnyNetwork::Float64(network) => is_probable(network),
+            };
+        is_probable.then_some(classes)
+    }
+
     /// Predictions in the table's own terms. `None` where the model was not trained on named targets.
     pub fn predictions(&self, outputs: &Outputs) -> Option<Vec<Prediction>> {
         let probable = match &self.network {
             AnyNetwork::Float32(network) => is_probable(network),
             AnyNetwork::Float64(network) => is_probable(network),
         };
+        let scaling = self.target_scaling();
         match outputs {
-            Outputs::Float32(rows) => predictions(&self.targets, probable, rows),
-            Outputs::Float64(rows) => predictions(&self.targets, probable, rows),
+            Outputs::Float32(rows) => predictions((&self.targets, scaling), probable, rows),
+            Outputs::Float64(rows) => predictions((&self.targets, scaling), probable, rows),
         }
     }
 }
@@ -88,7 +150,7 @@ fn is_probable<T: Scalar>(network: &Network<T>) -> bool {
 }
 
 fn predictions<T: Scalar>(
-    targets: &Targets,
+    (targets, scaling): (&Targets, &[Affine]),
     probable: bool,
     rows: &Array2<T>,
 ) -> Option<Vec<Prediction>> {
@@ -97,7 +159,7 @@ fn predictions<T: Scalar>(
         Targets::Values { names: Some(names) } => Some(
             rows.rows()
                 .into_iter()
-                .map(|row| numbers(names, &row))
+                .map(|row| numbers(names, scaling, &row))
                 .collect(),
         ),
         Targets::Classes { classes, .. } => Some(
@@ -115,17 +177,17 @@ fn predictions<T: Scalar>(
     }
 }
 
-fn numbers<T: Scalar>(names: &[String], row: &ArrayView1<T>) -> Prediction {
+fn numbers<T: Scalar>(names: &[String], scaling: &[Affine], row: &ArrayView1<T>) -> Prediction {
+    let number = |place: usize| match scaling.get(place) {
+        // In the dtype, of which the digits beyond are none.
+        Some(scaling) => shortest(T::from_f64(scaling.undo(row[place].to_f64()))),
+        None => shortest(row[place]),
+    };
     if names.len() == 1 {
-        return Prediction::Number(shortest(row[0]));
+        return Prediction::Number(number(0));
     }
-    Prediction::Numbers(
-        names
-            .iter()
-            .cloned()
-            .zip(row.iter().map(|&value| shortest(value)))
-            .collect(),
-    )
+    let numbers = (0..row.len()).map(number);
+    Prediction::Numbers(names.iter().cloned().zip(numbers).collect())
 }
 
 fn labels<T: Scalar>(names: &[String], row: &ArrayView1<T>) -> Prediction {
@@ -140,6 +202,9 @@ fn labels<T: Scalar>(names: &[String], row: &ArrayView1<T>) -> Prediction {
 }
 
 fn class<T: Scalar>(classes: &[String], row: &ArrayView1<T>, probable: bool) -> Prediction {
+    if let ([no, yes], 1) = (classes, row.len()) {
+        return binary([no, yes], row[0]);
+    }
     let best = (1..row.len()).fold(
         0,
         |best, index| if row[index] > row[best] { index } else { best },
@@ -157,6 +222,23 @@ fn class<T: Scalar>(classes: &[String], row: &ArrayView1<T>, probable: bool) -> 
         class,
         probability: shortest(row[best]),
         probabilities,
+    }
+}
+
+/// Of two classes with one output: the probability of the second.
+fn binary<T: Scalar>([no, yes]: [&String; 2], p: T) -> Prediction {
+    let q = T::one() - p;
+    let (class, probability) = if p >= T::from_f64(0.5) {
+        (yes, p)
+    } else {
+        (no, q)
+    };
+    Prediction::Probable {
+        class: class.clone(),
+        probability: shortest(probability),
+        probabilities: [(no, q), (yes, p)]
+            .map(|(class, p)| (class.clone(), shortest(p)))
+            .into(),
     }
 }
 

@@ -3,8 +3,11 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::model::columns::Columns;
 use crate::model::tensors::in_rows;
-use crate::model::{AnyNetwork, Error, Header, Model, ReadTensors, Scaling, Targets, Tensors};
+use crate::model::{
+    AnyNetwork, Error, Golden, Header, Model, Preprocessing, ReadTensors, Scaling, Targets, Tensors,
+};
 use crate::nn::{Network, Normalized, Scalar};
 
 /// The format of the bytes. A later format is refused by an earlier program.
@@ -44,13 +47,13 @@ impl Model {
     pub fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::default();
         tensors.push_network("", &self.network);
-        let (offset, scale) = (self.scaling.offset(), self.scaling.scale());
-        tensors.push(
-            "preprocess.offset".to_owned(),
-            &[offset.len()],
-            offset.iter(),
-        );
-        tensors.push("preprocess.scale".to_owned(), &[scale.len()], scale.iter());
+        match &self.preprocessing {
+            Preprocessing::Inputs { scaling, .. } => push_scaling(&mut tensors, scaling),
+            Preprocessing::Columns(columns) => columns.push(&mut tensors),
+        }
+        if let Some(golden) = &self.golden {
+            golden.push(&mut tensors);
+        }
         tensors
     }
 
@@ -59,35 +62,41 @@ impl Model {
     /// Errors: they do not fit together.
     pub fn from_tensors(header: &Header, tensors: &ReadTensors) -> Result<Self, Error> {
         let network = tensors.network("", header)?;
-        let offset = tensors.vector::<f64>("preprocess.offset")?.to_vec();
-        let scale = tensors.vector::<f64>("preprocess.scale")?.to_vec();
-        let scaling = Scaling::from_parts(header.preprocess, offset, scale)
-            .ok_or_else(|| Error::artifact("the preprocessing does not fit together"))?;
-        let (features, targets) = (header.features.clone(), header.targets.clone());
+        let preprocessing = match &header.columns {
+            Some(specs) => Preprocessing::Columns(Columns::from_tensors(specs.clone(), tensors)?),
+            None => Preprocessing::Inputs {
+                scaling: read_scaling(header, tensors)?,
+                features: header.features.clone(),
+            },
+        };
         let model = Self {
             network,
             loss: header.loss,
-            scaling,
-            features,
-            targets,
+            preprocessing,
+            targets: header.targets.clone(),
+            golden: Golden::read(header, tensors)?,
         };
         model.check_header(header)?;
         Ok(model)
     }
 
     fn check_header(&self, header: &Header) -> Result<(), Error> {
-        let features = self
-            .features
-            .as_ref()
-            .is_none_or(|features| features.len() == header.inputs);
+        let reads = match &self.preprocessing {
+            Preprocessing::Inputs { scaling, features } => {
+                let named = features
+                    .as_ref()
+                    .is_none_or(|names| names.len() == header.inputs);
+                named && [0, header.inputs].contains(&scaling.offset().len())
+            }
+            Preprocessing::Columns(columns) => columns.width() == header.inputs,
+        };
         let names = match &self.targets {
             Targets::Classes { classes, .. } => Some(classes),
             Targets::Labels { names } | Targets::Values { names } => names.as_ref(),
         };
-        let names = names.is_none_or(|names| names.len() == header.outputs());
-        let scaled = [0, header.inputs].contains(&self.scaling.offset().len());
+        let names = names.is_none_or(|names| names.len() == header.outputs() || header.is_binary());
         let accepted = header.loss.accepts(header.last_activation());
-        if self.header() == *header && features && names && scaled && accepted {
+        if self.header() == *header && reads && names && accepted {
             return Ok(());
         }
         Err(Error::artifact("the header does not describe the tensors"))
@@ -101,6 +110,19 @@ impl Model {
             AnyNetwork::Float64(network) => parameter_digest(network),
         }
     }
+}
+
+fn push_scaling(tensors: &mut Tensors, scaling: &Scaling) {
+    for (name, values) in [("offset", scaling.offset()), ("scale", scaling.scale())] {
+        tensors.push(format!("preprocess.{name}"), &[values.len()], values.iter());
+    }
+}
+
+fn read_scaling(header: &Header, tensors: &ReadTensors) -> Result<Scaling, Error> {
+    let offset = tensors.vector::<f64>("preprocess.offset")?.to_vec();
+    let scale = tensors.vector::<f64>("preprocess.scale")?.to_vec();
+    let scaling = Scaling::from_parts(header.preprocess, offset, scale);
+    scaling.ok_or_else(|| Error::artifact("the preprocessing does not fit together"))
 }
 
 /// SHA-256 over a network's parameters: see [`Model::parameter_digest`].

@@ -29,6 +29,17 @@ where
     deserializer.deserialize_any(ChoiceVisitor(std::marker::PhantomData))
 }
 
+/// Reads one that may be left out but, where it stands, is not null, for `#[serde(default, deserialize_with)]`.
+///
+/// Errors: as [`deserialize`].
+pub fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: for<'any> Deserialize<'any>,
+{
+    self::deserialize(deserializer).map(Some)
+}
+
 /// Writes one, for `#[serde(serialize_with)]`: its name alone where it has no parameters.
 ///
 /// Errors: those of the serializer.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::model::{Preprocess, Violation, Violations};
+use crate::model::{Violation, Violations};
 
 /// Errors of the `model` floor.
 #[derive(Debug, Error)]
@@ -15,11 +15,11 @@ pub enum Error {
     },
     /// The model has a preprocessing whose numbers no job has fitted yet.
     #[error(
-        "this version is not trained, and preprocess {} is fitted by training: train the model, or ask a version that a job published", .preprocess.name()
+        "this version is not trained, and preprocess {} is fitted by training: train the model, or ask a version that a job published", .preprocess
     )]
     NotFitted {
         /// The preprocessing that is not fitted.
-        preprocess: Preprocess,
+        preprocess: &'static str,
     },
     /// Bytes that are no artifact or checkpoint of ours.
     #[error("the bytes are no artifact of this program: {detail}")]

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use crate::model::columns::{ColumnSpec, Role};
 use crate::model::{Error, Preprocess, TargetRows, Violations, choice, known};
 use crate::nn::{Activation, Dtype, Loss, Normalization, Rightness};
 
@@ -34,11 +35,11 @@ pub enum Targets {
         /// Names of the target columns, one for each output.
         names: Option<Vec<String>>,
     },
-    /// One output for each class.
+    /// One output for each class, or one sigmoid unit for two: the probability of the second.
     Classes {
         /// The target column.
         name: String,
-        /// The classes in sorted order (numbers numerically), one for each output.
+        /// The classes in sorted order (numbers numerically).
         classes: Vec<String>,
     },
     /// One output for each label, which says yes or no for itself.
@@ -64,8 +65,11 @@ pub struct Header {
     pub preprocess: Preprocess,
     /// Whether the preprocessing has its numbers (always true where there is none).
     pub fitted: bool,
-    /// Names of the inputs, where the model was trained on a dataset.
+    /// Names of the feature columns, where the model was trained on a dataset or declared from a table.
     pub features: Option<Vec<String>>,
+    /// The columns, where the model was declared from a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<ColumnSpec>>,
     /// What the outputs mean.
     pub targets: Targets,
 }
@@ -110,6 +114,34 @@ impl Header {
     pub fn needs_whole_batch(&self) -> bool {
         let normalizations = self.layers.iter().filter_map(|layer| layer.normalization);
         normalizations.into_iter().any(Normalization::is_of_batch)
+    }
+
+    /// Feature columns of a table that the model is trained on: as many as it has inputs, unless it was declared from a table.
+    pub fn feature_count(&self) -> usize {
+        let columns = self.columns.as_ref();
+        columns.map_or(self.inputs, |columns| {
+            columns
+                .iter()
+                .filter(|column| column.role == Role::Feature)
+                .count()
+        })
+    }
+
+    /// The columns by which rows are read, where the model was declared from a table.
+    pub fn column(&self, name: &str) -> Option<&ColumnSpec> {
+        self.columns
+            .as_ref()?
+            .iter()
+            .find(|column| column.name == name)
+    }
+
+    /// Whether the outputs are one for two classes: the probability of the second.
+    pub fn is_binary(&self) -> bool {
+        self.outputs() == 1
+            && self
+                .targets
+                .classes()
+                .is_some_and(|classes| classes.len() == 2)
     }
 
     /// The last layer's activation function.
@@ -181,13 +213,17 @@ impl Header {
         }
         let places: HashMap<&str, usize> = classes.iter().map(String::as_str).zip(0..).collect();
         let mut violations = Violations::default();
-        let mut matrix = Array2::zeros((words.len(), classes.len()));
+        let mut matrix = Array2::zeros((words.len(), self.outputs()));
         for (row, word) in words.iter().enumerate() {
             if violations.is_full() {
                 break;
             }
             if let Some(&class) = places.get(word.as_str()) {
-                matrix[(row, class)] = 1.0;
+                if self.is_binary() {
+                    matrix[(row, 0)] = class as f64;
+                } else {
+                    matrix[(row, class)] = 1.0;
+                }
             } else {
                 let known = known(word, classes);
                 violations.add(
@@ -220,6 +256,7 @@ mod tests {
             preprocess: Preprocess::None,
             fitted: true,
             features: None,
+            columns: None,
             targets: Targets::Classes {
                 name: "class".to_owned(),
                 classes: (0..classes).map(|class| class.to_string()).collect(),

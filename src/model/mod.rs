@@ -3,31 +3,36 @@
 mod answer;
 mod artifact;
 pub mod choice;
+pub mod columns;
 mod error;
 mod given;
+mod golden;
 mod header;
 mod matrix;
 mod name;
 mod parameters;
+mod preprocessing;
 mod rows;
 mod scaling;
 mod spec;
 mod tensors;
 mod violation;
 
-use std::collections::{BTreeMap, HashSet};
+use ndarray::Array2;
 
-use ndarray::{Array2, ArrayView2};
-
-pub use crate::model::answer::{Outputs, Prediction};
+pub use crate::model::answer::{ClassProbability, Outputs, Prediction};
 pub use crate::model::artifact::{digest, hex};
+use crate::model::columns::Affine;
+pub use crate::model::columns::{ModelDeclaration, TableView};
 pub use crate::model::error::Error;
 pub use crate::model::given::given;
+pub use crate::model::golden::{GOLDEN_NUMBERS, GOLDEN_ROWS, Golden, Selftest};
 pub use crate::model::header::{Header, LayerShape, Targets};
 pub use crate::model::matrix::Matrix;
 pub use crate::model::name::{check_name, is_alias, is_name, name_rule};
 pub use crate::model::parameters::LayerParameters;
-pub use crate::model::rows::{Rows, TargetRows};
+pub use crate::model::preprocessing::Preprocessing;
+pub use crate::model::rows::{InputRows, Rows, TargetRows};
 pub use crate::model::scaling::{Preprocess, Scaling};
 pub use crate::model::spec::{CheckedModelSpec, LayerSpec, ModelLimits, ModelSpec, check_labels};
 pub use crate::model::tensors::{ReadTensors, Tensors};
@@ -81,12 +86,12 @@ pub struct Model {
     pub network: AnyNetwork,
     /// The loss it is trained and inspected with.
     pub loss: Loss,
-    /// Preprocessing of the inputs.
-    pub scaling: Scaling,
-    /// Names of the inputs, where the model was trained on a dataset.
-    pub features: Option<Vec<String>>,
+    /// What a raw row goes through before the first layer.
+    pub preprocessing: Preprocessing,
     /// What the outputs mean.
     pub targets: Targets,
+    /// A few rows and what the model answers them; none before the preprocessing is fitted.
+    pub golden: Option<Golden>,
 }
 
 impl From<Network<f32>> for AnyNetwork {
@@ -168,32 +173,36 @@ impl Model {
             inputs: self.network.inputs(),
             layers: self.network.shape(),
             loss: self.loss,
-            preprocess: self.scaling.preprocess(),
-            fitted: self.scaling.is_ready(),
-            features: self.features.clone(),
+            preprocess: self.preprocessing.preprocess(),
+            fitted: self.preprocessing.is_ready(),
+            features: self.preprocessing.features(),
+            columns: self
+                .preprocessing
+                .columns()
+                .map(|columns| columns.specs().to_vec()),
             targets: self.targets.clone(),
         }
     }
 
-    /// Outputs (N × J) of raw input rows (N × K): scaled in f64, rounded to the model's dtype, sent forward.
+    /// Outputs (N × J) of raw rows: preprocessed in f64, rounded to the model's dtype, sent forward.
     ///
-    /// Errors: the preprocessing is not fitted yet; a row has the wrong width; a scaled input does not fit the dtype.
-    pub fn predict(&self, inputs: &Rows) -> Result<Outputs, Error> {
+    /// Errors: the preprocessing is not fitted yet; rows that it does not take.
+    pub fn predict(&self, rows: &InputRows) -> Result<Outputs, Error> {
         let _flushing = flush_denormals();
         Ok(match &self.network {
             AnyNetwork::Float32(network) => {
-                Outputs::Float32(network.predict(self.scaled(inputs)?.view()))
+                Outputs::Float32(network.predict(self.read(rows)?.view()))
             }
             AnyNetwork::Float64(network) => {
-                Outputs::Float64(network.predict(self.scaled(inputs)?.view()))
+                Outputs::Float64(network.predict(self.read(rows)?.view()))
             }
         })
     }
 
-    /// The gradients of raw rows, in f64 whatever the dtype; `input_gradient` is in raw units.
+    /// The gradients of raw rows, in f64 whatever the dtype; `input_gradient` is in raw units where an input is a scaled number.
     ///
     /// Errors: as [`Model::predict`]; targets that do not fit the rows or the outputs.
-    pub fn inspect(&self, inputs: &Rows, targets: &TargetRows) -> Result<Inspection, Error> {
+    pub fn inspect(&self, inputs: &InputRows, targets: &TargetRows) -> Result<Inspection, Error> {
         let _flushing = flush_denormals();
         let Float64 {
             network,
@@ -201,16 +210,15 @@ impl Model {
             targets,
         } = self.in_float64(inputs, targets)?;
         let mut inspection = inspect(&network, self.loss, inputs.view(), targets.view());
-        for ((_, column), gradient) in inspection.input_gradient.indexed_iter_mut() {
-            *gradient = self.scaling.input_gradient(column, *gradient);
-        }
+        self.preprocessing
+            .input_gradient(inspection.input_gradient.view_mut());
         Ok(inspection)
     }
 
     /// The network in f64 with scaled inputs and target activations for it.
     ///
     /// Errors: as [`Model::inspect`].
-    pub fn in_float64(&self, inputs: &Rows, targets: &TargetRows) -> Result<Float64, Error> {
+    pub fn in_float64(&self, inputs: &InputRows, targets: &TargetRows) -> Result<Float64, Error> {
         let _flushing = flush_denormals();
         let (inputs, targets) = self.samples(inputs, targets)?;
         Ok(Float64 {
@@ -225,7 +233,7 @@ impl Model {
     /// Errors: as [`Model::inspect`], those of the inputs and of the targets together.
     pub fn samples(
         &self,
-        inputs: &Rows,
+        inputs: &InputRows,
         targets: &TargetRows,
     ) -> Result<(Array2<f64>, Array2<f64>), Error> {
         let (rows, got) = (inputs.len(), targets.len());
@@ -233,11 +241,11 @@ impl Model {
             let detail = format!("must have one target for each of the {rows} inputs, got {got}");
             return Err(Error::invalid("/targets", detail));
         }
-        let scaled = self.scaled(inputs);
+        let read = self.read(inputs);
         if rows == 0 {
-            return scaled.map(|inputs| (inputs, Array2::zeros((0, 0))));
+            return read.map(|inputs| (inputs, Array2::zeros((0, 0))));
         }
-        match (scaled, self.header().target_matrix(targets, "/targets")) {
+        match (read, self.target_matrix(targets)) {
             (Ok(inputs), Ok(targets)) => Ok((inputs, targets)),
             (
                 Err(Error::Invalid { mut violations }),
@@ -251,141 +259,25 @@ impl Model {
         }
     }
 
-    /// Raw rows (N × K) scaled and rounded to `T`.
+    /// What the network reads of raw rows (N × K).
     ///
     /// Errors: as [`Model::predict`].
-    pub fn scaled<T: Scalar>(&self, inputs: &Rows) -> Result<Array2<T>, Error> {
-        if !self.scaling.is_ready() {
-            return Err(Error::NotFitted {
-                preprocess: self.scaling.preprocess(),
-            });
-        }
-        let expected = self.network.inputs();
-        if inputs.is_empty() {
-            return Err(Error::invalid(
-                "/inputs",
-                "must have at least one row, got 0",
-            ));
-        }
-        if inputs.width() != expected {
-            let got = inputs.width();
-            return Err(Error::invalid(
-                "/inputs/0",
-                format!("must have {expected} numbers, got {got}"),
-            ));
-        }
-        scale_rows(&self.scaling, &inputs.view(), "/inputs")
+    pub fn read<T: Scalar>(&self, rows: &InputRows) -> Result<Array2<T>, Error> {
+        self.preprocessing.read(rows, self.network.inputs())
     }
 
-    /// Outputs (N × J) of rows of named values.
-    ///
-    /// Errors: as [`Model::predict`] and [`Model::rows_of`].
-    pub fn predict_instances(&self, instances: &[BTreeMap<String, f64>]) -> Result<Outputs, Error> {
-        let rows = self.rows_of(instances)?;
-        self.predict(&rows).map_err(|error| match error {
-            Error::Invalid { violations } => {
-                let renamed = violations
-                    .into_iter()
-                    .map(|violation| self.named(violation));
-                renamed.collect::<Vec<_>>().into()
-            }
-            other => other,
-        })
+    /// Target activations (N × J) of targets in their own units.
+    fn target_matrix(&self, targets: &TargetRows) -> Result<Array2<f64>, Error> {
+        let mut matrix = self.header().target_matrix(targets, "/targets")?;
+        for (mut column, scaling) in matrix.columns_mut().into_iter().zip(self.target_scaling()) {
+            column.mapv_inplace(|value| scaling.apply(value));
+        }
+        Ok(matrix)
     }
 
-    /// A violation at `/inputs/{row}/{column}` as the one who sent instances calls the place.
-    fn named(&self, violation: Violation) -> Violation {
-        let place = violation.pointer.strip_prefix("/inputs/");
-        let named = place.and_then(|place| {
-            let (row, column) = place.split_once('/')?;
-            let feature = self.features.as_ref()?.get(column.parse::<usize>().ok()?)?;
-            Some(format!("/instances/{row}/{}", escaped(feature)))
-        });
-        Violation {
-            pointer: named.unwrap_or_else(|| "/instances".to_owned()),
-            ..violation
-        }
+    /// The scaling of each output, where the outputs are scaled numbers.
+    pub fn target_scaling(&self) -> &[Affine] {
+        let columns = self.preprocessing.columns();
+        columns.map_or(&[], |columns| columns.target_scaling())
     }
-
-    /// Rows from named values, in the order of the model's features.
-    ///
-    /// Errors: the model has no named features; a feature is missing or unknown.
-    fn rows_of(&self, instances: &[BTreeMap<String, f64>]) -> Result<Rows, Error> {
-        let Some(features) = &self.features else {
-            let detail = "must be left out: this version was not trained on a dataset with named columns; train the model on one, or send inputs";
-            return Err(Error::invalid("/instances", detail));
-        };
-        if instances.is_empty() {
-            return Err(Error::invalid(
-                "/instances",
-                "must have at least one row, got 0",
-            ));
-        }
-        let mut violations = Violations::default();
-        let names: HashSet<&str> = features.iter().map(String::as_str).collect();
-        let mut values = Vec::with_capacity(instances.iter().map(BTreeMap::len).sum());
-        for (row, instance) in instances.iter().enumerate() {
-            for feature in features {
-                match instance.get(feature) {
-                    Some(&value) => values.push(value),
-                    None => violations.add(
-                        format!("/instances/{row}"),
-                        format!("must have feature {feature:?}"),
-                    ),
-                }
-                if violations.is_full() {
-                    break;
-                }
-            }
-            for name in instance
-                .keys()
-                .filter(|name| !names.contains(name.as_str()))
-            {
-                if violations.is_full() {
-                    break;
-                }
-                let known = known(name, features);
-                violations.add(
-                    format!("/instances/{row}"),
-                    format!("has no feature {name:?}: {known}"),
-                );
-            }
-            if violations.is_full() {
-                break;
-            }
-        }
-        violations.finish().map_err(Error::from)?;
-        Ok(Rows::new(features.len(), values).expect("every row has every feature"))
-    }
-}
-
-/// Scales raw values (N × K) in f64 and rounds them to `T`.
-///
-/// Errors: a scaled value does not fit `T`, with its pointer under `pointer`.
-pub fn scale_rows<T: Scalar>(
-    scaling: &Scaling,
-    raw: &ArrayView2<f64>,
-    pointer: &str,
-) -> Result<Array2<T>, Error> {
-    let mut violations = Violations::default();
-    let mut scaled = Array2::<T>::zeros(raw.raw_dim());
-    for (((row, column), &value), place) in raw.indexed_iter().zip(scaled.iter_mut()) {
-        let number = scaling.apply(column, value);
-        *place = T::from_f64(number);
-        if !place.is_finite() {
-            let (dtype, most) = (T::DTYPE.name(), T::DTYPE.max());
-            let made = if number == value {
-                String::new()
-            } else {
-                format!(", which the preprocessing makes {number:e}")
-            };
-            let detail = format!("must fit {dtype}, within ±{most:e}, got {value:e}{made}");
-            violations.add(format!("{pointer}/{row}/{column}"), detail);
-            if violations.is_full() {
-                break;
-            }
-        }
-    }
-    violations.finish().map_err(Error::from)?;
-    Ok(scaled)
 }

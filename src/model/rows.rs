@@ -6,6 +6,8 @@ use ndarray::{Array2, ArrayView2};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 
+use crate::model::columns::Instance;
+
 /// Numbers in rows of one width, from a body such as `[[0,1],[1,1]]`.
 ///
 /// Shapes: `rows × width`, row by row in one vector. A ragged table is refused while it is read.
@@ -44,6 +46,38 @@ impl Rows {
     /// The rows as an owned matrix (rows × width).
     pub fn into_array(self) -> Array2<f64> {
         Array2::from_shape_vec((self.len(), self.width), self.values).expect("rows have one width")
+    }
+}
+
+/// Raw rows as they stand in a body: `inputs`, or `instances` of named values.
+#[derive(Clone, Debug, PartialEq)]
+pub enum InputRows {
+    /// Numbers, in the order of the model's inputs.
+    Inputs(Rows),
+    /// Rows of named values.
+    Instances(Vec<Instance>),
+}
+
+impl InputRows {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Inputs(rows) => rows.len(),
+            Self::Instances(instances) => instances.len(),
+        }
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where they stand in the body.
+    pub fn pointer(&self) -> &'static str {
+        match self {
+            Self::Inputs(_) => "/inputs",
+            Self::Instances(_) => "/instances",
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::nn::sum_over_samples;
+use crate::model::columns::{Affine, mean_and_std, range};
 
 /// What is done to each input before the first layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,21 +36,6 @@ pub struct Scaling {
     preprocess: Preprocess,
     offset: Vec<f64>,
     scale: Vec<f64>,
-}
-
-/// The scaling of one input.
-#[derive(Clone, Copy)]
-pub(crate) struct InputScaling {
-    offset: f64,
-    scale: f64,
-}
-
-impl InputScaling {
-    /// x′ = (x − offset) / scale.
-    #[inline]
-    pub(crate) fn apply(self, value: f64) -> f64 {
-        (value - self.offset) / self.scale
-    }
 }
 
 impl Scaling {
@@ -104,17 +89,13 @@ impl Scaling {
             Preprocess::None => return,
             Preprocess::Standardize => mean_and_std(values),
             Preprocess::Minmax => {
-                let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-                let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let (low, high) = range(values);
                 (low, high - low)
             }
         };
-        self.offset.push(offset);
-        self.scale.push(if scale > 0.0 && scale.is_finite() {
-            scale
-        } else {
-            1.0
-        });
+        let fitted = Affine::by(offset, scale);
+        self.offset.push(fitted.offset);
+        self.scale.push(fitted.scale);
     }
 
     /// x′ of input `column`.
@@ -123,10 +104,10 @@ impl Scaling {
     }
 
     /// That of input `column`; none where it goes in as it is.
-    pub(crate) fn of(&self, column: usize) -> Option<InputScaling> {
+    pub(crate) fn of(&self, column: usize) -> Option<Affine> {
         let offset = *self.offset.get(column)?;
         let scale = self.scale[column];
-        Some(InputScaling { offset, scale })
+        Some(Affine { offset, scale })
     }
 
     /// ∂C/∂x from ∂C/∂x′ of input `column`: (∂C/∂x′) / scale.
@@ -135,14 +116,6 @@ impl Scaling {
             .get(column)
             .map_or(gradient, |scale| gradient / scale)
     }
-}
-
-/// Mean and population standard deviation, by two passes.
-fn mean_and_std(values: &[f64]) -> (f64, f64) {
-    let count = values.len() as f64;
-    let mean = sum_over_samples(values.len(), |row| values[row]) / count;
-    let variance = sum_over_samples(values.len(), |row| (values[row] - mean).powi(2)) / count;
-    (mean, variance.sqrt())
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::columns::{ColumnSpec, meaning};
 use crate::model::name::check_name;
 use crate::model::parameters::check_parameters;
 use crate::model::{
-    AnyNetwork, LayerParameters, Model, Preprocess, Scaling, Targets, Violation, Violations, choice,
+    AnyNetwork, InputRows, LayerParameters, Model, Preprocess, Preprocessing, Rows, Targets,
+    Violation, Violations, choice,
 };
 use crate::nn::{
     Activation, Dtype, Initializer, Layer, Loss, Network, Normalization, Normalized, Scalar, random,
@@ -51,7 +53,19 @@ pub struct LayerSpec {
     pub initializer: Option<Initializer>,
 }
 
-/// A model as its user declares it. What was left out is filled in by [`ModelSpec::check`].
+impl LayerSpec {
+    /// A layer of which only units and activation are said.
+    pub fn of(units: u64, activation: Activation) -> Self {
+        Self {
+            units,
+            activation,
+            normalization: None,
+            initializer: None,
+        }
+    }
+}
+
+/// A model by its inputs and layers. What was left out is filled in by [`ModelSpec::check`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
@@ -76,6 +90,12 @@ pub struct ModelSpec {
     /// What is done to the inputs before the first layer.
     #[serde(default)]
     pub preprocess: Preprocess,
+    /// The dataset whose columns the model was declared from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
+    /// The columns that the model reads and predicts, where it was declared from a table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<ColumnSpec>,
     /// Free text.
     #[serde(default)]
     pub description: String,
@@ -261,6 +281,12 @@ impl ModelSpec {
     }
 }
 
+/// Two rows of −1, 0 and 1.
+fn made_up(inputs: usize) -> Rows {
+    let values = (0..2 * inputs).map(|place| (place % 3) as f64 - 1.0);
+    Rows::new(inputs, values.collect()).expect("two rows of one width")
+}
+
 /// Names of activations as alternatives: `softplus, relu or sigmoid`.
 fn one_of(activations: &[Activation]) -> String {
     let names: Vec<_> = activations.iter().map(|one| one.name()).collect();
@@ -323,13 +349,23 @@ impl CheckedModelSpec {
             Dtype::Float32 => AnyNetwork::Float32(self.network()),
             Dtype::Float64 => AnyNetwork::Float64(self.network()),
         };
-        Model {
+        let model = Model {
             network,
             loss: self.spec.loss,
-            scaling: Scaling::unfitted(self.spec.preprocess),
-            features: None,
-            targets: Targets::Values { names: None },
+            preprocessing: Preprocessing::unfitted(self.spec.preprocess, &self.spec.columns),
+            targets: self.targets(),
+            golden: None,
+        };
+        let rows = made_up(self.spec.inputs as usize);
+        model.with_golden(Some(&InputRows::Inputs(rows)))
+    }
+
+    /// What the outputs mean before any job: of columns what they say, else numbers.
+    fn targets(&self) -> Targets {
+        if self.spec.columns.is_empty() {
+            return Targets::Values { names: None };
         }
+        meaning(&self.spec.columns).expect("columns were resolved with targets that go together")
     }
 
     fn network<T: Scalar>(&self) -> Network<T> {

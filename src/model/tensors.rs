@@ -89,6 +89,16 @@ impl Tensors {
         self.0.push((name, tensor));
     }
 
+    /// Adds bytes under a name.
+    pub fn push_bytes(&mut self, name: String, bytes: Vec<u8>) {
+        let tensor = Tensor {
+            dtype: TensorDtype::U8,
+            shape: vec![bytes.len()],
+            bytes,
+        };
+        self.0.push((name, tensor));
+    }
+
     /// The bytes: the same for the same header and arrays.
     pub fn encode(&self, header: &impl Serialize) -> Vec<u8> {
         let header = serde_json::to_string(header).expect("a header is plain data");
@@ -156,6 +166,17 @@ impl<'a> ReadTensors<'a> {
             "tensor {name} must be {}",
             T::DTYPE.name()
         )))
+    }
+
+    /// The bytes that are kept under a name.
+    ///
+    /// Errors: there are none.
+    pub fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
+        let tensor = self
+            .0
+            .tensor(name)
+            .map_err(|error| Error::artifact(error.to_string()))?;
+        Ok(tensor.data().to_vec())
     }
 
     /// The values of an array of one dimension.

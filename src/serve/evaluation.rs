@@ -33,7 +33,7 @@ impl Serve {
         let version = self.version(model, version).await?;
         let header = version.model.header();
         if !header.fitted {
-            let preprocess = header.preprocess;
+            let preprocess = version.model.preprocessing.described();
             return Err(model::Error::NotFitted { preprocess }.into());
         }
         let mut violations = Violations::default();

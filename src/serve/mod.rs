@@ -5,7 +5,6 @@ mod error;
 mod evaluation;
 mod registry;
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -13,7 +12,10 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::model::{self, Float64, Model, Outputs, Prediction, Rows, TargetRows, Violations};
+use crate::model::{
+    self, Float64, GOLDEN_ROWS, InputRows, Model, Outputs, Prediction, Selftest, TargetRows,
+    Violations,
+};
 use crate::nn::{CheckOptions, GradientCheck, Inspection, check_gradients};
 pub use crate::serve::compute::Compute;
 pub use crate::serve::error::Error;
@@ -37,13 +39,13 @@ pub struct Serve {
     store: Store,
 }
 
-/// What a prediction asks: raw rows, or rows of named values.
+/// What a prediction asks.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Question {
-    /// Raw rows, in the order of the model's inputs.
-    Inputs(Rows),
-    /// Rows of named values.
-    Instances(Vec<BTreeMap<String, f64>>),
+pub struct Question {
+    /// The rows.
+    pub rows: InputRows,
+    /// How many of the most probable classes are told; left out, all.
+    pub top_k: Option<u64>,
 }
 
 /// What a prediction answers.
@@ -64,15 +66,6 @@ pub struct Inspected {
     pub version: Version,
     /// Its gradients.
     pub inspection: Inspection,
-}
-
-impl Question {
-    fn len(&self) -> usize {
-        match self {
-            Self::Inputs(rows) => rows.len(),
-            Self::Instances(instances) => instances.len(),
-        }
-    }
 }
 
 impl Serve {
@@ -115,6 +108,21 @@ impl Serve {
         Ok((version.number, answer))
     }
 
+    /// What a version answers its golden set now, with the version's number.
+    ///
+    /// Errors: there is no such version.
+    pub async fn selftest(
+        &self,
+        model: &str,
+        version: &VersionName,
+    ) -> Result<(u64, Selftest), Error> {
+        let version = self.version(model, version).await?;
+        let (number, model) = (version.number, version.model);
+        let work = GOLDEN_ROWS as u64 * model.network.parameter_count() as u64;
+        let tested = self.compute.run(work, move || Ok(model.selftest())).await?;
+        Ok((number, tested))
+    }
+
     /// Predicts rows with the checkpoint of a job's epoch.
     ///
     /// Errors: there is no such checkpoint; as [`Serve::predict`].
@@ -134,18 +142,24 @@ impl Serve {
     async fn answer(
         &self,
         model: Arc<Model>,
-        question: Question,
+        Question { rows, top_k }: Question,
         who: String,
     ) -> Result<Answer, Error> {
-        let (work, numbers) = self.compute.admit_prediction(&model, question.len())?;
+        if let Some(k) = top_k {
+            check_top_k(k, &model)?;
+        }
+        let (work, numbers) = self.compute.admit_prediction(&model, rows.len())?;
         self.compute
             .run(work, move || {
-                let outputs = match &question {
-                    Question::Inputs(rows) => model.predict(rows)?,
-                    Question::Instances(instances) => model.predict_instances(instances)?,
-                };
+                let outputs = model.predict(&rows)?;
                 finite(outputs.is_finite(), || who)?;
-                let predictions = model.predictions(&outputs);
+                let mut predictions = model.predictions(&outputs);
+                if let (Some(k), Some(all), Some(classes)) =
+                    (top_k, &mut predictions, model.probable_classes())
+                {
+                    let each = std::mem::take(all).into_iter();
+                    *all = each.map(|one| one.top(k as usize, classes)).collect();
+                }
                 Ok(Answer {
                     numbers,
                     outputs,
@@ -162,7 +176,7 @@ impl Serve {
         &self,
         model: &str,
         version: &VersionName,
-        inputs: Rows,
+        inputs: InputRows,
         targets: TargetRows,
     ) -> Result<Inspected, Error> {
         let version = self.version(model, version).await?;
@@ -188,7 +202,7 @@ impl Serve {
     pub async fn check_gradients(
         &self,
         model: &str,
-        inputs: Rows,
+        inputs: InputRows,
         targets: TargetRows,
         options: CheckOptions,
     ) -> Result<(Version, GradientCheck), Error> {
@@ -224,11 +238,24 @@ impl Serve {
     }
 }
 
+/// Errors: there are not so many classes, or none that have probabilities.
+fn check_top_k(k: u64, model: &Model) -> Result<(), Error> {
+    let mut violations = Violations::default();
+    match model.probable_classes() {
+        Some(classes) => violations.range("/top_k", k, 1, classes.len() as u64),
+        None => violations.add(
+            "/top_k",
+            "must be left out: the outputs are no probabilities of classes",
+        ),
+    }
+    Ok(violations.finish().map_err(model::Error::from)?)
+}
+
 /// Errors: options out of their ranges, beside what is wrong with the rows.
 fn check_options(
     options: &CheckOptions,
     model: &Model,
-    (inputs, targets): (&Rows, &TargetRows),
+    (inputs, targets): (&InputRows, &TargetRows),
 ) -> Result<(), Error> {
     let mut violations = Violations::default();
     violations.range("/sample", options.sample as u64, 1, MOST_SAMPLE);

@@ -134,9 +134,9 @@ pub fn check_alone(spec: &JobSpec, limits: &JobLimits, violations: &mut Violatio
     check_labels(violations, "", &spec.metadata);
 }
 
-/// The base's header; where the job refits, without the features and classes it was fitted with.
+/// The base's header; where the job refits, without the features and classes it was fitted with, unless they were declared.
 fn effective_base(spec: &JobSpec, base: &Header) -> Header {
-    if spec.refit {
+    if spec.refit && base.columns.is_none() {
         return Header {
             features: None,
             targets: Targets::Values { names: None },

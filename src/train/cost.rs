@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use crate::model::{Header, Model};
+use crate::model::{Header, Model, Preprocess, Preprocessing};
 use crate::nn::{
     BLOCK, Backpropagation, CHUNK, FAR_APART, LARGE_LAYER, OptimizerSpec, PANEL_UNITS, Team,
 };
@@ -187,6 +187,11 @@ pub fn trial(spec: &CheckedSpec, base: Model, observer: &mut impl Observer) -> R
         data,
         validation: None,
         optimizer: None,
+    };
+    // Made-up rows are no table.
+    let base = Model {
+        preprocessing: Preprocessing::unfitted(Preprocess::None, &[]),
+        ..base
     };
     train(&spec, base, source, None, &Team::alone(), observer).map(|_| ())
 }

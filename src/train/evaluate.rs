@@ -10,6 +10,7 @@ use crate::model::{
     AnyNetwork, Header, Model, Rows, TargetRows, Targets, Violation, Violations, given, shortened,
 };
 use crate::nn::{Network, Scalar, Team, flush_denormals};
+use crate::train::columns::{check_feature, may_be_missing};
 use crate::train::figures::{Answering, check_named};
 use crate::train::full_report::{Assessed, Figures};
 use crate::train::inline::checked_rows;
@@ -134,14 +135,14 @@ impl EvaluationSpec {
         let targets = self.target_names(header, violations)?;
         let words = |name: &String| format!("column {name:?} must be numeric, got words");
         for name in features {
-            let column = self.column("/dataset", name, &columns, violations);
-            if column.is_some_and(|column| column.kind == Kind::Categorical) {
-                violations.add("/dataset", words(name));
+            let column = self.column("/dataset", (header, name), &columns, violations);
+            if let Some(column) = column {
+                check_feature(header, column, || "/dataset".to_owned(), violations);
             }
         }
         let pointer = self.target_pointer();
         for name in targets {
-            let column = self.column(pointer, name, &columns, violations);
+            let column = self.column(pointer, (header, name), &columns, violations);
             match (column, &header.targets) {
                 (None, _) | (_, Targets::Classes { .. }) => {}
                 (Some(column), _) if column.kind == Kind::Categorical => {
@@ -155,7 +156,7 @@ impl EvaluationSpec {
         Some(EvaluationColumns {
             features: features.clone(),
             targets: targets.to_vec(),
-            sample_weight: self.weight_column(&columns, violations),
+            sample_weight: self.weight_column(header, &columns, violations),
         })
     }
 
@@ -182,7 +183,10 @@ impl EvaluationSpec {
             }
         }
         let missing = |row: usize| {
-            let mut columns = features.iter().chain(targets).chain(weights);
+            let features = features
+                .iter()
+                .filter(|column| !may_be_missing(header, column.name()));
+            let mut columns = features.chain(targets).chain(weights);
             columns.any(|column: &Column| column.is_missing(row))
         };
         if (0..raw.rows()).all(missing) {
@@ -194,6 +198,7 @@ impl EvaluationSpec {
     /// The column of weights, once it is one.
     fn weight_column(
         &self,
+        header: &Header,
         columns: &HashMap<&str, &ColumnDescription>,
         violations: &mut Violations,
     ) -> Option<String> {
@@ -205,7 +210,7 @@ impl EvaluationSpec {
                 return None;
             }
         };
-        let column = self.column("/sample_weight", name, columns, violations)?;
+        let column = self.column("/sample_weight", (header, name), columns, violations)?;
         check_range(column, "/sample_weight", violations);
         Some(name.clone())
     }
@@ -251,7 +256,7 @@ impl EvaluationSpec {
     fn column<'a>(
         &self,
         pointer: &str,
-        name: &str,
+        (header, name): (&Header, &str),
         columns: &HashMap<&str, &'a ColumnDescription>,
         violations: &mut Violations,
     ) -> Option<&'a ColumnDescription> {
@@ -259,7 +264,8 @@ impl EvaluationSpec {
             violations.add(pointer, format!("must have column {name:?}"));
             return None;
         };
-        if column.missing > 0 && self.missing.unwrap_or_default() == Missing::Error {
+        let is_refused = self.missing.unwrap_or_default() == Missing::Error;
+        if column.missing > 0 && is_refused && !may_be_missing(header, name) {
             let count = column.missing;
             let detail = format!(
                 "column {name:?} has {count} missing values: give \"missing\":\"drop_rows\""

@@ -160,7 +160,7 @@ impl<'a> Answering<'a> {
     }
 }
 
-/// Outputs and targets of rows, in f64, and what the rows weigh.
+/// Outputs and targets of rows, in f64 and in the targets' own units, and what the rows weigh.
 pub(super) struct Answers {
     outputs: Array2<f64>,
     targets: Array2<f64>,
@@ -187,9 +187,19 @@ impl Answers {
             let mut outputs = outputs.slice_mut(s![rows, ..]);
             outputs.zip_mut_with(&answered, |output, &answer: &T| *output = answer.to_f64());
         })?;
+        let mut targets = samples.targets.mapv(Scalar::to_f64);
+        for matrix in [&mut outputs, &mut targets] {
+            for (mut column, scaling) in matrix
+                .columns_mut()
+                .into_iter()
+                .zip(&samples.target_scaling)
+            {
+                column.mapv_inplace(|value| scaling.undo(value));
+            }
+        }
         let answers = Self {
             outputs,
-            targets: samples.targets.mapv(Scalar::to_f64),
+            targets,
             weights: samples.weights.figures.clone(),
             dtype: T::DTYPE,
             rightness,

@@ -1,24 +1,26 @@
 //! What a trained model has beside its network.
 
-use crate::model::{AnyNetwork, Model, Scaling, Targets};
+use crate::model::{AnyNetwork, InputRows, Model, Preprocessing, Targets};
 use crate::nn::Loss;
 
 /// The model to publish, but for its network.
 pub(super) struct Frame {
     pub(super) loss: Loss,
-    pub(super) scaling: Scaling,
-    pub(super) features: Option<Vec<String>>,
+    pub(super) preprocessing: Preprocessing,
     pub(super) targets: Targets,
+    /// Rows whose answers each model carries.
+    pub(super) golden: InputRows,
 }
 
 impl Frame {
     pub(super) fn model(&self, network: AnyNetwork) -> Model {
-        Model {
+        let model = Model {
             network,
             loss: self.loss,
-            scaling: self.scaling.clone(),
-            features: self.features.clone(),
+            preprocessing: self.preprocessing.clone(),
             targets: self.targets.clone(),
-        }
+            golden: None,
+        };
+        model.with_golden(Some(&self.golden))
     }
 }

@@ -282,6 +282,7 @@ mod tests {
             inputs: Array2::zeros((rows, 1)),
             targets: Array2::ones((rows, outputs)),
             weights: Weights::default(),
+            target_scaling: Vec::new(),
         }
     }
 

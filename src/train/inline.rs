@@ -27,6 +27,11 @@ pub(crate) fn check_inline(
             "must be left out where inputs are given: it belongs to a dataset",
         );
     }
+    if base.columns.is_some() {
+        let detail = "must be left out: this model was declared from a table; upload the rows as a dataset and name it";
+        violations.add("/data/inputs", detail);
+        return None;
+    }
     let Some(targets) = &data.targets else {
         violations.add(
             "/data/targets",
@@ -92,6 +97,11 @@ pub(crate) fn checked_rows(
     violations: &mut Violations,
 ) -> Option<(Array2<f64>, Array2<f64>)> {
     if violations.is_full() {
+        return None;
+    }
+    if header.columns.is_some() {
+        let detail = "must be left out: this model was declared from a table; name a dataset";
+        violations.add(format!("{under}/inputs"), detail);
         return None;
     }
     let before = violations.len();

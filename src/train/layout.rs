@@ -41,7 +41,7 @@ pub(super) struct Misfit {
 
 impl Numbers<'_> {
     /// K.
-    fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         match self {
             Self::Columns(columns) => columns.len(),
             Self::Rows(matrix) => matrix.ncols(),

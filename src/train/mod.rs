@@ -2,11 +2,14 @@
 
 mod check;
 mod checkpoint;
+mod columns;
+mod completed;
 mod continued;
 mod cost;
 #[cfg(test)]
 mod cost_tests;
 mod descent;
+mod encoded;
 #[cfg(test)]
 mod ending_tests;
 mod error;
@@ -14,6 +17,7 @@ mod evaluate;
 mod figures;
 mod frame;
 mod full_report;
+mod golden;
 mod inline;
 mod layout;
 mod lbfgs;

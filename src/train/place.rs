@@ -1,6 +1,6 @@
 //! Where a run stands, what it starts from, and the checkpoints of it.
 
-use crate::model::{AnyNetwork, Header, Scaling};
+use crate::model::{AnyNetwork, Header, Preprocessing};
 use crate::nn::{LayerStatistics, Network, OptimizerState, Plateau, Scalar, Team};
 use crate::train::run::Run;
 use crate::train::{AnyOptimizerState, Checkpoint, EpochSums, Watched};
@@ -8,7 +8,7 @@ use crate::train::{AnyOptimizerState, Checkpoint, EpochSums, Watched};
 /// What a run has of its base beside the network.
 pub(super) struct BaseParts {
     pub(super) header: Header,
-    pub(super) scaling: Scaling,
+    pub(super) preprocessing: Preprocessing,
 }
 
 /// What a run starts from.

@@ -6,8 +6,10 @@ use std::ops::ControlFlow;
 use ndarray::{Array2, s};
 
 use crate::data::{Column, Split, split, split_stratified};
-use crate::model::{Header, Model, Preprocess, Scaling, Targets};
+use crate::model::columns::{Affine, Columns};
+use crate::model::{Header, InputRows, Model, Preprocess, Preprocessing, Scaling, Targets};
 use crate::nn::{Batch, Scalar, Team};
+use crate::train::encoded::{encoded, fit_columns};
 use crate::train::layout::{Misfit, Numbers, numbers};
 use crate::train::place::BaseParts;
 use crate::train::weighing::Weights;
@@ -19,6 +21,8 @@ pub(crate) struct Samples<T> {
     pub(crate) inputs: Array2<T>,
     pub(crate) targets: Array2<T>,
     pub(crate) weights: Weights,
+    /// How each target was scaled; empty where none was.
+    pub(crate) target_scaling: Vec<Affine>,
 }
 
 impl<T: Scalar> Samples<T> {
@@ -40,7 +44,9 @@ impl<T: Scalar> Samples<T> {
 /// Everything a run reads, ready.
 #[derive(Debug)]
 pub(crate) struct Prepared<T> {
-    pub(crate) scaling: Scaling,
+    pub(crate) preprocessing: Preprocessing,
+    /// A few of the rows trained on, as they were before the preprocessing.
+    pub(crate) golden: InputRows,
     pub(crate) train: Samples<T>,
     pub(crate) validation: Option<Samples<T>>,
 }
@@ -66,7 +72,7 @@ pub(crate) fn prepare<T: Scalar>(
     team: &Team,
     poll: &mut impl FnMut() -> ControlFlow<()>,
 ) -> Result<ControlFlow<(), Prepared<T>>, Error> {
-    let kept = whole_rows(&source.data);
+    let kept = whole_rows(&source.data, &base.preprocessing);
     let split = split_rows(spec, &source.data, &kept)?;
     if split.train.len() != spec.train_rows {
         let (expected, got) = (spec.train_rows, split.train.len());
@@ -79,7 +85,10 @@ pub(crate) fn prepare<T: Scalar>(
         rows: &split.train,
         team,
     };
-    let other_rows = source.validation.as_ref().map(whole_rows);
+    let other_rows = source
+        .validation
+        .as_ref()
+        .map(|raw| whole_rows(raw, &base.preprocessing));
     let validation = match (&source.validation, &other_rows) {
         (Some(raw), Some(rows)) => Some(Part { raw, rows, team }),
         _ if split.validation.is_empty() => None,
@@ -89,25 +98,23 @@ pub(crate) fn prepare<T: Scalar>(
             team,
         }),
     };
-    let keep = base.scaling.is_ready() && !spec.refit;
-    let scaling = if keep {
-        base.scaling.clone()
-    } else {
-        match fit(base.scaling.preprocess(), &train, base.header.inputs, poll) {
-            ControlFlow::Continue(scaling) => scaling,
-            ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
-        }
+    let preprocessing = match fitted(spec, &base.preprocessing, &train, poll)? {
+        ControlFlow::Continue(preprocessing) => preprocessing,
+        ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
     };
     let outputs = base.header.outputs();
     let validation = match validation {
-        Some(part) => match part.samples(&scaling, &spec.targets, outputs, poll)? {
+        Some(part) => match part.samples(&preprocessing, &spec.targets, outputs, poll)? {
             ControlFlow::Continue(samples) => Some(samples),
             ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
         },
         None => None,
     };
     let weights = train.weights();
-    let train = train.samples(&scaling, &spec.targets, outputs, poll)?;
+    let golden = train
+        .raw
+        .golden(train.rows, preprocessing.columns().is_some());
+    let train = train.samples(&preprocessing, &spec.targets, outputs, poll)?;
     let ControlFlow::Continue(mut train) = train else {
         return Ok(ControlFlow::Break(()));
     };
@@ -118,7 +125,8 @@ pub(crate) fn prepare<T: Scalar>(
     let of_classes = spec.class_weight.as_ref();
     train.weights = Weights::of_training(weights, of_classes, &header, &train.targets)?;
     Ok(ControlFlow::Continue(Prepared {
-        scaling,
+        preprocessing,
+        golden,
         train,
         validation,
     }))
@@ -132,14 +140,14 @@ pub(crate) fn whole_samples<T: Scalar>(
     raw: &RawSamples,
     poll: &mut impl FnMut() -> ControlFlow<()>,
 ) -> Result<ControlFlow<(), Samples<T>>, Error> {
-    let (rows, team) = (&whole_rows(raw), &Team::alone());
+    let (rows, team) = (&whole_rows(raw, &model.preprocessing), &Team::alone());
     let part = Part { raw, rows, team };
     let outputs = model.network.outputs();
-    part.samples(&model.scaling, &model.targets, outputs, poll)
+    part.samples(&model.preprocessing, &model.targets, outputs, poll)
 }
 
-/// Rows that miss no value. A job that does not drop rows was refused where there are others.
-fn whole_rows(raw: &RawSamples) -> Vec<u32> {
+/// Rows that miss no value that they must have. A job that does not drop rows was refused where there are others.
+fn whole_rows(raw: &RawSamples, preprocessing: &Preprocessing) -> Vec<u32> {
     let all = 0..raw.rows() as u32;
     let RawSamples::Columns {
         features,
@@ -149,8 +157,13 @@ fn whole_rows(raw: &RawSamples) -> Vec<u32> {
     else {
         return all.collect();
     };
+    let encoders = preprocessing.columns().map(Columns::encoders);
+    let must_be_there =
+        |place: usize| encoders.is_none_or(|encoders| !encoders[place].spec().imputes());
+    let features = features.iter().enumerate();
+    let features = features.filter(|(place, _)| must_be_there(*place));
     let gaps: Vec<&Column> = features
-        .iter()
+        .map(|(_, column)| column)
         .chain(targets)
         .chain(weights)
         .filter(|column| column.missing() > 0)
@@ -190,17 +203,56 @@ fn split_rows(spec: &CheckedSpec, raw: &RawSamples, kept: &[u32]) -> Result<Spli
     })
 }
 
-fn fit(
+/// The base's preprocessing, fitted on the rows trained on where it is not fitted yet or is to be fitted anew.
+fn fitted(
+    spec: &CheckedSpec,
+    base: &Preprocessing,
+    train: &Part,
+    poll: &mut impl FnMut() -> ControlFlow<()>,
+) -> Result<ControlFlow<(), Preprocessing>, Error> {
+    let keep = base.is_ready() && !spec.refit;
+    match (base, train.raw) {
+        (Preprocessing::Columns(columns), _) if keep => Ok(ControlFlow::Continue(
+            Preprocessing::Columns(columns.clone()),
+        )),
+        (
+            Preprocessing::Columns(columns),
+            RawSamples::Columns {
+                features, targets, ..
+            },
+        ) => {
+            let columns = fit_columns(columns, (features, targets), train.rows, poll)?;
+            Ok(columns.map_continue(Preprocessing::Columns))
+        }
+        (Preprocessing::Columns(_), RawSamples::Inline { .. }) => Err(Error::Data {
+            detail: "it must be columns of a dataset".to_owned(),
+        }),
+        (Preprocessing::Inputs { scaling, features }, _) => {
+            let features = match spec.data.columns() {
+                Some((features, _)) => Some(features.to_vec()),
+                None => features.clone().filter(|_| !spec.refit),
+            };
+            let scaling = if keep {
+                ControlFlow::Continue(scaling.clone())
+            } else {
+                fit_inputs(scaling.preprocess(), train, poll)
+            };
+            Ok(scaling.map_continue(|scaling| Preprocessing::Inputs { scaling, features }))
+        }
+    }
+}
+
+fn fit_inputs(
     preprocess: Preprocess,
     train: &Part,
-    inputs: usize,
     poll: &mut impl FnMut() -> ControlFlow<()>,
 ) -> ControlFlow<(), Scaling> {
     let mut scaling = Scaling::unfitted(preprocess);
     if preprocess != Preprocess::None {
-        for column in 0..inputs {
+        let inputs = train.features();
+        for column in 0..inputs.width() {
             poll()?;
-            scaling.fit_next(&train.features().column(column, train.rows));
+            scaling.fit_next(&inputs.column(column, train.rows));
         }
     }
     ControlFlow::Continue(scaling)
@@ -232,15 +284,25 @@ impl Part<'_> {
     /// The samples, with the weights that they have in figures.
     fn samples<T: Scalar>(
         &self,
-        scaling: &Scaling,
+        preprocessing: &Preprocessing,
         targets: &Targets,
         outputs: usize,
         poll: &mut impl FnMut() -> ControlFlow<()>,
     ) -> Result<ControlFlow<(), Samples<T>>, Error> {
-        let laid_out = self
-            .features()
-            .laid_out(self.rows, Some(scaling), self.team, poll);
-        let ControlFlow::Continue(inputs) = laid_out else {
+        let inputs = match (preprocessing, self.raw) {
+            (Preprocessing::Columns(columns), RawSamples::Columns { features, .. }) => {
+                encoded(features, columns, self.rows, self.team, poll)?
+            }
+            (Preprocessing::Columns(_), RawSamples::Inline { .. }) => {
+                let detail = "it must be columns of a dataset".to_owned();
+                return Err(Error::Data { detail });
+            }
+            (Preprocessing::Inputs { scaling, .. }, _) => {
+                let features = self.features();
+                features.laid_out(self.rows, Some(scaling), self.team, poll)
+            }
+        };
+        let ControlFlow::Continue(inputs) = inputs else {
             return Ok(ControlFlow::Break(()));
         };
         let inputs = inputs.map_err(|misfit| match self.raw {
@@ -250,10 +312,17 @@ impl Part<'_> {
             }
             RawSamples::Columns { features, .. } => unfitting_in::<T>(misfit, features),
         })?;
+        let target_scaling = preprocessing.columns().map(Columns::target_scaling);
+        let target_scaling = target_scaling.unwrap_or_default().to_vec();
+        let mut targets = self.targets(targets, outputs)?;
+        for (mut column, scaling) in targets.columns_mut().into_iter().zip(&target_scaling) {
+            column.mapv_inplace(|target: T| T::from_f64(scaling.apply(target.to_f64())));
+        }
         Ok(ControlFlow::Continue(Samples {
             inputs,
-            targets: self.targets(targets, outputs)?,
+            targets,
             weights: Weights::of_figures(self.weights())?,
+            target_scaling,
         }))
     }
 
@@ -267,13 +336,18 @@ impl Part<'_> {
                 }
                 Ok(matrix)
             }
-            (RawSamples::Columns { .. }, Targets::Classes { .. }) => {
+            (RawSamples::Columns { .. }, Targets::Classes { classes, .. }) => {
+                let is_binary = outputs == 1 && classes.len() == 2;
                 let mut matrix = Array2::zeros((self.rows.len(), outputs));
                 for (row, code) in class_codes(self.raw, meaning, self.rows)?
                     .into_iter()
                     .enumerate()
                 {
-                    matrix[(row, code as usize)] = T::one();
+                    if is_binary {
+                        matrix[(row, 0)] = T::from_f64(f64::from(code));
+                    } else {
+                        matrix[(row, code as usize)] = T::one();
+                    }
                 }
                 Ok(matrix)
             }
@@ -339,7 +413,7 @@ fn class_codes(raw: &RawSamples, meaning: &Targets, rows: &[u32]) -> Result<Vec<
         if let Some(&code) = seen.get(&number.to_bits()) {
             return Ok(code);
         }
-        let code = place(&number.to_string())?;
+        let code = place(&column.word_of(number))?;
         seen.insert(number.to_bits(), code);
         Ok(code)
     };

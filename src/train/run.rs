@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 
 use crate::data::{SHUFFLE, permutation};
-use crate::model::{AnyNetwork, Header, Model};
+use crate::model::{AnyNetwork, Model};
 use crate::nn::{
-    Backpropagation, Clock, LayerStatistics, Network, Noise, OptimizerState, Scalar, Stepped, Team,
-    evaluate_observed, flush_denormals, layer_statistics,
+    Backpropagation, Clock, LayerStatistics, Loss, Network, Noise, OptimizerState, Scalar, Stepped,
+    Team, evaluate_observed, flush_denormals, layer_statistics,
 };
 use crate::train::descent::Descent;
 use crate::train::figures::Answers;
@@ -40,9 +40,14 @@ pub fn train(
     let header = base.header();
     // The network is moved: a run holds it once.
     let Model {
-        network, scaling, ..
+        network,
+        preprocessing,
+        ..
     } = base;
-    let base = BaseParts { header, scaling };
+    let base = BaseParts {
+        header,
+        preprocessing,
+    };
     let (network, state, best, place) = if let Some(checkpoint) = resume {
         drop(network);
         Place::of(checkpoint)
@@ -59,7 +64,7 @@ pub fn train(
                 place,
                 team: team.clone(),
             };
-            train_from(spec, base, source, start, observer)
+            train_from(spec, &base, source, start, observer)
         }
         AnyNetwork::Float64(network) => {
             let start = Start {
@@ -69,14 +74,14 @@ pub fn train(
                 place,
                 team: team.clone(),
             };
-            train_from(spec, base, source, start, observer)
+            train_from(spec, &base, source, start, observer)
         }
     }
 }
 
 fn train_from<T: Scalar>(
     spec: &CheckedSpec,
-    base: BaseParts,
+    base: &BaseParts,
     source: Source,
     start: Start<T>,
     observer: &mut impl Observer,
@@ -86,11 +91,11 @@ where
     AnyOptimizerState: From<OptimizerState<T>>,
 {
     let poll = &mut || observer.poll_preparing();
-    let prepared = prepare::<T>(spec, &base, &source, &start.team, poll)?;
+    let prepared = prepare::<T>(spec, base, &source, &start.team, poll)?;
     drop(source);
     match prepared {
         ControlFlow::Continue(prepared) => {
-            Run::new(spec, base.header, prepared, start)?.run(observer)
+            Run::new(spec, base.header.loss, prepared, start)?.run(observer)
         }
         ControlFlow::Break(()) => Ok(Outcome::Unprepared),
     }
@@ -124,23 +129,20 @@ where
 {
     fn new(
         spec: &'a CheckedSpec,
-        base: Header,
+        loss: Loss,
         prepared: Prepared<T>,
         start: Start<T>,
     ) -> Result<Self, Error> {
         let Prepared {
-            scaling,
+            preprocessing,
+            golden,
             train,
             validation,
         } = prepared;
-        let features = match spec.data.columns() {
-            Some((features, _)) => Some(features.to_vec()),
-            None => base.features.filter(|_| !spec.refit),
-        };
         let frame = Frame {
-            loss: base.loss,
-            scaling,
-            features,
+            loss,
+            preprocessing,
+            golden,
             targets: spec.targets.clone(),
         };
         let Start {

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::data::{Column, ColumnDescription, Kind};
+use crate::data::{Column, ColumnDescription};
 use crate::model::{Header, TargetRows, Targets, Violations, known, shortened};
+use crate::train::columns::{check_feature, may_be_missing};
 use crate::train::weights::{check_column, column_name};
 use crate::train::{DataSpec, JobLimits, Missing, TargetKind};
 
@@ -121,7 +122,7 @@ pub(crate) fn select(
     if violations.len() > before {
         return None;
     }
-    let rows = rows_left(view, read());
+    let rows = rows_left(view, base, read());
     if rows == 0 {
         violations.add(
             "/data/missing",
@@ -232,8 +233,8 @@ impl<'a> Choice<'a> {
                 columns.filter(other).collect()
             }
         };
-        if features.len() != self.base.inputs {
-            let (inputs, got) = (self.base.inputs, shortened(&features));
+        if features.len() != self.base.feature_count() {
+            let (inputs, got) = (self.base.feature_count(), shortened(&features));
             let count = features.len();
             let detail =
                 format!("must be {inputs} columns, as the model has inputs, got {count}: {got}");
@@ -262,15 +263,18 @@ impl<'a> Choice<'a> {
                         format!("must name a column of the dataset, got {name:?}: {known}");
                     violations.add(pointer(), detail);
                 }
-                Some(column) => check_feature(column, pointer, violations),
+                Some(column) => check_feature(self.base, column, pointer, violations),
             }
         }
         if let Some(kept) = &self.base.features
             && kept.iter().ne(features.iter().copied())
         {
             let kept = shortened(kept);
-            let detail =
-                format!("must be those the model was fitted with ({kept}), or give \"refit\":true");
+            let detail = if self.base.columns.is_some() {
+                format!("must be those the model was declared with ({kept}), or left out")
+            } else {
+                format!("must be those the model was fitted with ({kept}), or give \"refit\":true")
+            };
             violations.add("/data/features", detail);
         }
         Some(features.into_iter().cloned().collect())
@@ -287,7 +291,7 @@ impl<'a> Choice<'a> {
         }
         for column in names
             .filter_map(|name| self.columns.get(name.as_str()))
-            .filter(|column| column.missing > 0)
+            .filter(|column| column.missing > 0 && !may_be_missing(self.base, &column.name))
         {
             if violations.is_full() {
                 return;
@@ -302,30 +306,14 @@ impl<'a> Choice<'a> {
     }
 }
 
-fn check_feature(
-    column: &ColumnDescription,
-    pointer: impl Fn() -> String,
-    violations: &mut Violations,
-) {
-    if column.kind == Kind::Categorical {
-        let name = &column.name;
-        let found = match &column.first_word {
-            Some(first) => format!(
-                " (its first word is {:?} on line {})",
-                first.word, first.line
-            ),
-            None => String::new(),
-        };
-        violations.add(
-            pointer(),
-            format!("must be numeric columns, got {name:?}, which is categorical{found}: name the features to use, without it, or encode it as numbers"),
-        );
-    }
-}
-
-/// Rows that miss no value in the named columns. Columns without missing values need not be loaded.
-pub(crate) fn rows_left<'a>(view: &DatasetView, names: impl Iterator<Item = &'a String>) -> usize {
+/// Rows that miss no value that they must have in the named columns. Columns without missing values need not be loaded.
+pub(crate) fn rows_left<'a>(
+    view: &DatasetView,
+    base: &Header,
+    names: impl Iterator<Item = &'a String>,
+) -> usize {
     let columns: Vec<&Column> = names
+        .filter(|name| !may_be_missing(base, name))
         .filter_map(|name| view.loaded.get(name))
         .filter(|column| column.missing() > 0)
         .collect();

@@ -205,7 +205,8 @@ pub struct From {
 pub struct JobSpec {
     /// The model to train.
     pub model: String,
-    /// What to train it on.
+    /// What to train it on; of a model that was declared from a dataset, left out, that dataset.
+    #[serde(default)]
     pub data: DataSpec,
     /// What to validate on after each epoch.
     pub validation: Option<ValidationSpec>,

@@ -26,6 +26,8 @@ impl Choice<'_> {
             .find(|column| column.kind == Kind::Categorical);
         let kept = match &self.base.targets {
             Targets::Labels { .. } => Some(TargetKind::Labels),
+            Targets::Values { .. } if self.base.columns.is_some() => Some(TargetKind::Numeric),
+            Targets::Classes { .. } if self.base.columns.is_some() => Some(TargetKind::Categorical),
             Targets::Values { .. } | Targets::Classes { .. } => None,
         };
         let kind = match (self.data.target_kind.or(kept), single) {
@@ -76,7 +78,7 @@ impl Choice<'_> {
     fn classes(&self, column: &Column, violations: &mut Violations) -> Option<Targets> {
         let (pointer, outputs) = (self.target_pointer(), self.base.outputs());
         let most = self.limits.classes;
-        let found = match classes_of(column, most) {
+        let found = match column.classes(most) {
             Ok(found) => found,
             Err(count) => {
                 let detail = format!("must have at most {most} classes, got {count}");
@@ -99,7 +101,7 @@ impl Choice<'_> {
             None => found,
         };
         let count = classes.len();
-        if count != outputs {
+        if count != outputs && !self.base.is_binary() {
             let shown = shortened(&classes);
             let detail = format!(
                 "has {count} classes ({shown}), so the last layer must have {count} units, got {outputs}"
@@ -172,33 +174,9 @@ pub(crate) fn no_label(column: &Column) -> Option<String> {
     ))
 }
 
-/// The classes of a column's values: words in sorted order, numbers numerically.
-///
-/// Errors: how many there are, where they are more than `most`.
-fn classes_of(column: &Column, most: usize) -> Result<Vec<String>, usize> {
-    let Some(mut numbers) = column.numbers() else {
-        let words = column.categories();
-        return if words.len() > most {
-            Err(words.len())
-        } else {
-            Ok(words.to_vec())
-        };
-    };
-    numbers.retain(|number| !number.is_nan());
-    for number in &mut numbers {
-        *number += 0.0; // −0 is 0
-    }
-    numbers.sort_unstable_by(f64::total_cmp);
-    numbers.dedup();
-    if numbers.len() > most {
-        return Err(numbers.len());
-    }
-    Ok(numbers.iter().map(f64::to_string).collect())
-}
-
 /// The first few classes of a column that are not among `known`, for a message.
 pub(crate) fn unknown_classes(column: &Column, known: &[String], most: usize) -> Option<String> {
-    match classes_of(column, most) {
+    match column.classes(most) {
         Err(count) => Some(format!("{count} classes")),
         Ok(found) => unknown_among(&found, known),
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::data::{ColumnDescription, Kind};
 use crate::model::{Header, Targets, Violations, digest, shortened};
 use crate::train::check::{Data, DatasetView};
+use crate::train::columns::{check_feature, may_be_missing};
 use crate::train::inline::checked_rows;
 use crate::train::selection::rows_left;
 use crate::train::source::encode_inline;
@@ -195,21 +196,20 @@ fn check_dataset(
         if violations.is_full() {
             return None;
         }
-        check_column(
-            name,
-            columns.get(name.as_str()).copied(),
-            *missing,
-            violations,
-        );
+        let missing = if may_be_missing(against.header, name) {
+            Missing::DropRows
+        } else {
+            *missing
+        };
+        let column = columns.get(name.as_str()).copied();
+        check_column(name, column, missing, violations);
     }
-    for column in features
+    let features = features
         .iter()
-        .filter_map(|name| columns.get(name.as_str()))
-    {
-        if column.kind == Kind::Categorical && !violations.is_full() {
-            let detail = format!("column {:?} must be numeric, as in data", column.name);
-            violations.add("/validation/dataset", detail);
-        }
+        .filter_map(|name| columns.get(name.as_str()));
+    for column in features {
+        let pointer = || "/validation/dataset".to_owned();
+        check_feature(against.header, column, pointer, violations);
     }
     check_targets(view, &columns, targets, against, violations);
     let weights = sample_weight
@@ -218,7 +218,7 @@ fn check_dataset(
     if let Some(column) = weights {
         check_range(column, "/validation/dataset", violations);
     }
-    if violations.len() == before && rows_left(view, names()) == 0 {
+    if violations.len() == before && rows_left(view, against.header, names()) == 0 {
         violations.add(
             "/validation/dataset",
             "drop_rows leaves no row: every row misses a value",

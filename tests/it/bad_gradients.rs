@@ -23,7 +23,12 @@ fn inspections() -> Vec<Bad> {
         let of = |body: Value, pointers, detail| rule(path, &body, pointers, detail);
         let shape = |body: &str, pointers, detail| shape(path, body, pointers, detail);
         rows.extend([
-            shape("{}", &["/inputs"], "must be given"),
+            shape("{}", &["/targets"], "must be given"),
+            of(
+                json!({"targets": [[1]]}),
+                &[""],
+                "the body must have either inputs or instances",
+            ),
             shape("[]", &[""], "must be an object, got an array"),
             shape("[[[0,1]],[[1]]]", &[""], "must be an object, got an array"),
             shape(r#"{"inputs":[[0,1]]}"#, &["/targets"], "must be given"),

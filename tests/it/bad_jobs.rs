@@ -129,7 +129,12 @@ fn shapes() -> Vec<Bad> {
             "must be an object, got an array",
         ),
         shape(PATH, "null", &[""], "must be an object, got null"),
-        shape(PATH, r#"{"model":"xor"}"#, &["/data"], "must be given"),
+        rule(
+            PATH,
+            &json!({"model": "xor"}),
+            &["/data"],
+            "must have inputs and targets, or a dataset and its target",
+        ),
         shape(
             PATH,
             r#"{"model":"xor","model":"xor"}"#,

@@ -251,11 +251,11 @@ fn shapes() -> Vec<Bad> {
             &[""],
             "must be an object, got an array",
         ),
-        shape(
+        rule(
             PATH,
-            r#"{"name":"bad","inputs":2}"#,
+            &json!({"name": "bad", "inputs": 2}),
             &["/layers"],
-            "must be given",
+            "must be given, or a dataset and its target",
         ),
         shape(
             PATH,

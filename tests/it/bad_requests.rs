@@ -4,8 +4,9 @@ use gradientd::config::Limits;
 use serde_json::Value;
 
 use crate::{
-    bad_choices, bad_data, bad_evaluations, bad_gradients, bad_hyperparameters, bad_jobs,
-    bad_metrics, bad_models, bad_normalization, bad_paths, bad_rows, bad_tables, bad_weights,
+    bad_choices, bad_columns, bad_data, bad_evaluations, bad_gradients, bad_hyperparameters,
+    bad_jobs, bad_metrics, bad_models, bad_normalization, bad_paths, bad_rows, bad_tables,
+    bad_weights,
 };
 
 /// A request that must be refused, and how.
@@ -60,6 +61,7 @@ pub(crate) fn all() -> Vec<Bad> {
         states(),
         bad_models::all(),
         bad_choices::all(),
+        bad_columns::all(),
         bad_normalization::all(),
         bad_rows::all(),
         bad_gradients::all(),

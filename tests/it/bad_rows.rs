@@ -212,15 +212,10 @@ fn instances() -> Vec<Bad> {
     let flower = |more: &str| {
         format!(r#"{{"instances":[{{"sepal_length":1,"sepal_width":1,"petal_length":1{more}}}]}}"#)
     };
-    let broken = |more: &str, detail| {
-        post(
-            path,
-            flower(more),
-            422,
-            "invalid-spec",
-            (&["/instances/0"], detail),
-        )
+    let told = |more: &str, pointers, detail| {
+        post(path, flower(more), 422, "invalid-spec", (pointers, detail))
     };
+    let broken = |more: &str, detail| told(more, &["/instances/0"], detail);
     vec![
         rule(
             "/v1/models/xor/predict",
@@ -242,15 +237,13 @@ fn instances() -> Vec<Bad> {
         ),
         broken("", "petal_width"),
         broken(r#","petal_width":1,"colour":1"#, "colour"),
-        shape(
-            path,
-            flower(r#","petal_width":"1""#),
+        told(
+            r#","petal_width":"1""#,
             &["/instances/0/petal_width"],
             "must be a number, got the string \"1\"",
         ),
-        shape(
-            path,
-            flower(r#","petal_width":null"#),
+        told(
+            r#","petal_width":null"#,
             &["/instances/0/petal_width"],
             "must be a number, got null",
         ),

@@ -3,6 +3,7 @@
 mod architecture;
 mod averages;
 mod bad_choices;
+mod bad_columns;
 mod bad_data;
 mod bad_evaluations;
 mod bad_gradients;
@@ -17,6 +18,7 @@ mod bad_rows;
 mod bad_tables;
 mod bad_weights;
 mod choices;
+mod columns;
 mod conformance;
 mod continuing;
 mod contract;

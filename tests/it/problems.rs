@@ -28,6 +28,10 @@ impl Scene {
         let classes: Vec<_> = (0..12).map(|class| format!("{class},{class}")).collect();
         let tables = [
             ("iris", file("tests/fixtures/tables/iris.csv")),
+            (
+                "penguins",
+                some_lines(&file("tests/fixtures/tables/penguins.csv"), 3),
+            ),
             ("gaps", "a,b,y,word\n1,2,3,up\n4,,6,down\n".to_owned()),
             ("many", format!("a,class\n{}\n", classes.join("\n"))),
             ("flags", "a,p,q\n1,0,1\n2,1,1\n".to_owned()),
@@ -46,6 +50,9 @@ impl Scene {
         server
             .train(json!({"model": "iris", "data": {"dataset": "iris", "target": "species"}}))
             .await;
+        server.create(birds()).await;
+        let whole = json!({"dataset": "penguins", "missing": "drop_rows"});
+        server.train(json!({"model": "birds", "data": whole})).await;
         let data = json!({"inputs": vec![[0, 1]; 400], "targets": vec![[1]; 400]});
         let first = json!({"from": {"initial": true}, "data": data});
         let paused = Self::paused(&server, xor_job("xor", first)).await;
@@ -112,6 +119,27 @@ impl Scene {
         }
         all
     }
+}
+
+/// The header and every so many rows one.
+fn some_lines(text: &str, every: usize) -> String {
+    let mut lines = text.lines();
+    let rows = lines.clone().skip(1).step_by(every);
+    let chosen = lines.next().into_iter().chain(rows);
+    chosen.map(|line| format!("{line}\n")).collect()
+}
+
+/// A model of a table that reads islands and years.
+fn birds() -> Value {
+    let ignored = [
+        "species",
+        "bill_length_mm",
+        "bill_depth_mm",
+        "flipper_length_mm",
+        "body_mass_g",
+    ];
+    let ignored = ignored.map(|name| json!({"name": name, "role": "ignore"}));
+    json!({"name": "birds", "dataset": "penguins", "target": "sex", "columns": ignored, "hidden": []})
 }
 
 /// Models whose numbers `bad_rows.rs` and `bad_jobs.rs` go by.

@@ -164,9 +164,9 @@ async fn words_and_missing_values_are_refused_by_column_and_dropped_on_demand() 
     let problem = refused(&server, job("penguins", &data, json!({}))).await;
     let expected = json!([
         {"pointer": "/data/features/1",
-         "detail": "must be numeric columns, got \"island\", which is categorical (its first word is \"Torgersen\" on line 2): name the features to use, without it, or encode it as numbers"},
+         "detail": "must be numeric columns, got \"island\", which is categorical (its first word is \"Torgersen\" on line 2): name the features to use, without it, or declare the model from the dataset, which encodes it"},
         {"pointer": "/data/features/2",
-         "detail": "must be numeric columns, got \"sex\", which is categorical (its first word is \"male\" on line 2): name the features to use, without it, or encode it as numbers"},
+         "detail": "must be numeric columns, got \"sex\", which is categorical (its first word is \"male\" on line 2): name the features to use, without it, or declare the model from the dataset, which encodes it"},
         {"pointer": "/data/missing",
          "detail": "column \"sex\" has 11 missing values: give \"missing\":\"drop_rows\" or leave it out"},
         {"pointer": "/data/missing",

@@ -1,0 +1,73 @@
+//! The check of a table's columns against those of a model that was declared from a table.
+
+use crate::data::{ColumnDescription, Kind};
+use crate::model::columns::{ColumnSpec, Encode, Unknown, goes_with, name_of};
+use crate::model::{Header, Violations, shortened};
+
+/// Notes a feature column that the model cannot read: of a model declared from a table, one of another kind or with unknown
+/// categories; of another, one that holds words.
+pub(crate) fn check_feature(
+    header: &Header,
+    column: &ColumnDescription,
+    pointer: impl Fn() -> String,
+    violations: &mut Violations,
+) {
+    let name = &column.name;
+    let Some(wanted) = header.column(name) else {
+        if column.kind == Kind::Categorical {
+            violations.add(pointer(), words(column));
+        }
+        return;
+    };
+    if !goes_with(wanted.kind(), column.kind) {
+        let (wanted, got) = (name_of(wanted.kind()), name_of(column.kind));
+        let first = first_word(column);
+        let detail =
+            format!("must be {wanted} as in the model, got column {name:?}, which is {got}{first}");
+        violations.add(pointer(), detail);
+        return;
+    }
+    let is_listed = wanted.kind() == Kind::Categorical
+        && !matches!(wanted.encode, Some(Encode::Hashed { .. }))
+        && wanted.unknown == Some(Unknown::Error);
+    if is_listed {
+        let known = wanted.categories();
+        let places: std::collections::HashSet<&String> = known.iter().collect();
+        let unknown: Vec<&String> = column
+            .categories
+            .iter()
+            .filter(|word| !places.contains(word))
+            .collect();
+        if !unknown.is_empty() {
+            let (unknown, known) = (shortened(&unknown), shortened(known));
+            let detail = format!(
+                "must have the model's categories in column {name:?} ({known}), or the model be declared with \"unknown\":\"zeros\" for it, got {unknown}"
+            );
+            violations.add(pointer(), detail);
+        }
+    }
+}
+
+/// Whether rows may miss a column's value: the model has another to take in its place.
+pub(crate) fn may_be_missing(header: &Header, name: &str) -> bool {
+    header.column(name).is_some_and(ColumnSpec::imputes)
+}
+
+fn words(column: &ColumnDescription) -> String {
+    let (name, found) = (&column.name, first_word(column));
+    format!(
+        "must be numeric columns, got {name:?}, which is categorical{found}: name the features to use, without it, or declare the model from the dataset, which encodes it"
+    )
+}
+
+fn first_word(column: &ColumnDescription) -> String {
+    column
+        .first_word
+        .as_ref()
+        .map_or_else(String::new, |first| {
+            format!(
+                " (its first word is {:?} on line {})",
+                first.word, first.line
+            )
+        })
+}

@@ -1,0 +1,130 @@
+//! Columns of a table, as a model that was declared from a table reads them: fitted, and written as the rows of a matrix.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ndarray::Array2;
+
+use crate::data::Column;
+use crate::model::columns::{Affine, Columns, Reading, Scale};
+use crate::nn::{Filled, Scalar, Team, prefer_large_pages};
+use crate::train::Error;
+use crate::train::layout::{Misfit, numbers};
+
+/// Rows whose values are read at a time.
+const ROWS: usize = 256;
+/// Numbers that are written between two polls: about a millisecond.
+const BAND: usize = 1 << 19;
+/// The time that a number takes, in multiply-adds.
+const WORK: usize = 64;
+
+/// The columns fitted to some rows, which rise: features, and numeric targets that are scaled. `poll` is asked before each
+/// column.
+///
+/// Errors: a value that the columns refuse.
+pub(super) fn fit_columns(
+    columns: &Columns,
+    (features, targets): (&[Column], &[Column]),
+    rows: &[u32],
+    poll: &mut impl FnMut() -> ControlFlow<()>,
+) -> Result<ControlFlow<(), Columns>, Error> {
+    let mut encoders = Vec::with_capacity(features.len());
+    let mut values = vec![0.0; rows.len()];
+    for (encoder, column) in columns.encoders().iter().zip(features) {
+        if poll().is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        let reading = Reading::new(encoder, column).map_err(|detail| Error::Data { detail })?;
+        reading.pick(rows, &mut values);
+        encoders.push(encoder.fit(&values));
+    }
+    let scales: Vec<_> = columns
+        .targets()
+        .filter_map(|target| target.scale)
+        .collect();
+    let scaled = scales.iter().any(|scale| *scale != Scale::None);
+    let fit = |(&scale, column): (&Scale, &Column)| Affine::fitted(scale, &numbers(column, rows));
+    let targets = if scaled {
+        scales.iter().zip(targets).map(fit).collect()
+    } else {
+        Vec::new()
+    };
+    Ok(ControlFlow::Continue(columns.fitted(encoders, targets)))
+}
+
+/// Some rows, which rise, as the network reads them (rows × inputs); or the first number, in the first column, that does not fit
+/// `T` once scaled. The rows are divided among `team`. `poll` is asked again and again; its `Break` ends it.
+///
+/// Errors: a value that the columns refuse.
+pub(super) fn encoded<T: Scalar>(
+    features: &[Column],
+    columns: &Columns,
+    rows: &[u32],
+    team: &Team,
+    poll: &mut impl FnMut() -> ControlFlow<()>,
+) -> Result<ControlFlow<(), Result<Array2<T>, Misfit>>, Error> {
+    let readings = columns.encoders().iter().zip(features);
+    let readings = readings.map(|(encoder, column)| Reading::new(encoder, column));
+    let readings: Result<Vec<_>, _> = readings.collect();
+    let readings = readings.map_err(|detail| Error::Data { detail })?;
+    Ok(write(&readings, columns.width(), rows, team, poll))
+}
+
+fn write<T: Scalar>(
+    readings: &[Reading],
+    width: usize,
+    rows: &[u32],
+    team: &Team,
+    poll: &mut impl FnMut() -> ControlFlow<()>,
+) -> ControlFlow<(), Result<Array2<T>, Misfit>> {
+    let mut matrix = Array2::zeros((rows.len(), width));
+    let numbers = matrix.as_slice_mut().expect("rows follow one another");
+    prefer_large_pages(numbers, Filled::No);
+    let band = (BAND / width).max(1).next_multiple_of(ROWS);
+    let fits = AtomicBool::new(true);
+    for (rows, numbers) in rows.chunks(band).zip(numbers.chunks_mut(band * width)) {
+        poll()?;
+        let work = numbers.len().saturating_mul(WORK);
+        let places = [(numbers, width)];
+        team.split(rows.len(), ROWS, work, places, |range, [numbers]| {
+            if !write_rows(readings, &rows[range], width, numbers) {
+                fits.store(false, Ordering::Relaxed);
+            }
+        });
+    }
+    if fits.into_inner() {
+        return ControlFlow::Continue(Ok(matrix));
+    }
+    let places = readings.iter().enumerate();
+    let mut misfits = places.filter_map(|(column, reading)| misfit::<T>(reading, column, rows));
+    ControlFlow::Continue(Err(misfits.next().expect("a number that does not fit")))
+}
+
+/// Writes some rows, column after column; whether all of their numbers fit.
+fn write_rows<T: Scalar>(readings: &[Reading], rows: &[u32], width: usize, into: &mut [T]) -> bool {
+    let mut values = [0.0; ROWS];
+    let mut fits = true;
+    for (rows, into) in rows.chunks(ROWS).zip(into.chunks_mut(ROWS * width)) {
+        let values = &mut values[..rows.len()];
+        let mut first = 0;
+        for reading in readings {
+            let encoder = reading.encoder();
+            let places = first..first + encoder.width();
+            reading.pick(rows, values);
+            for (row, &value) in into.chunks_exact_mut(width).zip(&*values) {
+                fits &= encoder.write(value, &mut row[places.clone()]);
+            }
+            first = places.end;
+        }
+    }
+    fits
+}
+
+fn misfit<T: Scalar>(reading: &Reading, column: usize, rows: &[u32]) -> Option<Misfit> {
+    let mut values = vec![0.0; rows.len()];
+    reading.pick(rows, &mut values);
+    let mut made = vec![T::zero(); reading.encoder().width()];
+    let mut each = rows.iter().zip(values);
+    let (&row, value) = each.find(|(_, value)| !reading.encoder().write(*value, &mut made))?;
+    Some(Misfit { row, column, value })
+}
