@@ -18,6 +18,9 @@ pub use self::csv::{CsvLimits, read_csv};
 pub use self::error::{Error, Place};
 pub use self::numbers::CHUNK_ROWS;
 pub use self::split::{SHUFFLE, SPLIT, Split, permutation, split, split_stratified};
-pub use self::summary::{ColumnSummary, Frequency, Histogram, NumericSummary, summarize};
+pub use self::summary::{
+    Association, Code, ColumnSummary, Frequency, Histogram, Measure, NumericSummary, Summarizer,
+    Summary, Value, Warning,
+};
 pub use self::table::Table;
 pub use self::words::{parse_boolean, parse_timestamp};

@@ -5,8 +5,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::Value;
 
 use crate::data::{
-    CHUNK_ROWS, Column, ColumnDescription, CsvLimits, Error, Kind, MISSING, Table, permutation,
-    read_csv, summarize,
+    CHUNK_ROWS, Column, ColumnDescription, ColumnSummary, CsvLimits, Error, Kind, MISSING,
+    Summarizer, Table, permutation, read_csv,
 };
 
 const LIMITS: CsvLimits = CsvLimits {
@@ -382,7 +382,7 @@ fn summaries_agree_with_numpy() {
         for column in numeric {
             let (expected, got) = (
                 &fixture[name][column.name()],
-                serde_json::to_value(summarize(column)).expect("JSON"),
+                serde_json::to_value(summary(column)).expect("JSON"),
             );
             for key in ["count", "missing", "distinct"] {
                 assert_eq!(got[key], expected[key], "{name} {} {key}", column.name());
@@ -407,11 +407,17 @@ fn summaries_agree_with_numpy() {
         }
     }
     let penguins = read_csv(tables[1].1, &WIDE).expect("penguins");
-    let sex = serde_json::to_value(summarize(penguins.column("sex").expect("sex"))).expect("JSON");
+    let sex = serde_json::to_value(summary(penguins.column("sex").expect("sex"))).expect("JSON");
     assert_eq!(
         sex["top"],
         serde_json::json!([{"value": "male", "count": 168}, {"value": "female", "count": 165}])
     );
+}
+
+fn summary(column: &Column) -> ColumnSummary {
+    let mut summarizer = Summarizer::new(None);
+    summarizer.add(column);
+    summarizer.finish().columns.remove(0)
 }
 
 #[test]

@@ -5,19 +5,54 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use crate::data::{ColumnSummary, summarize};
+use crate::data::{self, Summarizer};
 use crate::http::App;
 use crate::http::path::Path;
-use crate::http::problem::Problem;
-use crate::http::query::Query;
-use crate::store::{Dataset, Page, PageQuery};
+use crate::http::problem::{INVALID_QUERY, Problem};
+use crate::http::query::{FromQuery, Parameters, Query};
+use crate::model::{Violations, known};
+use crate::store::{self, Dataset, Page, PageQuery, Store};
 
-/// What is in each column of a dataset.
+/// What is in each column of a dataset, and what may spoil what is trained on it.
 #[derive(Serialize)]
 pub(crate) struct Summary {
     name: String,
     rows: u64,
-    columns: Vec<ColumnSummary>,
+    #[serde(flatten)]
+    table: data::Summary,
+}
+
+/// What a summary is to be about.
+pub(crate) struct SummaryQuery {
+    target: Option<String>,
+}
+
+impl FromQuery for SummaryQuery {
+    fn read(parameters: &mut Parameters) -> Self {
+        Self {
+            target: parameters.text("target"),
+        }
+    }
+}
+
+impl SummaryQuery {
+    /// The target, where it is named.
+    ///
+    /// Errors: the dataset has no such column.
+    fn target(self, dataset: &Dataset) -> Result<Option<String>, Problem> {
+        let Some(target) = self.target else {
+            return Ok(None);
+        };
+        let names: Vec<_> = dataset.columns.iter().map(|column| &column.name).collect();
+        if names.contains(&&target) {
+            return Ok(Some(target));
+        }
+        let known = known(&target, &names);
+        let detail = format!("must name a column of the dataset, got {target:?}: {known}");
+        let mut violations = Violations::default();
+        violations.add("/target", detail);
+        Err(Problem::violations(INVALID_QUERY, violations.into_vec()))
+    }
 }
 
 /// `GET /v1/datasets`
@@ -40,22 +75,15 @@ pub(crate) async fn show(
 pub(crate) async fn summary(
     State(app): State<App>,
     Path(name): Path<String>,
+    Query(query): Query<SummaryQuery>,
 ) -> Result<Json<Summary>, Problem> {
-    let Dataset { rows, columns, .. } = app.store.dataset(&name).await?;
-    let mut summaries = Vec::with_capacity(columns.len());
-    for column in columns {
-        let column = app
-            .store
-            .dataset_columns(&name, &[column.name])
-            .await?
-            .remove(0);
-        let summary = tokio::task::spawn_blocking(move || summarize(&column)).await;
-        summaries.push(summary.expect("a summary does not panic"));
-    }
+    let dataset = app.store.dataset(&name).await?;
+    let target = query.target(&dataset)?;
+    let table = summarized(&app.store, &dataset, target).await?;
     Ok(Json(Summary {
         name,
-        rows,
-        columns: summaries,
+        rows: dataset.rows,
+        table,
     }))
 }
 
@@ -66,4 +94,31 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Problem> {
     app.store.delete_dataset(&name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Reads and sums up the columns one after the other, so that no more than one is in memory beside the target.
+async fn summarized(
+    store: &Store,
+    dataset: &Dataset,
+    target: Option<String>,
+) -> Result<data::Summary, store::Error> {
+    let target = match target {
+        Some(target) => store.dataset_columns(&dataset.name, &[target]).await?.pop(),
+        None => None,
+    };
+    let mut summarizer = Summarizer::new(target.as_ref());
+    drop(target);
+    for column in &dataset.columns {
+        let name = std::slice::from_ref(&column.name);
+        let read = store.dataset_columns(&dataset.name, name).await?;
+        let added = tokio::task::spawn_blocking(move || {
+            for column in &read {
+                summarizer.add(column);
+            }
+            summarizer
+        });
+        summarizer = added.await.expect("a summary does not panic");
+    }
+    let finished = tokio::task::spawn_blocking(move || summarizer.finish());
+    Ok(finished.await.expect("a summary does not panic"))
 }

@@ -62,7 +62,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/v1/jobs/{id}/checkpoints/{epoch}/publish", bare(post(checkpoints::publish)))
         .route("/v1/datasets", get(datasets::list).post(upload::create))
         .route("/v1/datasets/{name}", bare(get(datasets::show).delete(datasets::delete)))
-        .route("/v1/datasets/{name}/summary", bare(get(datasets::summary)))
+        .route("/v1/datasets/{name}/summary", get(datasets::summary))
         .fallback(paths::no_such_path)
         .method_not_allowed_fallback(paths::no_such_method)
 }

@@ -57,6 +57,7 @@ mod raw;
 mod reports;
 mod server;
 mod stopping;
+mod summaries;
 mod table_jobs;
 mod tables;
 mod threads;

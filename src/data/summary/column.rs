@@ -1,8 +1,9 @@
-//! A column at a glance: quartiles and a histogram of numbers, the most frequent words.
+//! A column at a glance: quartiles and a histogram of numbers, and the most frequent values.
 
 use serde::Serialize;
 
-use crate::data::{Column, Kind, MISSING};
+use crate::data::summary::association::Association;
+use crate::data::{Column, ColumnDescription, Kind, MISSING};
 
 const BINS: usize = 10;
 const TOP: usize = 10;
@@ -23,9 +24,11 @@ pub struct ColumnSummary {
     /// The distribution of numbers, if there are any.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub numeric: Option<NumericSummary>,
-    /// The most frequent words of a categorical column, of equal ones those that sort first.
+    /// The ten most frequent values; of equally frequent ones, those that sort first.
+    pub top: Vec<Frequency>,
+    /// How strongly it goes together with the target, where one is named and it is another column.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub top: Option<Vec<Frequency>>,
+    pub association: Option<Association>,
 }
 
 /// The distribution of a column's present numbers.
@@ -58,23 +61,39 @@ pub struct Histogram {
     pub counts: Vec<usize>,
 }
 
-/// A word and how often it stands in a column.
-#[derive(Serialize, Clone, Debug, PartialEq, Eq)]
+/// A value and how often it stands in a column.
+#[derive(Serialize, Clone, Debug, PartialEq)]
 pub struct Frequency {
-    /// The word.
-    pub value: String,
+    /// The value.
+    pub value: Value,
     /// How often.
     pub count: usize,
 }
 
+/// A present value of a column.
+#[derive(Serialize, Clone, Debug, PartialEq)]
+#[serde(untagged)]
+pub enum Value {
+    /// Of a categorical column.
+    Word(String),
+    /// Of a numeric one.
+    Number(f64),
+}
+
 /// Summarizes a column. Quartiles and histogram are those of numpy's `percentile` and `histogram` with their defaults.
-pub fn summarize(column: &Column) -> ColumnSummary {
-    let (distinct, numeric, top) = if let Some(codes) = column.codes() {
-        let (distinct, top) = frequencies(codes, column.categories());
-        (distinct, None, Some(top))
+pub(super) fn summarize(column: &Column) -> ColumnSummary {
+    let mut numeric = None;
+    let (distinct, top) = if let Some(codes) = column.codes() {
+        let categories = column.categories();
+        top(words(codes, categories.len()), |code| {
+            Value::Word(categories[code].clone())
+        })
     } else {
-        let (distinct, numeric) = distribution(column);
-        (distinct, numeric, None)
+        let sorted = sorted(column);
+        numeric = distribution(column.description(), &sorted);
+        let runs = sorted.chunk_by(|a, b| a == b);
+        let runs = runs.map(|run| (run[0] + 0.0, run.len())); // −0 is 0
+        top(runs.collect(), Value::Number)
     };
     ColumnSummary {
         name: column.name().to_owned(),
@@ -84,49 +103,53 @@ pub fn summarize(column: &Column) -> ColumnSummary {
         distinct,
         numeric,
         top,
+        association: None,
     }
 }
 
-fn frequencies(codes: &[u32], categories: &[String]) -> (usize, Vec<Frequency>) {
-    let mut counts = vec![0; categories.len()];
+/// The codes of the words that stand in a column, rising, each with how often it does.
+fn words(codes: &[u32], categories: usize) -> Vec<(usize, usize)> {
+    let mut counts = vec![0; categories];
     for &code in codes.iter().filter(|&&code| code != MISSING) {
         counts[code as usize] += 1;
     }
-    let mut used: Vec<usize> = (0..counts.len()).filter(|&code| counts[code] > 0).collect();
-    let distinct = used.len();
-    used.sort_by_key(|&code| std::cmp::Reverse(counts[code]));
-    let frequency = |code: &usize| Frequency {
-        value: categories[*code].clone(),
-        count: counts[*code],
-    };
-    (distinct, used.iter().take(TOP).map(frequency).collect())
+    let counted = counts.into_iter().enumerate();
+    counted.filter(|&(_, count)| count > 0).collect()
 }
 
-fn distribution(column: &Column) -> (usize, Option<NumericSummary>) {
-    let mut sorted = column.numbers().unwrap_or_default();
-    sorted.retain(|number| !number.is_nan());
-    sorted.sort_unstable_by(f64::total_cmp);
-    let distinct = sorted.chunk_by(|a, b| a == b).count();
-    let description = column.description();
-    let (Some(mean), Some(std), Some(&min), Some(&max)) = (
-        description.mean,
-        description.std,
-        sorted.first(),
-        sorted.last(),
-    ) else {
-        return (distinct, None);
-    };
-    let numeric = NumericSummary {
-        mean,
-        std,
+/// How many values there are, and the most frequent of them, which come in their order.
+fn top<V>(mut counted: Vec<(V, usize)>, value: impl Fn(V) -> Value) -> (usize, Vec<Frequency>) {
+    let distinct = counted.len();
+    // The sort is stable, so equally frequent values stay in their order.
+    counted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let most = counted.into_iter().take(TOP).map(|(one, count)| Frequency {
+        value: value(one),
+        count,
+    });
+    (distinct, most.collect())
+}
+
+/// The present numbers, rising.
+fn sorted(column: &Column) -> Vec<f64> {
+    let mut numbers = column.numbers().unwrap_or_default();
+    numbers.retain(|number| !number.is_nan());
+    numbers.sort_unstable_by(f64::total_cmp);
+    numbers
+}
+
+/// How a column's present numbers are distributed, where there are any.
+fn distribution(description: &ColumnDescription, sorted: &[f64]) -> Option<NumericSummary> {
+    let (&min, &max) = (sorted.first()?, sorted.last()?);
+    Some(NumericSummary {
+        mean: description.mean?,
+        std: description.std?,
         min,
-        q1: quantile(&sorted, 0.25),
-        median: quantile(&sorted, 0.5),
-        q3: quantile(&sorted, 0.75),
+        q1: quantile(sorted, 0.25),
+        median: quantile(sorted, 0.5),
+        q3: quantile(sorted, 0.75),
         max,
-        histogram: histogram(&sorted, min, max),
-    };
-    (distinct, Some(numeric))
+        histogram: histogram(sorted, min, max),
+    })
 }
 
 /// The value at place q·(n − 1) of n sorted numbers, between two of them on the straight line.
