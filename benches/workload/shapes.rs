@@ -182,13 +182,9 @@ fn number(index: usize) -> f64 {
 
 /// Rows to train on, all of the same weight.
 pub(crate) fn source(inputs: Array2<f64>, targets: Array2<f64>) -> Source {
-    Source {
-        data: RawSamples::Inline {
-            inputs,
-            targets,
-            weights: None,
-        },
-        validation: None,
-        optimizer: None,
-    }
+    Source::of(RawSamples::Inline {
+        inputs,
+        targets,
+        weights: None,
+    })
 }

@@ -182,6 +182,14 @@ pub enum Error {
         /// What was asked for.
         fraction: f64,
     },
+    /// There are too few groups to split.
+    #[error("the groups must number at least {least}, got {groups}")]
+    Groups {
+        /// The groups there are.
+        groups: usize,
+        /// How many there must be.
+        least: usize,
+    },
     /// There are too few rows, or too many, to split.
     #[error("the rows to split must number in [2, 4294967295], got {rows}")]
     RowsToSplit {
@@ -231,6 +239,7 @@ impl Error {
             | Self::RepeatedColumn { .. }
             | Self::Damaged { .. }
             | Self::Fraction { .. }
+            | Self::Groups { .. }
             | Self::RowsToSplit { .. } => None,
         }
     }

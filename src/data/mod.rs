@@ -17,7 +17,10 @@ pub use self::column::{Column, ColumnDescription, FirstWord, Kind, MISSING};
 pub use self::csv::{CsvLimits, read_csv};
 pub use self::error::{Error, Place};
 pub use self::numbers::CHUNK_ROWS;
-pub use self::split::{SHUFFLE, SPLIT, Split, permutation, split, split_stratified};
+pub use self::split::{
+    SHUFFLE, SPLIT, Split, groups_of, permutation, split, split_grouped, split_latest,
+    split_stratified,
+};
 pub use self::summary::{
     Association, Code, ColumnSummary, Frequency, Histogram, Measure, NumericSummary, Summarizer,
     Summary, Value, Warning,

@@ -1,11 +1,11 @@
 //! Which rows train and which validate, and in which order they come: functions of a seed, with no state to save.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::data::Error;
+use crate::data::{Column, Error};
 
 /// The purpose of a permutation that chooses validation rows.
 pub const SPLIT: u64 = 2;
@@ -91,6 +91,89 @@ pub fn split_stratified(classes: &[u32], fraction: f64, seed: u64) -> Result<Spl
     Ok(divide(n, &order))
 }
 
+/// Like [`split`] over `groups.len()` rows, with every group, numbered from 0, whole on one side.
+///
+/// Of n rows v = round(f·n) are to be held out. The groups come in the order of a permutation drawn by the seed, and each is held
+/// out where that brings the rows held out nearer to v; the others train. Where it does of none, the smallest is held out, of equal
+/// ones that which comes first. One group is always left to train on.
+///
+/// Errors: a fraction outside (0, 1); fewer than 2 groups.
+pub fn split_grouped(groups: &[u32], fraction: f64, seed: u64) -> Result<Split, Error> {
+    let n = groups.len();
+    let wanted = held_out(n, fraction)?;
+    let sizes = group_sizes(groups);
+    if sizes.len() < 2 {
+        let groups = sizes.len();
+        return Err(Error::Groups { groups, least: 2 });
+    }
+    let mut order = Vec::new();
+    permutation(seed, SPLIT, 0, sizes.len(), &mut order);
+    let (mut rows, mut chosen) = (0, vec![false; sizes.len()]);
+    let mut left = sizes.len();
+    for &group in &order {
+        let size = sizes[group as usize];
+        // |v − (rows + size)| < |v − rows|
+        if left > 1 && size < 2 * wanted.saturating_sub(rows) {
+            chosen[group as usize] = true;
+            rows += size;
+            left -= 1;
+        }
+    }
+    if rows == 0 {
+        let smallest = order.iter().min_by_key(|&&group| sizes[group as usize]);
+        chosen[*smallest.expect("there are groups") as usize] = true;
+    }
+    let (validation, train) = (0..n as u32).partition(|&row| chosen[groups[row as usize] as usize]);
+    Ok(Split { train, validation })
+}
+
+/// Holds out the latest round(f·n) rows, at least 1, and leaves at least 1 to train on. Of rows at the same time the later ones in
+/// the table are later.
+///
+/// Errors: a fraction outside (0, 1); fewer than 2 rows.
+pub fn split_latest(times: &[f64], fraction: f64) -> Result<Split, Error> {
+    let n = times.len();
+    let held_out = held_out(n, fraction)?;
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    // The sort is stable; −0 is 0.
+    order.sort_by(|&one, &next| {
+        let time = |row: u32| times[row as usize] + 0.0;
+        time(one).total_cmp(&time(next))
+    });
+    Ok(divide(n, &order[n - held_out..]))
+}
+
+/// The groups of equal values of some rows, none of them missing, numbered from 0 as they come.
+pub fn groups_of(column: &Column, rows: &[u32]) -> Vec<u32> {
+    let mut numbered = HashMap::new();
+    let mut number = |value: u64| {
+        let next = numbered.len() as u32;
+        *numbered.entry(value).or_insert(next)
+    };
+    if let Some(codes) = column.codes() {
+        let values = rows.iter().map(|&row| u64::from(codes[row as usize]));
+        return values.map(&mut number).collect();
+    }
+    let numbers = column.numbers().unwrap_or_default();
+    let values = rows
+        .iter()
+        .map(|&row| (numbers[row as usize] + 0.0).to_bits()); // −0 is 0
+    values.map(&mut number).collect()
+}
+
+/// The rows of each group.
+pub(super) fn group_sizes(groups: &[u32]) -> Vec<usize> {
+    let mut sizes = Vec::new();
+    for &group in groups {
+        let group = group as usize;
+        if group >= sizes.len() {
+            sizes.resize(group + 1, 0);
+        }
+        sizes[group] += 1;
+    }
+    sizes
+}
+
 fn held_out(n: usize, fraction: f64) -> Result<usize, Error> {
     if !(fraction > 0.0 && fraction < 1.0) {
         return Err(Error::Fraction { fraction });
@@ -132,7 +215,7 @@ fn divide(n: usize, chosen: &[u32]) -> Split {
 
 #[cfg(test)]
 mod tests {
-    use crate::data::{split, split_stratified};
+    use super::*;
 
     #[test]
     fn a_split_is_exhaustive_disjoint_ordered_and_of_the_right_size() {
@@ -182,5 +265,68 @@ mod tests {
             (held_out(0), held_out(5), held_out(4), split.train.len()),
             (3, 1, 1, 15)
         );
+    }
+
+    #[test]
+    fn a_group_is_held_out_whole_where_that_comes_nearer_to_the_fraction() {
+        let groups: Vec<u32> = (0..40).map(|row| row / 4 * 3 % 10).collect();
+        for seed in 0..20 {
+            let split = split_grouped(&groups, 0.2, seed).expect("10 groups");
+            assert_eq!((split.validation.len(), split.train.len()), (8, 32));
+            let held: Vec<_> = split
+                .validation
+                .iter()
+                .map(|&row| groups[row as usize])
+                .collect();
+            assert!(
+                split
+                    .train
+                    .iter()
+                    .all(|&row| !held.contains(&groups[row as usize]))
+            );
+            assert_eq!(split, split_grouped(&groups, 0.2, seed).expect("the same"));
+        }
+        assert_ne!(
+            split_grouped(&groups, 0.2, 0).expect("groups"),
+            split_grouped(&groups, 0.2, 1).expect("groups")
+        );
+        // Of 10 rows 2 are wanted. The group of 8 is never nearer than none, and that of 2 always is.
+        let uneven = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1];
+        for seed in 0..9 {
+            let split = split_grouped(&uneven, 0.2, seed).expect("2 groups");
+            assert_eq!(split.validation, [8, 9]);
+        }
+        // Of 6 rows 1 is wanted: neither group comes nearer, and the smaller one is held out.
+        let both_too_large = [0, 0, 1, 1, 1, 1];
+        let split = split_grouped(&both_too_large, 0.1, 3).expect("2 groups");
+        assert_eq!(split.validation, [0, 1]);
+        // All but one of 4 rows are wanted; the group that comes last is left to train on.
+        let split = split_grouped(&[0, 0, 1, 1], 0.99, 3).expect("2 groups");
+        assert_eq!((split.validation.len(), split.train.len()), (2, 2));
+        assert_eq!(
+            split_grouped(&[0; 9], 0.5, 0)
+                .expect_err("one group")
+                .to_string(),
+            "the groups must number at least 2, got 1"
+        );
+    }
+
+    #[test]
+    fn the_latest_rows_are_held_out_and_of_equal_times_those_that_come_later() {
+        let times = [3.0, -1.0, 5.0, 3.0, 0.0, 3.0, -0.0, 2.0];
+        let held_out = |fraction| split_latest(&times, fraction).expect("a split").validation;
+        assert_eq!(held_out(0.125), [2]);
+        assert_eq!(held_out(0.25), [2, 5]);
+        assert_eq!(held_out(0.375), [2, 3, 5]);
+        assert_eq!(held_out(0.75), [0, 2, 3, 5, 6, 7]);
+    }
+
+    #[test]
+    fn groups_are_numbered_as_their_values_come() {
+        let words = Column::categorical("w", &[Some("b"), Some("a"), Some("b"), None]);
+        assert_eq!(groups_of(&words, &[0, 1, 2]), [0, 1, 0]);
+        assert_eq!(groups_of(&words, &[1, 2]), [0, 1]);
+        let numbers = Column::numeric("x", [-0.0, 2.5, 0.0]).expect("finite numbers");
+        assert_eq!(groups_of(&numbers, &[0, 1, 2]), [0, 1, 0]);
     }
 }

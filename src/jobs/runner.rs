@@ -104,17 +104,17 @@ impl Jobs {
         let data = async {
             match job.spec.datasets().first() {
                 Some((name, _)) if job.spec.data.columns().is_some() => {
-                    self.columns(name, &job.spec).await
+                    self.columns(name, &job.spec, job.spec.split_column()).await
                 }
-                _ => store.job_rows(job.id, "data").await,
+                _ => Ok(Source::of(store.job_rows(job.id, "data").await?)),
             }
         };
         // Side by side, and of several that cannot be read the first is told.
         let (base, data) = tokio::join!(base, data);
-        let ((base, optimizer), data) = (base?, data?);
+        let ((base, optimizer), source) = (base?, data?);
         let validation = match &job.spec.validation {
             Some(CheckedValidation::Dataset { dataset, .. }) => {
-                Some(self.columns(dataset, &job.spec).await?)
+                Some(self.columns(dataset, &job.spec, None).await?.data)
             }
             Some(CheckedValidation::Inline { .. }) => {
                 Some(store.job_rows(job.id, "validation").await?)
@@ -122,23 +122,35 @@ impl Jobs {
             Some(CheckedValidation::Fraction { .. }) | None => None,
         };
         let source = Source {
-            data,
             validation,
             optimizer,
+            ..source
         };
         Ok((base, source))
     }
 
-    async fn columns(&self, dataset: &str, spec: &CheckedSpec) -> Result<RawSamples, Error> {
+    /// The columns that the spec names, and that which rows are split by.
+    async fn columns(
+        &self,
+        dataset: &str,
+        spec: &CheckedSpec,
+        split_by: Option<&String>,
+    ) -> Result<Source, Error> {
         let (features, targets) = spec
             .data
             .columns()
             .expect("a job on a dataset names its columns");
         let weights = spec.data.weight_column().map(std::slice::from_ref);
-        let names = [features, targets, weights.unwrap_or_default()].concat();
-        let columns = self.inner.store.dataset_columns(dataset, &names).await?;
+        let split_by = split_by.map(std::slice::from_ref).unwrap_or_default();
+        let names = [features, targets, weights.unwrap_or_default(), split_by].concat();
+        let mut columns = self.inner.store.dataset_columns(dataset, &names).await?;
+        let split_by = columns.split_off(names.len() - split_by.len()).pop();
         let (features, targets) = (features.len(), targets.len());
-        Ok(RawSamples::of_columns(columns, features, targets))
+        let data = RawSamples::of_columns(columns, features, targets);
+        Ok(Source {
+            split_by,
+            ..Source::of(data)
+        })
     }
 }
 

@@ -37,12 +37,14 @@ impl Jobs {
         let base = self.base(&spec).await?;
         let spec = spec.completed(&base.header, base.dataset.as_deref());
         let named = spec.data.dataset.as_deref();
-        let data = self.view(named, &spec.data, &base.header).await?;
+        let by = spec.split_column();
+        let data = self.view((named, by), &spec.data, &base.header).await?;
         let other = spec
             .validation
             .as_ref()
             .and_then(|validation| validation.dataset.as_deref());
-        let validation = self.view(other, &spec.data, &base.header).await?;
+        let validation = self.view((other, None), &spec.data, &base.header);
+        let validation = validation.await?;
         let context = Context {
             base: &base.header,
             base_version: base.version,
@@ -56,10 +58,10 @@ impl Jobs {
         Ok(CheckedJob { base, ..checked })
     }
 
-    /// A dataset as the check sees it, where there is one of that name.
+    /// A dataset as the check sees it, where there is one of that name, with the column that its rows are split by.
     async fn view(
         &self,
-        name: Option<&str>,
+        (name, split_by): (Option<&str>, Option<&str>),
         data: &DataSpec,
         base: &Header,
     ) -> Result<Option<DatasetView>, Error> {
@@ -69,7 +71,7 @@ impl Jobs {
         let Some(dataset) = found(self.inner.store.dataset(name).await)? else {
             return Ok(None);
         };
-        let names = DatasetView::to_load(data, &base.targets, &dataset.columns);
+        let names = DatasetView::to_load(data, split_by, &base.targets, &dataset.columns);
         let columns = self.inner.store.dataset_columns(name, &names).await?;
         let loaded: BTreeMap<_, _> = names.into_iter().zip(columns).collect();
         Ok(Some(DatasetView {
@@ -77,6 +79,7 @@ impl Jobs {
             digest: dataset.digest,
             columns: dataset.columns,
             loaded,
+            split_by: split_by.map(str::to_owned),
         }))
     }
 }

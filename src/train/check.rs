@@ -72,7 +72,9 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         header: &header,
         given: &spec.data,
         data: data.as_ref(),
+        table: context.data.as_ref(),
         view: context.validation.as_ref(),
+        seed: spec.seed,
         limits: &context.limits,
     };
     let validation = check_validation(spec.validation.as_ref(), &against, &mut violations);
@@ -308,13 +310,13 @@ mod tests {
         classes: 3,
     };
 
-    fn view(columns: Vec<Column>, data: &DataSpec) -> DatasetView {
+    fn view(columns: Vec<Column>, data: &DataSpec, split_by: Option<&str>) -> DatasetView {
         let descriptions: Vec<_> = columns
             .iter()
             .map(|column| column.description().clone())
             .collect();
         let base = Targets::Values { names: None };
-        let wanted = DatasetView::to_load(data, &base, &descriptions);
+        let wanted = DatasetView::to_load(data, split_by, &base, &descriptions);
         let loaded = columns
             .into_iter()
             .map(|column| (column.name().to_owned(), column))
@@ -325,6 +327,7 @@ mod tests {
             digest: String::new(),
             columns: descriptions,
             loaded,
+            split_by: split_by.map(str::to_owned),
         }
     }
 
@@ -358,8 +361,8 @@ mod tests {
             base: &base,
             base_version: 1,
             continued: None,
-            data: Some(view(data, &job.data)),
-            validation: Some(view(validation, &job.data)),
+            data: Some(view(data, &job.data, job.split_column())),
+            validation: Some(view(validation, &job.data, None)),
             limits: LIMITS,
         };
         check(job, &context).map_err(|violations| {

@@ -183,15 +183,18 @@ pub fn trial(spec: &CheckedSpec, base: Model, observer: &mut impl Observer) -> R
         train_rows: rows,
         ..spec.clone()
     };
-    let source = Source {
-        data,
-        validation: None,
-        optimizer: None,
-    };
     // Made-up rows are no table.
     let base = Model {
         preprocessing: Preprocessing::unfitted(Preprocess::None, &[]),
         ..base
     };
-    train(&spec, base, source, None, &Team::alone(), observer).map(|_| ())
+    train(
+        &spec,
+        base,
+        Source::of(data),
+        None,
+        &Team::alone(),
+        observer,
+    )
+    .map(|_| ())
 }

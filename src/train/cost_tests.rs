@@ -132,6 +132,7 @@ fn the_memory_that_a_run_holds_is_what_was_estimated_within_a_tenth() {
                     weights: None,
                 },
                 validation: None,
+                split_by: None,
                 optimizer: None,
             };
             let mut observer = Encoder::default();

@@ -32,6 +32,7 @@ mod run;
 mod selection;
 mod source;
 mod spec;
+mod split;
 mod stopping;
 mod targets;
 #[cfg(test)]
@@ -56,8 +57,8 @@ pub use crate::train::report::{EpochReport, Observer, is_recorded};
 pub use crate::train::run::train;
 pub use crate::train::source::{RawSamples, Source};
 pub use crate::train::spec::{
-    BatchSize, CheckedData, CheckedSpec, CheckedValidation, DataSpec, From, JobLimits, JobSpec,
-    Missing, TargetKind, ValidationSpec,
+    BatchSize, CheckedData, CheckedSpec, DataSpec, From, JobLimits, JobSpec, Missing, TargetKind,
 };
 pub use crate::train::stopping::{Best, EarlyStopping, EndedBy, TargetMetric, Watched};
+pub use crate::train::validation::{CheckedValidation, ValidationSpec};
 pub use crate::train::weights::{ClassWeight, SampleWeight};

@@ -5,15 +5,16 @@ use std::ops::ControlFlow;
 
 use ndarray::{Array2, s};
 
-use crate::data::{Column, Split, split, split_stratified};
+use crate::data::Column;
 use crate::model::columns::{Affine, Columns};
 use crate::model::{Header, InputRows, Model, Preprocess, Preprocessing, Scaling, Targets};
 use crate::nn::{Batch, Scalar, Team};
 use crate::train::encoded::{encoded, fit_columns};
 use crate::train::layout::{Misfit, Numbers, numbers};
 use crate::train::place::BaseParts;
+use crate::train::split::split_rows;
 use crate::train::weighing::Weights;
-use crate::train::{CheckedSpec, CheckedValidation, Error, RawSamples, Source};
+use crate::train::{CheckedSpec, Error, RawSamples, Source};
 
 /// Samples as the network reads them: inputs (N × K), scaled, target activations (N × J), and what they weigh.
 #[derive(Debug)]
@@ -72,8 +73,8 @@ pub(crate) fn prepare<T: Scalar>(
     team: &Team,
     poll: &mut impl FnMut() -> ControlFlow<()>,
 ) -> Result<ControlFlow<(), Prepared<T>>, Error> {
-    let kept = whole_rows(&source.data, &base.preprocessing);
-    let split = split_rows(spec, &source.data, &kept)?;
+    let kept = whole_rows(&source.data, &base.preprocessing, source.split_by.as_ref());
+    let split = split_rows(spec, source, &kept)?;
     if split.train.len() != spec.train_rows {
         let (expected, got) = (spec.train_rows, split.train.len());
         return Err(Error::Data {
@@ -85,10 +86,8 @@ pub(crate) fn prepare<T: Scalar>(
         rows: &split.train,
         team,
     };
-    let other_rows = source
-        .validation
-        .as_ref()
-        .map(|raw| whole_rows(raw, &base.preprocessing));
+    let other_rows = source.validation.as_ref();
+    let other_rows = other_rows.map(|raw| whole_rows(raw, &base.preprocessing, None));
     let validation = match (&source.validation, &other_rows) {
         (Some(raw), Some(rows)) => Some(Part { raw, rows, team }),
         _ if split.validation.is_empty() => None,
@@ -140,14 +139,19 @@ pub(crate) fn whole_samples<T: Scalar>(
     raw: &RawSamples,
     poll: &mut impl FnMut() -> ControlFlow<()>,
 ) -> Result<ControlFlow<(), Samples<T>>, Error> {
-    let (rows, team) = (&whole_rows(raw, &model.preprocessing), &Team::alone());
+    let (rows, team) = (&whole_rows(raw, &model.preprocessing, None), &Team::alone());
     let part = Part { raw, rows, team };
     let outputs = model.network.outputs();
     part.samples(&model.preprocessing, &model.targets, outputs, poll)
 }
 
-/// Rows that miss no value that they must have. A job that does not drop rows was refused where there are others.
-fn whole_rows(raw: &RawSamples, preprocessing: &Preprocessing) -> Vec<u32> {
+/// Rows that miss no value that they must have, that which they are split by among them. A job that does not drop rows was
+/// refused where there are others.
+fn whole_rows(
+    raw: &RawSamples,
+    preprocessing: &Preprocessing,
+    split_by: Option<&Column>,
+) -> Vec<u32> {
     let all = 0..raw.rows() as u32;
     let RawSamples::Columns {
         features,
@@ -166,41 +170,11 @@ fn whole_rows(raw: &RawSamples, preprocessing: &Preprocessing) -> Vec<u32> {
         .map(|(_, column)| column)
         .chain(targets)
         .chain(weights)
+        .chain(split_by)
         .filter(|column| column.missing() > 0)
         .collect();
     all.filter(|&row| gaps.iter().all(|column| !column.is_missing(row as usize)))
         .collect()
-}
-
-fn split_rows(spec: &CheckedSpec, raw: &RawSamples, kept: &[u32]) -> Result<Split, Error> {
-    let Some(CheckedValidation::Fraction {
-        fraction,
-        stratified,
-    }) = spec.validation
-    else {
-        return Ok(Split {
-            train: kept.to_vec(),
-            validation: Vec::new(),
-        });
-    };
-    let split = if stratified {
-        split_stratified(&class_codes(raw, &spec.targets, kept)?, fraction, spec.seed)
-    } else {
-        split(kept.len(), fraction, spec.seed)
-    };
-    let split = split.map_err(|error| Error::Data {
-        detail: error.to_string(),
-    })?;
-    let rows = |chosen: Vec<u32>| {
-        chosen
-            .into_iter()
-            .map(|index| kept[index as usize])
-            .collect()
-    };
-    Ok(Split {
-        train: rows(split.train),
-        validation: rows(split.validation),
-    })
 }
 
 /// The base's preprocessing, fitted on the rows trained on where it is not fitted yet or is to be fitted anew.
@@ -382,7 +356,11 @@ fn unfitting<T: Scalar>(Misfit { row, value, .. }: Misfit, place: &str) -> Error
 }
 
 /// The class of each of the rows, as its place among the model's classes.
-fn class_codes(raw: &RawSamples, meaning: &Targets, rows: &[u32]) -> Result<Vec<u32>, Error> {
+pub(super) fn class_codes(
+    raw: &RawSamples,
+    meaning: &Targets,
+    rows: &[u32],
+) -> Result<Vec<u32>, Error> {
     let (RawSamples::Columns { targets, .. }, Some(classes)) = (raw, meaning.classes()) else {
         return Err(Error::Data {
             detail: "it has no classes".to_owned(),

@@ -19,6 +19,8 @@ pub struct DatasetView {
     pub columns: Vec<ColumnDescription>,
     /// The values of the columns that [`DatasetView::to_load`] names.
     pub loaded: BTreeMap<String, Column>,
+    /// The column that its rows are split by, where one is named.
+    pub split_by: Option<String>,
 }
 
 /// Columns chosen from a dataset.
@@ -43,9 +45,15 @@ pub(crate) struct Choice<'a> {
 }
 
 impl DatasetView {
-    /// Names of the columns whose values the check needs: a single target, whose classes are looked for, labels, and those
-    /// with missing values where rows are to be dropped. `base` is what the model's outputs mean before the job.
-    pub fn to_load(data: &DataSpec, base: &Targets, columns: &[ColumnDescription]) -> Vec<String> {
+    /// Names of the columns whose values the check needs: a single target, whose classes are looked for, labels, the one that
+    /// rows are split by, and those with missing values where rows are to be dropped. `base` is what the model's outputs mean
+    /// before the job.
+    pub fn to_load(
+        data: &DataSpec,
+        split_by: Option<&str>,
+        base: &Targets,
+        columns: &[ColumnDescription],
+    ) -> Vec<String> {
         let labels = data.target_kind == Some(TargetKind::Labels)
             || (data.target_kind.is_none() && matches!(base, Targets::Labels { .. }));
         let drop = data.missing == Some(Missing::DropRows);
@@ -59,7 +67,9 @@ impl DatasetView {
                 || features
                     .as_ref()
                     .is_none_or(|features| features.contains(&column.name));
-            (target && (labels || targets.len() == 1)) || (drop && read && column.missing > 0)
+            (target && (labels || targets.len() == 1))
+                || (drop && read && column.missing > 0)
+                || split_by == Some(&column.name)
         };
         columns
             .iter()
@@ -122,7 +132,7 @@ pub(crate) fn select(
     if violations.len() > before {
         return None;
     }
-    let rows = rows_left(view, base, read());
+    let rows = rows_left(view, base, read()).count();
     if rows == 0 {
         violations.add(
             "/data/missing",
@@ -229,7 +239,10 @@ impl<'a> Choice<'a> {
                 targets?;
                 let columns = self.view.columns.iter().map(|column| &column.name);
                 let weight = column_name(self.data);
-                let other = |name: &&String| !names.contains(*name) && weight != Some(*name);
+                let split_by = self.view.split_by.as_ref();
+                let other = |name: &&String| {
+                    !names.contains(*name) && weight != Some(*name) && split_by != Some(*name)
+                };
                 columns.filter(other).collect()
             }
         };
@@ -306,21 +319,23 @@ impl<'a> Choice<'a> {
     }
 }
 
-/// Rows that miss no value that they must have in the named columns. Columns without missing values need not be loaded.
+/// Rows that miss no value that they must have in the named columns, nor in that which they are split by. Columns without missing
+/// values need not be loaded.
 pub(crate) fn rows_left<'a>(
-    view: &DatasetView,
+    view: &'a DatasetView,
     base: &Header,
     names: impl Iterator<Item = &'a String>,
-) -> usize {
+) -> impl Iterator<Item = u32> {
     let columns: Vec<&Column> = names
         .filter(|name| !may_be_missing(base, name))
+        .chain(&view.split_by)
         .filter_map(|name| view.loaded.get(name))
         .filter(|column| column.missing() > 0)
         .collect();
-    if columns.is_empty() {
-        return view.rows();
-    }
-    (0..view.rows())
-        .filter(|&row| columns.iter().all(|column| !column.is_missing(row)))
-        .count()
+    let is_whole = move |row: &u32| {
+        columns
+            .iter()
+            .all(|column| !column.is_missing(*row as usize))
+    };
+    (0..view.rows() as u32).filter(is_whole)
 }

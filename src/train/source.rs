@@ -51,8 +51,22 @@ pub struct Source {
     pub data: RawSamples,
     /// What to validate on, where it is not a share of `data`.
     pub validation: Option<RawSamples>,
+    /// The column of `data` that its rows are split by, where there is one.
+    pub split_by: Option<Column>,
     /// What the optimizer remembers of the run that is continued, where it is to go on from it.
     pub optimizer: Option<AnyOptimizerState>,
+}
+
+impl Source {
+    /// Rows alone.
+    pub fn of(data: RawSamples) -> Self {
+        Self {
+            data,
+            validation: None,
+            split_by: None,
+            optimizer: None,
+        }
+    }
 }
 
 /// What the tensor of sample weights is called; rows without weights have none.

@@ -8,7 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Rows, TargetRows, Targets, choice, given};
 use crate::nn::{LayerRule, OptimizerSpec, Regularization, Schedule};
-use crate::train::{ClassWeight, EarlyStopping, Metric, SampleWeight, TargetMetric};
+use crate::train::split::SplitBy;
+use crate::train::{
+    CheckedValidation, ClassWeight, EarlyStopping, Metric, SampleWeight, TargetMetric,
+    ValidationSpec,
+};
 
 /// The largest jobs that are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,30 +138,6 @@ pub struct DataSpec {
     pub sample_weight: Option<SampleWeight>,
 }
 
-/// `validation` of a job: a fraction of the data, another dataset, or inline rows.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ValidationSpec {
-    /// The share of rows kept for validation, in (0, 1).
-    #[serde(default, deserialize_with = "given")]
-    pub fraction: Option<f64>,
-    /// Whether each class keeps the same share.
-    #[serde(default, deserialize_with = "given")]
-    pub stratified: Option<bool>,
-    /// Another dataset with the same columns.
-    #[serde(default, deserialize_with = "given")]
-    pub dataset: Option<String>,
-    /// Input rows.
-    #[serde(default, deserialize_with = "given")]
-    pub inputs: Option<Rows>,
-    /// Target rows.
-    #[serde(default, deserialize_with = "given")]
-    pub targets: Option<TargetRows>,
-    /// What the input rows weigh.
-    #[serde(default, deserialize_with = "given")]
-    pub sample_weight: Option<SampleWeight>,
-}
-
 /// Where a job starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -261,6 +241,13 @@ pub struct JobSpec {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl JobSpec {
+    /// The column of `data` that rows are split by, where one is named.
+    pub fn split_column(&self) -> Option<&str> {
+        SplitBy::of(self).map(|by| by.column)
+    }
+}
+
 fn default_epochs() -> u64 {
     10
 }
@@ -302,36 +289,6 @@ pub enum CheckedData {
         inputs: usize,
         /// Numbers in a target row.
         targets: usize,
-        /// Whether each row has a weight of its own.
-        #[serde(default)]
-        weighted: bool,
-        /// SHA-256 of the rows.
-        digest: String,
-    },
-}
-
-/// `validation`, checked.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum CheckedValidation {
-    /// A share of the rows.
-    Fraction {
-        /// The share, in (0, 1).
-        fraction: f64,
-        /// Whether each class keeps the same share.
-        stratified: bool,
-    },
-    /// Another dataset with the same columns.
-    Dataset {
-        /// Its name.
-        dataset: String,
-        /// Its digest.
-        digest: String,
-    },
-    /// Rows given in the request.
-    Inline {
-        /// Number of rows.
-        rows: usize,
         /// Whether each row has a weight of its own.
         #[serde(default)]
         weighted: bool,
@@ -451,6 +408,18 @@ impl CheckedSpec {
     /// Whether `metric` is wanted.
     pub fn wants(&self, metric: Metric) -> bool {
         self.metrics.contains(&metric)
+    }
+
+    /// The column of `data` that rows are split by, where there is one.
+    pub fn split_column(&self) -> Option<&String> {
+        match &self.validation {
+            Some(CheckedValidation::Fraction { group, time, .. }) => {
+                group.as_ref().or(time.as_ref())
+            }
+            Some(CheckedValidation::Dataset { .. } | CheckedValidation::Inline { .. }) | None => {
+                None
+            }
+        }
     }
 
     /// Names and digests of the datasets that the job reads.

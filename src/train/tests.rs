@@ -92,6 +92,7 @@ pub(super) fn source() -> Source {
             weights: None,
         },
         validation: None,
+        split_by: None,
         optimizer: None,
     }
 }
@@ -333,6 +334,7 @@ fn the_loss_of_an_epoch_is_the_mean_over_samples_of_losses_before_their_update()
             weights: None,
         },
         validation: None,
+        split_by: None,
         optimizer: None,
     };
     let mut witness = Witness::default();

@@ -77,6 +77,7 @@ fn outcome(dtype: &str, zeros: bool, team: &Team) -> (Model, FullReport, Vec<Epo
             weights: None,
         },
         validation: None,
+        split_by: None,
         optimizer: None,
     };
     let mut witness = Witness::default();

@@ -1,17 +1,86 @@
-//! The check of what a job validates on.
+//! What a job validates on, as its user declares it, and checked.
 
 use std::collections::HashMap;
 
-use crate::data::{ColumnDescription, Kind};
-use crate::model::{Header, Targets, Violations, digest, shortened};
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Column, ColumnDescription, Kind, groups_of, split_grouped};
+use crate::model::{Header, Rows, TargetRows, Targets, Violations, digest, given, shortened};
 use crate::train::check::{Data, DatasetView};
 use crate::train::columns::{check_feature, may_be_missing};
 use crate::train::inline::checked_rows;
 use crate::train::selection::rows_left;
 use crate::train::source::encode_inline;
+use crate::train::split::SplitBy;
 use crate::train::targets::{check_target_range, no_label, unknown_classes};
 use crate::train::weights::{check_range, check_rows};
-use crate::train::{CheckedData, CheckedValidation, DataSpec, JobLimits, Missing, ValidationSpec};
+use crate::train::{CheckedData, DataSpec, JobLimits, Missing, SampleWeight};
+
+/// `validation` of a job: a fraction of the data, another dataset, or inline rows.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidationSpec {
+    /// The share of rows kept for validation, in (0, 1).
+    #[serde(default, deserialize_with = "given")]
+    pub fraction: Option<f64>,
+    /// Whether each class keeps the same share.
+    #[serde(default, deserialize_with = "given")]
+    pub stratified: Option<bool>,
+    /// The column whose equal values are never on both sides.
+    #[serde(default, deserialize_with = "given")]
+    pub group: Option<String>,
+    /// The column by which the latest rows are kept.
+    #[serde(default, deserialize_with = "given")]
+    pub time: Option<String>,
+    /// Another dataset with the same columns.
+    #[serde(default, deserialize_with = "given")]
+    pub dataset: Option<String>,
+    /// Input rows.
+    #[serde(default, deserialize_with = "given")]
+    pub inputs: Option<Rows>,
+    /// Target rows.
+    #[serde(default, deserialize_with = "given")]
+    pub targets: Option<TargetRows>,
+    /// What the input rows weigh.
+    #[serde(default, deserialize_with = "given")]
+    pub sample_weight: Option<SampleWeight>,
+}
+
+/// `validation`, checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CheckedValidation {
+    /// A share of the rows.
+    Fraction {
+        /// The share, in (0, 1).
+        fraction: f64,
+        /// Whether each class keeps the same share.
+        stratified: bool,
+        /// The column whose equal values are never on both sides.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
+        /// The column by which the latest rows are kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time: Option<String>,
+    },
+    /// Another dataset with the same columns.
+    Dataset {
+        /// Its name.
+        dataset: String,
+        /// Its digest.
+        digest: String,
+    },
+    /// Rows given in the request.
+    Inline {
+        /// Number of rows.
+        rows: usize,
+        /// Whether each row has a weight of its own.
+        #[serde(default)]
+        weighted: bool,
+        /// SHA-256 of the rows.
+        digest: String,
+    },
+}
 
 /// What `validation` is checked against.
 pub(crate) struct Against<'a> {
@@ -21,8 +90,12 @@ pub(crate) struct Against<'a> {
     pub(crate) given: &'a DataSpec,
     /// What it came to, where it can be used.
     pub(crate) data: Option<&'a Data>,
+    /// The dataset named in `data`, where there is one of that name.
+    pub(crate) table: Option<&'a DatasetView>,
     /// The dataset named in `validation`, where there is one of that name.
     pub(crate) view: Option<&'a DatasetView>,
+    /// What the split is drawn by.
+    pub(crate) seed: u64,
     /// The largest jobs that are accepted.
     pub(crate) limits: &'a JobLimits,
 }
@@ -58,11 +131,15 @@ pub(crate) fn check_validation(
         );
         return Validation::default();
     }
-    if validation.stratified.is_some() && validation.fraction.is_none() {
-        violations.add(
-            "/validation/stratified",
-            "must be left out where there is no fraction",
-        );
+    let only_fraction = [
+        ("/validation/stratified", validation.stratified.is_some()),
+        ("/validation/group", validation.group.is_some()),
+        ("/validation/time", validation.time.is_some()),
+    ];
+    for (pointer, given) in only_fraction {
+        if given && validation.fraction.is_none() {
+            violations.add(pointer, "must be left out where there is no fraction");
+        }
     }
     let only_inline = [
         ("/validation/targets", validation.targets.is_some()),
@@ -77,7 +154,7 @@ pub(crate) fn check_validation(
         }
     }
     if let Some(fraction) = validation.fraction {
-        return check_fraction(validation, fraction, against.data, violations);
+        return check_fraction(validation, fraction, against, violations);
     }
     if let Some(name) = &validation.dataset {
         return Validation {
@@ -121,10 +198,11 @@ fn check_inline(
 fn check_fraction(
     validation: &ValidationSpec,
     fraction: f64,
-    data: Option<&Data>,
+    against: &Against,
     violations: &mut Violations,
 ) -> Validation {
     let stratified = validation.stratified.unwrap_or(false);
+    check_alternatives(validation, violations);
     let within = fraction > 0.0 && fraction < 1.0;
     if !within {
         violations.add(
@@ -132,7 +210,7 @@ fn check_fraction(
             format!("must be in (0, 1), got {fraction}"),
         );
     }
-    let Some(data) = data else {
+    let Some(data) = against.data else {
         return Validation::default();
     };
     if stratified && data.targets.classes().is_none() {
@@ -142,8 +220,14 @@ fn check_fraction(
         );
     }
     let rows = data.rows;
-    let kept = (fraction * rows as f64).round().max(1.0) as usize;
-    if within && kept >= rows {
+    let mut kept = (fraction * rows as f64).round().max(1.0) as usize;
+    let split_by = SplitBy::of_validation(validation);
+    let column = split_by.and_then(|by| by.check(&data.checked, against.table, violations));
+    if within && validation.group.is_some() {
+        if let Some(column) = column {
+            kept = check_groups(column, fraction, (data, against), violations);
+        }
+    } else if within && kept >= rows {
         violations.add(
             "/validation/fraction",
             format!("must leave a row to train on, got {kept} of {rows} rows kept"),
@@ -153,10 +237,58 @@ fn check_fraction(
         checked: Some(CheckedValidation::Fraction {
             fraction,
             stratified,
+            group: validation.group.clone(),
+            time: validation.time.clone(),
         }),
         inline: None,
         kept,
     }
+}
+
+/// Notes ways to split that are given together and exclude each other.
+fn check_alternatives(validation: &ValidationSpec, violations: &mut Violations) {
+    let (group, time) = (&validation.group, &validation.time);
+    if let (Some(group), Some(time)) = (group, time) {
+        let detail =
+            format!("must be left out where group is given, got time {time:?} and group {group:?}");
+        violations.add("/validation/time", detail);
+    }
+    let other = match (group, time) {
+        (Some(group), _) => ("group", group, "whose rows stay together"),
+        (None, Some(time)) => ("time", time, "whose latest rows are kept"),
+        (None, None) => return,
+    };
+    if validation.stratified == Some(true) {
+        let (name, column, why) = other;
+        let detail = format!(
+            "must be false where {name} is given, {why}, got stratified true and {name} {column:?}"
+        );
+        violations.add("/validation/stratified", detail);
+    }
+}
+
+/// How many rows are held out by groups.
+fn check_groups(
+    column: &Column,
+    fraction: f64,
+    (data, against): (&Data, &Against),
+    violations: &mut Violations,
+) -> usize {
+    let (Some(table), Some((features, targets))) = (against.table, data.checked.columns()) else {
+        return 0;
+    };
+    let weight = data.checked.weight_column();
+    let read = features.iter().chain(targets).chain(weight);
+    let rows: Vec<u32> = rows_left(table, against.header, read).collect();
+    let split = split_grouped(&groups_of(column, &rows), fraction, against.seed);
+    if split.is_err() {
+        let name = column.name();
+        let detail = format!(
+            "must have at least 2 groups, one to train on and one to validate on, got 1 in column {name:?}"
+        );
+        violations.add("/validation/group", detail);
+    }
+    split.map_or(0, |split| split.validation.len())
 }
 
 fn check_dataset(
@@ -218,7 +350,7 @@ fn check_dataset(
     if let Some(column) = weights {
         check_range(column, "/validation/dataset", violations);
     }
-    if violations.len() == before && rows_left(view, against.header, names()) == 0 {
+    if violations.len() == before && rows_left(view, against.header, names()).next().is_none() {
         violations.add(
             "/validation/dataset",
             "drop_rows leaves no row: every row misses a value",
@@ -289,5 +421,24 @@ fn check_targets(
             "/validation/dataset",
             format!("must have the classes of data ({known}), got {unknown}"),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fraction_stored_before_there_were_groups_and_times_is_still_read() {
+        let stored = r#"{"fraction":0.2,"stratified":true}"#;
+        let read: CheckedValidation = serde_json::from_str(stored).expect("all its fields");
+        let expected = CheckedValidation::Fraction {
+            fraction: 0.2,
+            stratified: true,
+            group: None,
+            time: None,
+        };
+        assert_eq!(read, expected);
+        assert_eq!(serde_json::to_string(&read).expect("plain data"), stored);
     }
 }
