@@ -190,6 +190,14 @@ pub enum Error {
         /// How many there must be.
         least: usize,
     },
+    /// There are fewer rows than folds.
+    #[error("the rows must be at least as many as the folds, {folds}, got {rows}")]
+    Folds {
+        /// The folds.
+        folds: usize,
+        /// The rows there are.
+        rows: usize,
+    },
     /// There are too few rows, or too many, to split.
     #[error("the rows to split must number in [2, 4294967295], got {rows}")]
     RowsToSplit {
@@ -240,6 +248,7 @@ impl Error {
             | Self::Damaged { .. }
             | Self::Fraction { .. }
             | Self::Groups { .. }
+            | Self::Folds { .. }
             | Self::RowsToSplit { .. } => None,
         }
     }

@@ -5,6 +5,7 @@ mod classes;
 mod column;
 mod csv;
 mod error;
+mod folds;
 mod numbers;
 mod split;
 mod summary;
@@ -16,9 +17,10 @@ mod words;
 pub use self::column::{Column, ColumnDescription, FirstWord, Kind, MISSING};
 pub use self::csv::{CsvLimits, read_csv};
 pub use self::error::{Error, Place};
+pub use self::folds::{folds, folds_grouped, folds_stratified};
 pub use self::numbers::CHUNK_ROWS;
 pub use self::split::{
-    SHUFFLE, SPLIT, Split, groups_of, permutation, split, split_grouped, split_latest,
+    SHUFFLE, SPLIT, Split, group_sizes, groups_of, permutation, split, split_grouped, split_latest,
     split_stratified,
 };
 pub use self::summary::{

@@ -162,7 +162,7 @@ pub fn groups_of(column: &Column, rows: &[u32]) -> Vec<u32> {
 }
 
 /// The rows of each group.
-pub(super) fn group_sizes(groups: &[u32]) -> Vec<usize> {
+pub fn group_sizes(groups: &[u32]) -> Vec<usize> {
     let mut sizes = Vec::new();
     for &group in groups {
         let group = group as usize;

@@ -99,7 +99,8 @@ impl FromQuery for SubmitQuery {
 
 impl From<StoredJob> for Job {
     fn from(job: StoredJob) -> Self {
-        let epochs = job.spec.epochs;
+        let epochs = job.spec.epochs_of_all_runs();
+        let epoch = job.fold_epochs + job.epoch;
         let train = job.metrics.train;
         Self {
             id: job.id,
@@ -109,12 +110,12 @@ impl From<StoredJob> for Job {
             version: job.version,
             attempt: job.attempt,
             progress: Progress {
-                epoch: job.epoch,
+                epoch,
                 epochs,
                 fraction: if job.status == JobStatus::Succeeded {
                     1.0
                 } else {
-                    job.epoch as f64 / epochs as f64
+                    epoch as f64 / epochs as f64
                 },
                 samples_per_second: job.samples_per_second,
                 estimated_finish_at: job.estimated_finish_at,

@@ -16,6 +16,8 @@ pub(crate) enum Told {
     /// An epoch is done.
     Epoch {
         row: HistoryRow,
+        /// The fold that its run leaves out, of cross-validation, counted from 1; the history is without those.
+        fold: Option<u64>,
         samples: u64,
         /// For how long the job has trained.
         trained: Duration,
@@ -46,6 +48,37 @@ impl Reporter {
     /// For how long the job has trained.
     pub(crate) fn trained(&self) -> Duration {
         self.before + self.began.map_or(Duration::ZERO, |began| began.elapsed())
+    }
+
+    fn tell_epoch(&mut self, fold: Option<u64>, report: EpochReport) {
+        let now = Instant::now();
+        let began = self.epoch_began.replace(now).unwrap_or(now);
+        let seconds = (now - began).as_secs_f64();
+        let EpochReport {
+            epoch,
+            step,
+            learning_rate,
+            train,
+            validation,
+            statistics,
+            samples,
+        } = report;
+        let row = HistoryRow {
+            epoch,
+            step,
+            learning_rate,
+            seconds,
+            train,
+            validation,
+            statistics,
+        };
+        let trained = self.trained();
+        self.tell(Told::Epoch {
+            row,
+            fold,
+            samples,
+            trained,
+        });
     }
 
     fn tell(&self, told: Told) {
@@ -82,33 +115,11 @@ impl Observer for Reporter {
     }
 
     fn epoch(&mut self, report: EpochReport) {
-        let now = Instant::now();
-        let began = self.epoch_began.replace(now).unwrap_or(now);
-        let seconds = (now - began).as_secs_f64();
-        let EpochReport {
-            epoch,
-            step,
-            learning_rate,
-            train,
-            validation,
-            statistics,
-            samples,
-        } = report;
-        let row = HistoryRow {
-            epoch,
-            step,
-            learning_rate,
-            seconds,
-            train,
-            validation,
-            statistics,
-        };
-        let trained = self.trained();
-        self.tell(Told::Epoch {
-            row,
-            samples,
-            trained,
-        });
+        self.tell_epoch(None, report);
+    }
+
+    fn epoch_of_fold(&mut self, fold: u64, report: EpochReport) {
+        self.tell_epoch(Some(fold), report);
     }
 
     fn is_out_of_time(&mut self) -> bool {

@@ -225,10 +225,7 @@ impl Attempt {
                 self.stopped(kept).await
             }
             Ok(Err(error)) => {
-                let place = match error {
-                    TrainError::Diverged { epoch, step, .. } => Some((epoch, step)),
-                    _ => None,
-                };
+                let place = error.place();
                 self.fail(error.code(), error.to_string(), place).await
             }
             Err(error) => {
@@ -290,20 +287,30 @@ impl Attempt {
         match told {
             Told::Epoch {
                 row,
+                fold,
                 samples,
                 trained,
             } => {
-                self.metrics = JobMetrics {
-                    train: Some(row.train),
-                    validation: row.validation,
-                };
+                let folds = self.spec.fold_rows().len() as u64;
+                // Those of the runs before it; of one that ended early, too.
+                let before = self.spec.epochs * fold.map_or(folds, |fold| fold - 1);
+                let done = before + row.epoch;
                 let seconds = row.seconds.max(f64::MIN_POSITIVE);
-                let left = (self.spec.epochs - row.epoch) as f64 * row.seconds;
+                let left = (self.spec.epochs_of_all_runs() - done) as f64 * row.seconds;
                 let left = self.spec.max_seconds.map_or(left, |most| {
                     left.min((most - trained.as_secs_f64()).max(0.0))
                 });
                 self.progress.samples_per_second = Some(samples as f64 / seconds);
                 self.progress.estimated_finish_at = Timestamp::ahead(duration(left));
+                if fold.is_some() {
+                    self.progress.fold_epochs = Some(done);
+                    return;
+                }
+                self.progress.fold_epochs = (folds > 0).then_some(before);
+                self.metrics = JobMetrics {
+                    train: Some(row.train),
+                    validation: row.validation,
+                };
                 self.progress.rows.push(row);
             }
             Told::Checkpoint {
@@ -338,7 +345,7 @@ impl Attempt {
 
     /// Stores what was told. A job that is lost is stopped; on a failing store it goes on and tries again.
     async fn store(&mut self) {
-        if self.progress.rows.is_empty() && self.progress.checkpoints.is_empty() {
+        if self.progress.is_empty() {
             return;
         }
         let began = Instant::now();

@@ -83,9 +83,10 @@ impl NewCheckpoint {
     /// A checkpoint's bytes and digests. Costs a copy of the parameters.
     pub fn of(checkpoint: &Checkpoint, seconds: f64) -> Self {
         let bytes = checkpoint.encode();
+        let (epoch, step) = checkpoint.place();
         Self {
-            epoch: checkpoint.epoch,
-            step: checkpoint.step,
+            epoch,
+            step,
             parameter_digest: checkpoint.model.parameter_digest(),
             digest: digest(&bytes),
             bytes,

@@ -55,8 +55,10 @@ pub struct Job {
     pub version: Option<u64>,
     /// What it does.
     pub spec: CheckedSpec,
-    /// Epochs finished.
+    /// Epochs finished, of a cross-validation in the run on all rows.
     pub epoch: u64,
+    /// Epochs finished in the runs of a cross-validation that leave out a fold.
+    pub fold_epochs: u64,
     /// The last figures.
     pub metrics: JobMetrics,
     /// How fast it is.
@@ -409,6 +411,7 @@ pub(crate) fn job_row(row: &SqliteRow) -> Result<Job, Error> {
             .map(|version| version as u64),
         spec: serde_json::from_str(row.try_get("spec")?)?,
         epoch: row.try_get::<i64, _>("epoch")? as u64,
+        fold_epochs: row.try_get::<i64, _>("fold_epochs")? as u64,
         metrics: serde_json::from_str(row.try_get("metrics")?)?,
         samples_per_second: row.try_get("samples_per_second")?,
         estimated_finish_at: row

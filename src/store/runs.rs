@@ -43,12 +43,21 @@ pub struct Claim {
 pub struct Progress {
     /// Epochs finished since it last told.
     pub rows: Vec<HistoryRow>,
+    /// Epochs finished in the runs of a cross-validation that leave out a fold, where it has anything to tell of them.
+    pub fold_epochs: Option<u64>,
     /// Checkpoints, none beyond the last of those epochs.
     pub checkpoints: Vec<NewCheckpoint>,
     /// How fast it is.
     pub samples_per_second: Option<f64>,
     /// When it will be done.
     pub estimated_finish_at: Option<Timestamp>,
+}
+
+impl Progress {
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.fold_epochs.is_none() && self.checkpoints.is_empty()
+    }
 }
 
 /// A trained model to be published.
@@ -143,7 +152,10 @@ impl Store {
                 }
             };
             let (checkpoint, seconds) = last_checkpoint(&mut tx, job.id).await?.unzip();
-            let epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch);
+            let at = checkpoint.as_ref();
+            let (epoch, _) = at.map_or((0, 0), Checkpoint::place);
+            let epochs = job.spec.epochs;
+            job.fold_epochs = at.map_or(0, |checkpoint| checkpoint.fold_epochs(epochs));
             let label = job.id.to_string();
             if epoch < job.epoch {
                 let warning =
@@ -152,6 +164,11 @@ impl Store {
             }
             job.epoch = epoch;
             rewind(&mut tx, job.id, job.epoch).await?;
+            sqlx::query("UPDATE jobs SET fold_epochs = $2 WHERE id = $1")
+                .bind(&label)
+                .bind(job.fold_epochs as i64)
+                .execute(&mut *tx)
+                .await?;
             tell_status(&mut tx, &label, now).await?;
             self.commit(tx).await?;
             return Ok(Some(Claim {
@@ -372,6 +389,7 @@ async fn write_progress(
 ) -> Result<(), Error> {
     let Progress {
         rows,
+        fold_epochs,
         checkpoints,
         samples_per_second,
         estimated_finish_at,
@@ -386,7 +404,8 @@ async fn write_progress(
         .transpose()?;
     let updated = sqlx::query(
         "UPDATE jobs SET epoch = COALESCE($3, epoch), metrics = COALESCE($4, metrics),
-         samples_per_second = COALESCE($5, samples_per_second), estimated_finish_at = COALESCE($6, estimated_finish_at), updated_at = $7
+         samples_per_second = COALESCE($5, samples_per_second), estimated_finish_at = COALESCE($6, estimated_finish_at), updated_at = $7,
+         fold_epochs = COALESCE($8, fold_epochs)
          WHERE id = $1 AND attempt = $2 AND status = 'running'",
     )
     .bind(owner.id.to_string())
@@ -396,6 +415,7 @@ async fn write_progress(
     .bind(samples_per_second)
     .bind(estimated_finish_at.as_ref().map(Timestamp::as_str))
     .bind(now.as_str())
+    .bind(fold_epochs.map(|epochs| epochs as i64))
     .execute(&mut **tx)
     .await?;
     if updated.rows_affected() != 1 {

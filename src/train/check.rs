@@ -4,9 +4,10 @@ use crate::model::{Header, Targets, Violation, Violations, check_labels};
 use crate::nn::{Dropout, Hyperparameter, LayerRule, Range};
 use crate::train::continued::{Continued, check_from};
 use crate::train::figures::check_metrics;
+use crate::train::folds::check_cross_validation;
 use crate::train::inline::check_inline;
 use crate::train::lbfgs::{batches, check_history, check_whole};
-use crate::train::normalization::check_normalization;
+use crate::train::normalization::{check_fold_normalization, check_normalization};
 use crate::train::selection::{Selection, select};
 use crate::train::validation::{Against, Validation, check_validation};
 use crate::train::weights::check_classes;
@@ -78,6 +79,8 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         limits: &context.limits,
     };
     let validation = check_validation(spec.validation.as_ref(), &against, &mut violations);
+    let cross_validation =
+        check_cross_validation(&spec, &against, context.base_version, &mut violations);
     let metrics = check_metrics(&spec, &header, &mut violations);
     let known = data.as_ref().map(|_| &header);
     check_classes(spec.class_weight.as_ref(), known, &mut violations);
@@ -101,6 +104,7 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         from,
         data: data.checked,
         validation,
+        cross_validation,
         optimizer: spec.optimizer,
         regularization: spec.regularization,
         schedule: spec.schedule,
@@ -121,6 +125,7 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
     };
     check_steps(&checked, &context.limits, &mut violations);
     check_normalization(&checked, base, &context.limits, &mut violations);
+    check_fold_normalization(&checked, base, &mut violations);
     violations.finish()?;
     Ok(CheckedJob {
         spec: checked,
@@ -226,12 +231,18 @@ fn check_steps(spec: &CheckedSpec, limits: &JobLimits, violations: &mut Violatio
     if spec.epochs > limits.epochs || spec.batch_rows() == 0 {
         return;
     }
-    let steps = spec.steps_per_epoch().checked_mul(spec.epochs);
+    let steps = spec.steps_of_all_runs();
     if steps.is_none_or(|steps| steps > limits.steps) {
         let (epochs, per_epoch, most) = (spec.epochs, spec.steps_per_epoch(), limits.steps);
+        let runs = match spec.fold_rows().len() {
+            0 => String::new(),
+            folds => format!(" in each of {} runs", folds + 1),
+        };
         violations.add(
             "/epochs",
-            format!("must take at most {most} steps, got {epochs} epochs of {per_epoch} steps"),
+            format!(
+                "must take at most {most} steps, got {epochs} epochs of {per_epoch} steps{runs}"
+            ),
         );
     }
 }

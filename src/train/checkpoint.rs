@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::model::{AnyNetwork, Error, Header, Model, ReadTensors};
 use crate::nn::{BatchSums, Evaluation, LayerStatistics, Plateau};
 use crate::train::optimizer_state::StateHeader;
-use crate::train::{AnyOptimizerState, Watched};
+use crate::train::{AnyOptimizerState, Folds, Watched};
 
 /// The format of a checkpoint's bytes. A later format is refused by an earlier program.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 /// The first format, of gradient descent without momentum: it had no optimizer state.
 const FIRST_FORMAT: u32 = 1;
 
@@ -104,6 +104,8 @@ pub struct Checkpoint {
     pub best: Option<AnyNetwork>,
     /// What the optimizer remembers; none at the end of an epoch that is kept beside a later checkpoint, which has it.
     pub optimizer: Option<AnyOptimizerState>,
+    /// Which run it is of, where the job cross-validates.
+    pub folds: Option<Folds>,
     /// The parameters, with the preprocessing fitted for them.
     pub model: Model,
 }
@@ -123,10 +125,49 @@ struct CheckpointHeader {
     has_best: bool,
     #[serde(default)]
     optimizer: Option<StateHeader>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    folds: Option<Folds>,
     model: Header,
 }
 
 impl Checkpoint {
+    /// The beginning of a run.
+    pub(super) fn beginning(model: Model, optimizer: Option<AnyOptimizerState>) -> Self {
+        Self {
+            epoch: 0,
+            step: 0,
+            sums: EpochSums::default(),
+            statistics: None,
+            plateau: Plateau::default(),
+            watched: Watched::default(),
+            best: None,
+            optimizer,
+            folds: None,
+            model,
+        }
+    }
+
+    /// Where it stands in the job's history: epochs finished there, and steps after them. Of a cross-validation the history is that
+    /// of the run on all rows, and all steps of the runs before it come before its first epoch's end.
+    pub fn place(&self) -> (u64, u64) {
+        match &self.folds {
+            Some(folds) if folds.left_out.is_some() || self.epoch == 0 => {
+                let in_run = self.epoch * folds.steps_per_epoch + self.step;
+                (0, folds.steps + in_run)
+            }
+            Some(_) | None => (self.epoch, self.step),
+        }
+    }
+
+    /// Epochs finished in the runs that leave a fold out, of a job whose runs have so many; those of a run that is done count
+    /// whole, whether or not it ended early.
+    pub fn fold_epochs(&self, epochs: u64) -> u64 {
+        self.folds.as_ref().map_or(0, |folds| {
+            let in_run = folds.left_out.map_or(0, |_| self.epoch);
+            folds.done.len() as u64 * epochs + in_run
+        })
+    }
+
     /// The checkpoint as bytes, from which [`Checkpoint::decode`] makes the same one to the last bit.
     pub fn encode(&self) -> Vec<u8> {
         let Self {
@@ -138,9 +179,11 @@ impl Checkpoint {
             watched,
             ref best,
             ref optimizer,
+            ref folds,
             ref model,
         } = *self;
         let (statistics, header) = (statistics.clone(), model.header());
+        let folds = folds.clone();
         let mut tensors = model.tensors();
         let optimizer = optimizer.as_ref().map(|state| state.push(&mut tensors));
         if let Some(best) = best {
@@ -156,6 +199,7 @@ impl Checkpoint {
             watched,
             has_best: best.is_some(),
             optimizer,
+            folds,
             model: header,
         })
     }
@@ -183,6 +227,7 @@ impl Checkpoint {
             statistics,
             plateau,
             watched,
+            folds,
             ..
         } = header;
         Ok(Self {
@@ -194,6 +239,7 @@ impl Checkpoint {
             watched,
             best: best.transpose()?,
             optimizer: optimizer.transpose()?,
+            folds,
             model,
         })
     }

@@ -2,7 +2,7 @@
 
 use crate::model::Violations;
 use crate::nn::OptimizerSpec;
-use crate::train::{Checkpoint, EpochSums, From, JobSpec, Watched};
+use crate::train::{Checkpoint, From, JobSpec};
 
 /// The checkpoint that a job starts from.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,14 +29,7 @@ impl Continued {
         } = checkpoint;
         Checkpoint {
             epoch,
-            step: 0,
-            sums: EpochSums::default(),
-            statistics: None,
-            plateau: crate::nn::Plateau::default(),
-            watched: Watched::default(),
-            best: None,
-            optimizer: optimizer.filter(|_| optimizer_state),
-            model,
+            ..Checkpoint::beginning(model, optimizer.filter(|_| optimizer_state))
         }
     }
 }

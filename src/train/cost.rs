@@ -65,7 +65,12 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
     let report = of_answers(in_epochs || answers <= MOST_ANSWERS) + evaluated;
     // The last checkpoint is made into bytes and stored meanwhile.
     let end = parameters * (checkpoints - 2) * width + report;
-    prepared + preparing.max(running + checkpoint.max(figures).max(end))
+    // Between the runs of a cross-validation the raw samples and the base are kept for the next.
+    let kept = match spec.fold_rows() {
+        [] => 0,
+        _ => rows * (sample + weighted) * 8 + parameters * taken_up * width,
+    };
+    prepared + preparing.max(kept + running + checkpoint.max(figures).max(end))
 }
 
 /// Numbers of the memory that a pass of training needs, which is that of `nn::Workspace`.
@@ -134,7 +139,18 @@ pub(super) fn parameter_count(base: &Header) -> u64 {
 /// third: they go forward only. One that is trained on counts as often as it is polled for, as in a trial.
 ///
 /// A step of L-BFGS counts as one pass, which is the least that its line search needs.
+///
+/// A run that leaves out a fold meets it in its report alone.
 pub fn chunks(spec: &CheckedSpec, base: &Header, validation_rows: usize) -> f64 {
+    let folds = spec.fold_rows().iter().enumerate().map(|(fold, rows)| {
+        let left_out = rows.div_ceil(CHUNK) as f64 / 3.0;
+        chunks_of_run(&spec.without(fold), base, 0) + left_out
+    });
+    chunks_of_run(spec, base, validation_rows) + folds.sum::<f64>()
+}
+
+/// Those of one run.
+fn chunks_of_run(spec: &CheckedSpec, base: &Header, validation_rows: usize) -> f64 {
     let whole_batch = base.needs_whole_batch();
     let polls_of_chunk = Backpropagation::<f64>::polls_of_chunk(base.layers.len(), whole_batch);
     let (rows, batch) = (spec.train_rows, spec.batch_rows());
@@ -178,6 +194,7 @@ pub fn trial(spec: &CheckedSpec, base: Model, observer: &mut impl Observer) -> R
             digest: String::new(),
         },
         validation: None,
+        cross_validation: None,
         class_weight: None,
         refit: true,
         train_rows: rows,

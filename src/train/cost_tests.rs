@@ -133,6 +133,7 @@ fn the_memory_that_a_run_holds_is_what_was_estimated_within_a_tenth() {
                 },
                 validation: None,
                 split_by: None,
+                left_out: None,
                 optimizer: None,
             };
             let mut observer = Encoder::default();

@@ -17,6 +17,14 @@ pub enum Error {
         /// The step in the epoch, from 1.
         step: u64,
     },
+    /// The run that leaves out a fold ended without a model.
+    #[error("in the run that leaves out fold {fold}: {source}")]
+    Fold {
+        /// The fold, from 1.
+        fold: u64,
+        /// Why.
+        source: Box<Self>,
+    },
     /// A value does not fit the model's dtype once scaled, or the data is not what the spec was checked against.
     #[error("the data cannot be trained on: {detail}")]
     Data {
@@ -29,10 +37,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// The epoch and its step in which it happened, where that is known; of a fold, those of its run.
+    pub fn place(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::Diverged { epoch, step, .. } => Some((*epoch, *step)),
+            Self::Fold { source, .. } => source.place(),
+            Self::Data { .. } | Self::Model(_) => None,
+        }
+    }
+
     /// The code of a failed job.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Diverged { .. } => "diverged",
+            Self::Fold { source, .. } => source.code(),
             Self::Data { .. } => "unusable_data",
             Self::Model(_) => "unusable_checkpoint",
         }

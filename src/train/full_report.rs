@@ -9,7 +9,7 @@ use crate::nn::metrics::{Tallies, Tally};
 use crate::nn::{Evaluation, Loss, Network, Rightness, Scalar, Team, evaluate_observed};
 use crate::train::figures::{Answering, Answers};
 use crate::train::prepare::Samples;
-use crate::train::{Metric, Metrics};
+use crate::train::{CrossValidation, Metric, Metrics};
 
 /// Every figure of a model on some rows; one that is not defined on them is left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +54,9 @@ pub struct FullReport {
     pub train: Option<SplitReport>,
     /// On the validation rows; none where there are none.
     pub validation: Option<SplitReport>,
+    /// Of the folds of a cross-validation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cross_validation: Option<CrossValidation>,
 }
 
 /// The figures on the rows of a split.
@@ -113,6 +116,7 @@ impl FullReport {
             epoch,
             train,
             validation,
+            cross_validation: None,
         })
     }
 }
@@ -361,6 +365,7 @@ mod tests {
             epoch: 7,
             train: None,
             validation: None,
+            cross_validation: None,
         };
         assert_eq!(report.continue_value(), Some(expected));
     }

@@ -8,6 +8,9 @@ mod continued;
 mod cost;
 #[cfg(test)]
 mod cost_tests;
+mod cross_validation;
+#[cfg(test)]
+mod cross_validation_tests;
 mod descent;
 mod encoded;
 #[cfg(test)]
@@ -15,6 +18,7 @@ mod ending_tests;
 mod error;
 mod evaluate;
 mod figures;
+mod folds;
 mod frame;
 mod full_report;
 mod golden;
@@ -47,14 +51,17 @@ pub use crate::train::check::{CheckedJob, Context, DatasetView, check, check_alo
 pub use crate::train::checkpoint::{Checkpoint, EpochSums};
 pub use crate::train::continued::Continued;
 pub use crate::train::cost::{chunks, memory_bytes, trial};
+pub use crate::train::cross_validation::train;
 pub use crate::train::error::Error;
 pub use crate::train::evaluate::{EvaluationColumns, EvaluationSpec, evaluate};
+pub use crate::train::folds::{
+    CheckedCrossValidation, CrossValidation, CrossValidationSpec, FoldReport, Folds,
+};
 pub use crate::train::full_report::{Figures, FullReport, LabelFigures, SplitReport};
 pub use crate::train::metric::{DEFAULT_K, Metric, Metrics, Needs};
 pub use crate::train::optimizer_state::AnyOptimizerState;
 pub use crate::train::outcome::Outcome;
 pub use crate::train::report::{EpochReport, Observer, is_recorded};
-pub use crate::train::run::train;
 pub use crate::train::source::{RawSamples, Source};
 pub use crate::train::spec::{
     BatchSize, CheckedData, CheckedSpec, DataSpec, From, JobLimits, JobSpec, Missing, TargetKind,

@@ -29,6 +29,20 @@ pub(super) fn check_normalization(
     }
 }
 
+/// Notes a fold whose run trains on one row, where the network has batch normalization.
+pub(super) fn check_fold_normalization(
+    spec: &CheckedSpec,
+    base: &Header,
+    violations: &mut Violations,
+) {
+    let mut rows = spec.fold_rows().iter();
+    if base.needs_whole_batch() && rows.any(|rows| rows + 1 == spec.train_rows) {
+        let detail =
+            "must leave each run at least 2 rows to train on for batch normalization, got 1";
+        violations.add("/cross_validation", detail);
+    }
+}
+
 /// A whole batch is held at once, and not 64 rows after 64.
 fn check_memory(
     spec: &CheckedSpec,

@@ -55,6 +55,7 @@ impl Place {
             optimizer,
             best,
             model,
+            folds: _,
         } = checkpoint;
         let place = Self {
             epoch,
@@ -129,6 +130,7 @@ where
             watched,
             best: best.cloned().map(AnyNetwork::from),
             optimizer,
+            folds: None,
             model,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, ArrayView1, s};
 
 use crate::data::Column;
 use crate::model::columns::{Affine, Columns};
@@ -50,6 +50,8 @@ pub(crate) struct Prepared<T> {
     pub(crate) golden: InputRows,
     pub(crate) train: Samples<T>,
     pub(crate) validation: Option<Samples<T>>,
+    /// The fold that is left out, which is validated on at the end alone.
+    pub(crate) left_out: Option<Samples<T>>,
 }
 
 /// Some rows of raw samples, which rise.
@@ -117,6 +119,10 @@ pub(crate) fn prepare<T: Scalar>(
     let ControlFlow::Continue(mut train) = train else {
         return Ok(ControlFlow::Break(()));
     };
+    let (validation, left_out) = match source.left_out {
+        Some(_) => (None, validation),
+        None => (validation, None),
+    };
     let header = Header {
         targets: spec.targets.clone(),
         ..base.header.clone()
@@ -128,6 +134,7 @@ pub(crate) fn prepare<T: Scalar>(
         golden,
         train,
         validation,
+        left_out,
     }))
 }
 
@@ -361,12 +368,18 @@ pub(super) fn class_codes(
     meaning: &Targets,
     rows: &[u32],
 ) -> Result<Vec<u32>, Error> {
-    let (RawSamples::Columns { targets, .. }, Some(classes)) = (raw, meaning.classes()) else {
+    let Some(classes) = meaning.classes() else {
         return Err(Error::Data {
             detail: "it has no classes".to_owned(),
         });
     };
-    let column = &targets[0];
+    let column = match raw {
+        RawSamples::Columns { targets, .. } => &targets[0],
+        RawSamples::Inline { targets, .. } => {
+            let class = |row: &u32| largest(&targets.row(*row as usize));
+            return Ok(rows.iter().map(class).collect());
+        }
+    };
     let places: HashMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();
     let place = |word: &str| {
         let unknown = || Error::Data {
@@ -396,4 +409,12 @@ pub(super) fn class_codes(
         Ok(code)
     };
     numbers(column, rows).into_iter().map(&mut code).collect()
+}
+
+/// The place of the largest target, of equal ones the first: the class of a row.
+fn largest(targets: &ArrayView1<f64>) -> u32 {
+    let places = targets.iter().zip(0..);
+    let largest =
+        places.max_by(|(one, place), (next, later)| one.total_cmp(next).then(later.cmp(place)));
+    largest.map_or(0, |(_, place)| place)
 }

@@ -36,6 +36,8 @@ pub trait Observer {
     fn checkpoint(&mut self, checkpoint: Checkpoint);
     /// Takes an epoch's report.
     fn epoch(&mut self, report: EpochReport);
+    /// Takes an epoch's report of the run that leaves out a fold, counted from 1.
+    fn epoch_of_fold(&mut self, _fold: u64, _report: EpochReport) {}
     /// Asked after each epoch's report: whether the run has had the time that it was given. It then ends as if it had learned
     /// what it can. The observer has a clock; the run has none.
     fn is_out_of_time(&mut self) -> bool {

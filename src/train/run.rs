@@ -1,12 +1,13 @@
 //! The run: epochs of shuffled mini-batches, each backpropagated and descended, observed from outside.
 
+use std::borrow::Borrow;
 use std::ops::ControlFlow;
 
 use crate::data::{SHUFFLE, permutation};
 use crate::model::{AnyNetwork, Model};
 use crate::nn::{
     Backpropagation, Clock, LayerStatistics, Loss, Network, Noise, OptimizerState, Scalar, Stepped,
-    Team, evaluate_observed, flush_denormals, layer_statistics,
+    Team, evaluate_observed, layer_statistics,
 };
 use crate::train::descent::Descent;
 use crate::train::figures::Answers;
@@ -20,7 +21,8 @@ use crate::train::{
     Metric, Metrics, Observer, Outcome, Source, is_recorded,
 };
 
-/// Trains `base` on `source` as `spec` says, from the start or from a checkpoint, to the same bits either way.
+/// One run of `base` on `source` as `spec` says, from the start or from a checkpoint, to the same bits either way. Of the start
+/// there may be what the optimizer remembers. A source that is owned is dropped once it is prepared.
 ///
 /// p ← p − η·∂C/∂p after each batch; the batches of an epoch are consecutive pieces of a permutation keyed by
 /// (seed, epoch). Sums over samples go through the fixed tree of [`crate::nn::FixedTree`]. The caller's thread leads `team`,
@@ -28,15 +30,14 @@ use crate::train::{
 ///
 /// Errors: the run diverged; the data is not what the spec was checked against.
 /// Source: Arango, gradient descent; Nielsen (2015), chapter 1, mini-batches.
-pub fn train(
+pub(super) fn train_once(
     spec: &CheckedSpec,
     base: Model,
-    mut source: Source,
-    resume: Option<Checkpoint>,
+    source: impl Borrow<Source>,
+    (resume, state): (Option<Checkpoint>, Option<AnyOptimizerState>),
     team: &Team,
     observer: &mut impl Observer,
 ) -> Result<Outcome, Error> {
-    let (_leading, _flushing) = (team.lead(), flush_denormals());
     let header = base.header();
     // The network is moved: a run holds it once.
     let Model {
@@ -52,7 +53,6 @@ pub fn train(
         drop(network);
         Place::of(checkpoint)
     } else {
-        let state = source.optimizer.take();
         (network, state, None, Place::default())
     };
     match network {
@@ -82,7 +82,7 @@ pub fn train(
 fn train_from<T: Scalar>(
     spec: &CheckedSpec,
     base: &BaseParts,
-    source: Source,
+    source: impl Borrow<Source>,
     start: Start<T>,
     observer: &mut impl Observer,
 ) -> Result<Outcome, Error>
@@ -91,7 +91,7 @@ where
     AnyOptimizerState: From<OptimizerState<T>>,
 {
     let poll = &mut || observer.poll_preparing();
-    let prepared = prepare::<T>(spec, base, &source, &start.team, poll)?;
+    let prepared = prepare::<T>(spec, base, source.borrow(), &start.team, poll)?;
     drop(source);
     match prepared {
         ControlFlow::Continue(prepared) => {
@@ -111,6 +111,8 @@ pub(super) struct Run<'a, T: Scalar> {
     pub(super) epoch_end: Option<EpochEnd<T>>,
     pub(super) train: Samples<T>,
     pub(super) validation: Option<Samples<T>>,
+    /// The fold that is left out.
+    left_out: Option<Samples<T>>,
     pub(super) backpropagation: Backpropagation<T>,
     pub(super) team: Team,
     pub(super) descent: Descent<T>,
@@ -138,6 +140,7 @@ where
             golden,
             train,
             validation,
+            left_out,
         } = prepared;
         let frame = Frame {
             loss,
@@ -184,6 +187,7 @@ where
             network,
             train,
             validation,
+            left_out,
             order: Vec::with_capacity(spec.train_rows),
             place,
         })
@@ -247,7 +251,8 @@ where
         let (loss, spec) = (self.frame.loss, self.spec);
         let by = (network, &self.team);
         let assessed = Assessed::every(by, loss, &spec.targets, &spec.metrics);
-        let splits = (&self.train, self.validation.as_ref());
+        let validation = self.validation.as_ref().or(self.left_out.as_ref());
+        let splits = (&self.train, validation);
         FullReport::of(&assessed, epoch, splits, || observer.poll())
     }
 

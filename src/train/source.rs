@@ -53,6 +53,8 @@ pub struct Source {
     pub validation: Option<RawSamples>,
     /// The column of `data` that its rows are split by, where there is one.
     pub split_by: Option<Column>,
+    /// The fold of `data` that is left out and validated on, counted from 0, of cross-validation.
+    pub left_out: Option<u32>,
     /// What the optimizer remembers of the run that is continued, where it is to go on from it.
     pub optimizer: Option<AnyOptimizerState>,
 }
@@ -64,6 +66,7 @@ impl Source {
             data,
             validation: None,
             split_by: None,
+            left_out: None,
             optimizer: None,
         }
     }

@@ -10,8 +10,8 @@ use crate::model::{Rows, TargetRows, Targets, choice, given};
 use crate::nn::{LayerRule, OptimizerSpec, Regularization, Schedule};
 use crate::train::split::SplitBy;
 use crate::train::{
-    CheckedValidation, ClassWeight, EarlyStopping, Metric, SampleWeight, TargetMetric,
-    ValidationSpec,
+    CheckedCrossValidation, CheckedValidation, ClassWeight, CrossValidationSpec, EarlyStopping,
+    Metric, SampleWeight, TargetMetric, ValidationSpec,
 };
 
 /// The largest jobs that are accepted.
@@ -190,6 +190,9 @@ pub struct JobSpec {
     pub data: DataSpec,
     /// What to validate on after each epoch.
     pub validation: Option<ValidationSpec>,
+    /// The folds of a cross-validation.
+    #[serde(default)]
+    pub cross_validation: Option<CrossValidationSpec>,
     /// The optimizer and its hyperparameters.
     #[serde(default, deserialize_with = "choice::deserialize")]
     pub optimizer: OptimizerSpec,
@@ -308,6 +311,9 @@ pub struct CheckedSpec {
     pub data: CheckedData,
     /// What to validate on.
     pub validation: Option<CheckedValidation>,
+    /// The folds of a cross-validation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cross_validation: Option<CheckedCrossValidation>,
     /// The optimizer and its hyperparameters.
     pub optimizer: OptimizerSpec,
     /// Regularization.
@@ -417,7 +423,7 @@ impl CheckedSpec {
                 group.as_ref().or(time.as_ref())
             }
             Some(CheckedValidation::Dataset { .. } | CheckedValidation::Inline { .. }) | None => {
-                None
+                self.cross_validation.as_ref()?.group.as_ref()
             }
         }
     }

@@ -1,14 +1,16 @@
 //! Which rows of a job's data train and which validate: by chance, by class, by group, or by time.
 
 use crate::data::{
-    Column, Kind, Split, groups_of, split, split_grouped, split_latest, split_stratified,
+    Column, Kind, Split, folds, folds_grouped, folds_stratified, groups_of, split, split_grouped,
+    split_latest, split_stratified,
 };
 use crate::model::{Violations, known};
 use crate::train::check::DatasetView;
 use crate::train::layout::numbers;
 use crate::train::prepare::class_codes;
 use crate::train::{
-    CheckedData, CheckedSpec, CheckedValidation, Error, JobSpec, Missing, Source, ValidationSpec,
+    CheckedData, CheckedSpec, CheckedValidation, CrossValidationSpec, Error, JobSpec, Missing,
+    Source, ValidationSpec,
 };
 
 /// The column that rows are split by, and where the spec names it.
@@ -22,7 +24,17 @@ pub(crate) struct SplitBy<'a> {
 impl<'a> SplitBy<'a> {
     /// That of a job, where there is one.
     pub(crate) fn of(spec: &'a JobSpec) -> Option<Self> {
-        Self::of_validation(spec.validation.as_ref()?)
+        let validation = spec.validation.as_ref().and_then(Self::of_validation);
+        validation.or_else(|| Self::of_folds(spec.cross_validation.as_ref()?))
+    }
+
+    /// That of a cross-validation, where there is one.
+    pub(crate) fn of_folds(cross_validation: &'a CrossValidationSpec) -> Option<Self> {
+        Some(Self {
+            column: cross_validation.group.as_ref()?,
+            pointer: "/cross_validation/group",
+            is_time: false,
+        })
     }
 
     /// That of a validation, where there is one.
@@ -104,6 +116,28 @@ pub(super) fn split_rows(
     source: &Source,
     kept: &[u32],
 ) -> Result<Split, Error> {
+    let seed = spec.seed;
+    if let (Some(cross_validation), Some(fold)) = (&spec.cross_validation, source.left_out) {
+        let count = cross_validation.folds as usize;
+        let dealt = if cross_validation.group.is_some() {
+            folds_grouped(&groups_of(column(source)?, kept), count, seed)
+        } else if cross_validation.stratified {
+            let classes = class_codes(&source.data, &spec.targets, kept)?;
+            folds_stratified(&classes, count, seed)
+        } else {
+            folds(kept.len(), count, seed)
+        };
+        let dealt = dealt
+            .map_err(|error| unusable(&error))?
+            .into_iter()
+            .zip(kept);
+        let (validation, train): (Vec<_>, Vec<_>) = dealt.partition(|(of_row, _)| *of_row == fold);
+        let rows = |dealt: Vec<(u32, &u32)>| dealt.into_iter().map(|(_, row)| *row).collect();
+        return Ok(Split {
+            train: rows(train),
+            validation: rows(validation),
+        });
+    }
     let Some(CheckedValidation::Fraction {
         fraction,
         stratified,
@@ -116,7 +150,7 @@ pub(super) fn split_rows(
             validation: Vec::new(),
         });
     };
-    let (fraction, seed) = (*fraction, spec.seed);
+    let fraction = *fraction;
     let split = if group.is_some() {
         split_grouped(&groups_of(column(source)?, kept), fraction, seed)
     } else if time.is_some() {
@@ -127,9 +161,7 @@ pub(super) fn split_rows(
     } else {
         split(kept.len(), fraction, seed)
     };
-    let split = split.map_err(|error| Error::Data {
-        detail: error.to_string(),
-    })?;
+    let split = split.map_err(|error| unusable(&error))?;
     let rows = |chosen: Vec<u32>| {
         let chosen = chosen.into_iter();
         chosen.map(|index| kept[index as usize]).collect()
@@ -138,6 +170,12 @@ pub(super) fn split_rows(
         train: rows(split.train),
         validation: rows(split.validation),
     })
+}
+
+fn unusable(error: &crate::data::Error) -> Error {
+    Error::Data {
+        detail: error.to_string(),
+    }
 }
 
 fn column(source: &Source) -> Result<&Column, Error> {

@@ -93,6 +93,7 @@ pub(super) fn source() -> Source {
         },
         validation: None,
         split_by: None,
+        left_out: None,
         optimizer: None,
     }
 }
@@ -202,7 +203,7 @@ pub(super) fn finished(outcome: Outcome) -> Model {
 }
 
 /// The model that a run ended with, and its report.
-fn reported(outcome: Outcome) -> (Model, FullReport) {
+pub(super) fn reported(outcome: Outcome) -> (Model, FullReport) {
     match outcome {
         Outcome::Finished { model, report, .. } => (model, *report),
         Outcome::Unprepared => panic!("stopped before the first epoch"),
@@ -335,6 +336,7 @@ fn the_loss_of_an_epoch_is_the_mean_over_samples_of_losses_before_their_update()
         },
         validation: None,
         split_by: None,
+        left_out: None,
         optimizer: None,
     };
     let mut witness = Witness::default();
@@ -417,6 +419,7 @@ fn bytes_that_are_no_checkpoint_are_refused_whatever_is_cut_or_flipped() {
         watched: Watched::default(),
         best: Some(model.network.clone()),
         optimizer: Some(momentum(&model).into()),
+        folds: None,
         model,
     }
     .encode();

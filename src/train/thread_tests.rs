@@ -78,6 +78,7 @@ fn outcome(dtype: &str, zeros: bool, team: &Team) -> (Model, FullReport, Vec<Epo
         },
         validation: None,
         split_by: None,
+        left_out: None,
         optimizer: None,
     };
     let mut witness = Witness::default();

@@ -100,6 +100,26 @@ pub(crate) struct Against<'a> {
     pub(crate) limits: &'a JobLimits,
 }
 
+impl Against<'_> {
+    /// The groups of the rows that are left of the data, by the values of a column of it.
+    pub(crate) fn groups(&self, column: &Column) -> Vec<u32> {
+        let columns = self.data.and_then(|data| {
+            let (features, targets) = data.checked.columns()?;
+            Some(
+                features
+                    .iter()
+                    .chain(targets)
+                    .chain(data.checked.weight_column()),
+            )
+        });
+        let Some((table, read)) = self.table.zip(columns) else {
+            return Vec::new();
+        };
+        let rows: Vec<u32> = rows_left(table, self.header, read).collect();
+        groups_of(column, &rows)
+    }
+}
+
 /// What `validation` came to.
 #[derive(Default)]
 pub(crate) struct Validation {
@@ -225,7 +245,7 @@ fn check_fraction(
     let column = split_by.and_then(|by| by.check(&data.checked, against.table, violations));
     if within && validation.group.is_some() {
         if let Some(column) = column {
-            kept = check_groups(column, fraction, (data, against), violations);
+            kept = check_groups(column, fraction, against, violations);
         }
     } else if within && kept >= rows {
         violations.add(
@@ -271,16 +291,10 @@ fn check_alternatives(validation: &ValidationSpec, violations: &mut Violations) 
 fn check_groups(
     column: &Column,
     fraction: f64,
-    (data, against): (&Data, &Against),
+    against: &Against,
     violations: &mut Violations,
 ) -> usize {
-    let (Some(table), Some((features, targets))) = (against.table, data.checked.columns()) else {
-        return 0;
-    };
-    let weight = data.checked.weight_column();
-    let read = features.iter().chain(targets).chain(weight);
-    let rows: Vec<u32> = rows_left(table, against.header, read).collect();
-    let split = split_grouped(&groups_of(column, &rows), fraction, against.seed);
+    let split = split_grouped(&against.groups(column), fraction, against.seed);
     if split.is_err() {
         let name = column.name();
         let detail = format!(

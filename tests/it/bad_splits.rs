@@ -152,3 +152,97 @@ async fn ways_to_split_that_exclude_each_other_are_named_together() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_cross_validation_that_cannot_be_is_refused() {
+    let server = prepared().await;
+    let pointer = |name: &str| format!("/cross_validation/{name}");
+    let (folds, group) = (pointer("folds"), pointer("group"));
+    let stratified = pointer("stratified");
+    for (cross_validation, expected) in [
+        (json!({"folds": 1}), (&folds, "must be in [2, 20], got 1")),
+        (json!({"folds": 21}), (&folds, "must be in [2, 20], got 21")),
+        (
+            json!({"folds": 5}),
+            (&folds, "must be at most the rows there are, 4, got 5"),
+        ),
+        (
+            json!({"folds": 2, "group": "one"}),
+            (
+                &group,
+                "must have at least 2 groups, one for each fold, got 1 in column \"one\"",
+            ),
+        ),
+        (
+            json!({"folds": 2, "group": "gap"}),
+            (
+                &group,
+                "must have a group for each row, and column \"gap\" has 1 missing value: give \"missing\":\"drop_rows\" in data, or fill it in",
+            ),
+        ),
+        (
+            json!({"folds": 2, "group": "whom"}),
+            (
+                &group,
+                "must name a column of the dataset, got \"whom\": did you mean `who`? known: who, at, gap, one, x, y",
+            ),
+        ),
+        (
+            json!({"folds": 2, "group": "who", "stratified": true}),
+            (
+                &stratified,
+                "must be false where group is given, whose rows stay together, got stratified true and group \"who\"",
+            ),
+        ),
+    ] {
+        let (pointer, detail) = expected;
+        let more = json!({"cross_validation": cross_validation});
+        assert_refused(&server, more, &[(pointer, detail)]).await;
+    }
+    let inline = json!({"inputs": [[1], [2]], "targets": [[1, 0], [0, 1]]});
+    let more = json!({"data": inline, "cross_validation": {"folds": 2, "stratified": true}});
+    let detail = "must be false where the target is not categorical";
+    assert_refused(&server, more, &[(&stratified, detail)]).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_does_not_go_with_cross_validation_is_told_together() {
+    let server = prepared().await;
+    let together = json!({
+        "cross_validation": {"folds": 2}, "validation": {"fraction": 0.5}, "early_stopping": {}, "max_seconds": 9,
+        "target_metric": {"metric": "loss", "value": 0.1},
+    });
+    let ending = "must be left out with cross_validation: a fold is validated on at the end of its run alone, and every run makes the same epochs";
+    let expected = [
+        (
+            "/cross_validation",
+            "must be left out where validation is given: each fold is validated on in its turn",
+        ),
+        ("/early_stopping", ending),
+        ("/target_metric", ending),
+        ("/max_seconds", ending),
+    ];
+    assert_refused(&server, together, &expected).await;
+
+    // Version 2 has learned every row.
+    let folds = json!({"folds": 2});
+    let job = json!({"model": "m", "data": {"dataset": "t", "features": ["x"], "target": "y"}, "epochs": 1});
+    let mut first = job.clone();
+    first["cross_validation"] = folds.clone();
+    server.train(first).await;
+    let detail = "must be given with cross_validation where the model was trained before: version 2 may know the rows of every fold; give {\"initial\":true}, or {\"version\":2} where it does not";
+    assert_refused(
+        &server,
+        json!({"cross_validation": folds}),
+        &[("/from", detail)],
+    )
+    .await;
+    for from in [json!({"initial": true}), json!({"version": 2})] {
+        let mut again = job.clone();
+        again["cross_validation"] = folds.clone();
+        again["from"] = from;
+        server.train(again).await;
+    }
+    server.stop().await;
+}

@@ -26,6 +26,7 @@ mod contract;
 mod contract_form;
 mod cors;
 mod crash;
+mod cross_validation;
 mod defaults;
 mod docs;
 mod dropout;

@@ -8,6 +8,7 @@ restart on the same data directory; everything that was acknowledged must be the
 Training rounds: SIGKILL while a job with a shuffle runs, now and then twice; after the restart the job must be taken up within
 10 s, finish, and have the parameters (byte for byte) and the loss history (all but `seconds`) of an undisturbed run of the same
 spec, without a gap or a double epoch. Predictions before and after every kill must be the same bytes.
+Rounds of folds: the same of a job that cross-validates, whose report must have the folds of the undisturbed run, too.
 Prints a line per round and exits 1 on any miss.
 """
 
@@ -173,35 +174,39 @@ class Training:
                                       {"units": 3, "activation": "softmax"}],
              "loss": "cross_entropy", "preprocess": "standardize", "dtype": "float32", "seed": 11}
 
-    def __init__(self, client, rng):
+    def __init__(self, client, rng, kind, how):
+        self.kind, self.how = kind, how
         rows = [",".join(f"{rng.gauss(0, 1):.4f}" for _ in range(16)) + "," + rng.choice("abc") for _ in range(3001)]
         header = ",".join(f"x{column}" for column in range(16)) + ",y"
-        client.upload("kill-data", "\n".join([header, *rows, ""]).encode())
+        client.upload(f"{kind}-data", "\n".join([header, *rows, ""]).encode())
         self.probe = [[rng.gauss(0, 1) for _ in range(16)] for _ in range(20)]
         self.epochs = 10
         began = time.monotonic()
-        client.wait_for(self.start(client, "kill-calibration"), 120.0)
+        client.wait_for(self.start(client, f"{kind}-calibration"), 120.0)
         self.epochs = max(20, min(4000, round(10 * REFERENCE_SECONDS / (time.monotonic() - began))))
         began = time.monotonic()
-        job = self.start(client, "kill-reference")
+        self.reference = f"{kind}-reference"
+        job = self.start(client, self.reference)
         version = client.wait_for(job, 120.0)["version"]
         self.seconds = time.monotonic() - began
+        self.total = client.get(f"/v1/jobs/{job}")["progress"]["epochs"]
         self.history = stripped(client.losses(job))
-        self.parameters = parameters(client, "kill-reference", version)
-        self.steady = client.predict_raw("kill-reference", self.probe)
+        self.report = report(client, job)
+        self.parameters = parameters(client, self.reference, version)
+        self.steady = client.predict_raw(self.reference, self.probe)
         require([row["epoch"] for row in self.history] == list(range(1, self.epochs + 1)), "the undisturbed run has gaps")
 
     def start(self, client, name):
         client.post("/v1/models", {"name": name, **self.MODEL})
         return client.post("/v1/jobs", {
-            "model": name, "data": {"dataset": "kill-data", "target": "y"}, "validation": {"fraction": 0.2},
+            "model": name, "data": {"dataset": f"{self.kind}-data", "target": "y"}, **self.how,
             "optimizer": {"type": "gradient_descent", "learning_rate": 0.05}, "epochs": self.epochs, "batch_size": 7,
             "shuffle": True, "seed": 5,
         })["id"]
 
     def round(self, server, rng, number):
         """One job, killed once or twice at a random moment."""
-        name = f"kill-{number}"
+        name = f"{self.kind}-{number}"
         client = Client(server.url)
         job = self.start(client, name)
         kills, slowest = [], 0.0
@@ -214,24 +219,26 @@ class Training:
             client = Client(server.url)
             kills.append(seen)
             slowest = max(slowest, take_up(client, job, attempt))
-            require(client.predict_raw("kill-reference", self.probe) == self.steady, "another model predicts other bytes")
+            require(client.predict_raw(self.reference, self.probe) == self.steady, "another model predicts other bytes")
         version = client.wait_for(job, 60.0 + 10 * self.seconds)["version"]
         history = stripped(client.losses(job))
         epochs = [row["epoch"] for row in history]
         require(epochs == list(range(1, self.epochs + 1)), f"epochs are not 1..{self.epochs} once each: {epochs}")
         require(history == self.history, f"the loss history differs from epoch {first_difference(history, self.history)} on")
+        require(report(client, job) == self.report, "the report differs")
         require(parameters(client, name, version) == self.parameters, "the parameters have other bytes")
         predicted = json.loads(client.predict_raw(name, self.probe))["outputs"]
         require(predicted == json.loads(self.steady)["outputs"], "the predictions differ from the undisturbed run's")
         client.close()
         where = " and ".join(f"epoch {seen}" for seen in kills)
-        return f"killed at {where} of {self.epochs}, taken up in {slowest:.2f} s, same bits"
+        return f"killed at {where} of {self.total}, taken up in {slowest:.2f} s, same bits"
 
     def look(self, client, job):
-        """The attempt and the last epoch just before the kill; what was seen must be what the undisturbed run had."""
+        """The attempt and the epochs done just before the kill; what was seen must be what the undisturbed run had."""
         seen = stripped(client.losses(job))
         require(seen == self.history[: len(seen)], "the loss history differs before the kill")
-        return client.get(f"/v1/jobs/{job}")["attempt"], len(seen)
+        state = client.get(f"/v1/jobs/{job}")
+        return state["attempt"], state["progress"]["epoch"]
 
 
 def take_up(client, job, attempt):
@@ -255,6 +262,11 @@ def first_difference(found, expected):
     return next((row["epoch"] for row, other in zip(found, expected) if row != other), "the end")
 
 
+def report(client, job):
+    """What the job came to, without its id."""
+    return {**client.get(f"/v1/jobs/{job}/report"), "job": None}
+
+
 def parameters(client, name, version):
     """The bytes of a version's parameters, without the model's name."""
     content = client.raw("GET", f"/v1/models/{name}/versions/{version}/parameters")
@@ -268,10 +280,14 @@ def run(binary, rounds, seed):
         server = Server(binary, data_dir)
         server.start()
         try:
-            ledger, training = Ledger(), Training(Client(server.url), rng)
-            print(f"undisturbed: {training.epochs} epochs in {training.seconds:.1f} s", flush=True)
+            ledger = Ledger()
+            training = Training(Client(server.url), rng, "training", {"validation": {"fraction": 0.2}})
+            folds = Training(Client(server.url), rng, "folds", {"cross_validation": {"folds": 3}})
+            for job in (training, folds):
+                print(f"undisturbed {job.kind}: {job.total} epochs in {job.seconds:.1f} s", flush=True)
             plans = [("idle", lambda number: idle_round(server, ledger, rng, number)),
-                     ("training", lambda number: training.round(server, rng, number))]
+                     ("training", lambda number: training.round(server, rng, number)),
+                     ("folds", lambda number: folds.round(server, rng, number))]
             for kind, plan in plans:
                 for number in range(1, rounds + 1):
                     misses += told(kind, number, plan, server)
@@ -282,7 +298,7 @@ def run(binary, rounds, seed):
         finally:
             if server.process.poll() is None:
                 server.kill()
-    print(f"{2 * rounds} rounds, {misses} with a miss")
+    print(f"{3 * rounds} rounds, {misses} with a miss")
     return 1 if misses else 0
 
 
