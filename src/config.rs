@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use crate::data::CsvLimits;
+use crate::data::TableLimits;
 use crate::http::{HttpLimits, Origin};
 use crate::jobs::JobsConfig;
 use crate::model::ModelLimits;
@@ -80,7 +80,7 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// Every limit of the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Limits {
     /// Bytes of a body that carries rows or parameters. Default 32 MiB.
     pub body_rows_bytes: usize,
@@ -110,6 +110,10 @@ pub struct Limits {
     pub dataset_cell_bytes: usize,
     /// Different words of a categorical column. Default 10⁶.
     pub dataset_categories: usize,
+    /// Bytes that the different words of all columns of a dataset take, with 20 more for each. Default 128 MiB.
+    pub dataset_category_bytes: u64,
+    /// Revisions of a dataset, of which each append makes one. Default 1,000.
+    pub dataset_revisions: u64,
     /// Layers of a network. Default 64.
     pub layers: u64,
     /// Units of a layer. Default 65,536.
@@ -165,6 +169,8 @@ impl Default for Limits {
             dataset_cells: 1_000_000_000,
             dataset_cell_bytes: 64 << 10,
             dataset_categories: 1_000_000,
+            dataset_category_bytes: 128 << 20,
+            dataset_revisions: 1000,
             layers: 64,
             units: 65_536,
             inputs: 100_000,
@@ -190,7 +196,7 @@ impl Default for Limits {
 impl Config {
     /// What the `http` floor goes by.
     pub fn http(&self) -> HttpLimits {
-        let limits = self.limits;
+        let limits = &self.limits;
         HttpLimits {
             body_rows: limits.body_rows_bytes,
             body_predict: limits.body_predict_bytes,
@@ -210,12 +216,14 @@ impl Config {
                 inputs: limits.inputs,
                 parameters: limits.parameters,
             },
-            csv: CsvLimits {
+            table: TableLimits {
                 columns: limits.dataset_columns,
                 cells: limits.dataset_cells,
                 cell_bytes: limits.dataset_cell_bytes,
                 categories: limits.dataset_categories,
+                category_bytes: limits.dataset_category_bytes,
             },
+            dataset_revisions: limits.dataset_revisions,
             in_force: self.in_force(),
         }
     }
@@ -223,16 +231,16 @@ impl Config {
     /// Every limit by its name, flags among them.
     fn in_force(&self) -> serde_json::Value {
         #[derive(Serialize)]
-        struct InForce {
+        struct InForce<'a> {
             job_slots: u16,
             training_threads: u16,
             #[serde(flatten)]
-            limits: Limits,
+            limits: &'a Limits,
         }
         let in_force = serde_json::to_value(InForce {
             job_slots: self.job_slots,
             training_threads: self.training_threads,
-            limits: self.limits,
+            limits: &self.limits,
         });
         in_force.expect("numbers can be written as JSON")
     }

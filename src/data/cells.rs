@@ -5,7 +5,9 @@
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
 
-use csv_core::{ReadFieldResult, Reader};
+use csv_core::{ReadFieldResult, Reader, ReaderBuilder};
+
+use crate::data::CsvOptions;
 
 const BUFFER_BYTES: usize = 64 * 1024;
 const FIRST_CELL_BYTES: usize = 256;
@@ -16,7 +18,7 @@ const START_BYTES: u64 = 4;
 /// What ended a cell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum After {
-    Comma,
+    Cell,
     Line,
 }
 
@@ -26,6 +28,7 @@ pub(super) enum Fault {
     Read(io::Error),
     TooLong(usize),
     UnclosedQuote,
+    Utf16,
 }
 
 /// The cells of a text, one after another. Rows end with LF, CRLF or CR; blank ones are skipped.
@@ -39,6 +42,7 @@ pub(super) struct Cells<R> {
     cell_bytes: usize,
     cell_line: u64,
     most_cell_bytes: usize,
+    is_utf16: bool,
 }
 
 /// The text's first bytes, the others and a line feed.
@@ -46,18 +50,31 @@ type Text<R> = Chain<Chain<Cursor<Vec<u8>>, R>, &'static [u8]>;
 
 impl<R: Read> Cells<R> {
     /// Begins to read, after a byte order mark if there is one; a cell may have `most_cell_bytes` bytes.
-    pub(super) fn new(mut source: R, most_cell_bytes: usize) -> io::Result<Self> {
+    pub(super) fn new(
+        mut source: R,
+        most_cell_bytes: usize,
+        options: &CsvOptions,
+    ) -> io::Result<Self> {
         let mut start = Vec::new();
         source.by_ref().take(START_BYTES).read_to_end(&mut start)?;
+        let is_utf16 = is_utf16(&start);
+        let mut parser = ReaderBuilder::new();
+        parser
+            .delimiter(options.delimiter)
+            .quoting(options.quote.is_some());
+        if let Some(quote) = options.quote {
+            parser.quote(quote);
+        }
         // A line feed put after the text ends every cell but one whose quote is open: `advance` tells it by that.
         let source = Cursor::new(start).chain(source).chain(&b"\n"[..]);
         Ok(Self {
             source: BufReader::with_capacity(BUFFER_BYTES, source),
-            parser: Reader::new(),
+            parser: parser.build(),
             cell: vec![0; FIRST_CELL_BYTES],
             cell_bytes: 0,
             cell_line: 1,
             most_cell_bytes,
+            is_utf16,
         })
     }
 
@@ -71,8 +88,11 @@ impl<R: Read> Cells<R> {
         self.cell_line
     }
 
-    /// Goes to the next cell and tells what ended it; `None` at the end of the text, never after a comma.
+    /// Goes to the next cell and tells what ended it; `None` at the end of the text, never after a delimiter.
     pub(super) fn advance(&mut self) -> Result<Option<After>, Fault> {
+        if self.is_utf16 {
+            return Err(Fault::Utf16);
+        }
         self.cell_line = self.parser.line();
         self.cell_bytes = 0;
         loop {
@@ -100,7 +120,7 @@ impl<R: Read> Cells<R> {
                 }
                 ReadFieldResult::Field { .. } if at_end => Err(Fault::UnclosedQuote),
                 ReadFieldResult::Field { record_end: true } => Ok(Some(After::Line)),
-                ReadFieldResult::Field { record_end: false } => Ok(Some(After::Comma)),
+                ReadFieldResult::Field { record_end: false } => Ok(Some(After::Cell)),
                 ReadFieldResult::End => Ok(None),
             };
             self.find_line(ended_by_line_feed);
@@ -120,10 +140,16 @@ impl<R: Read> Cells<R> {
     }
 }
 
+/// Whether a text begins with the byte order mark of UTF-16.
+pub(super) fn is_utf16(start: &[u8]) -> bool {
+    start.starts_with(&[0xFF, 0xFE]) || start.starts_with(&[0xFE, 0xFF])
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{self, ErrorKind, Read};
 
+    use crate::data::CsvOptions;
     use crate::data::cells::{After, Cells, Fault};
 
     /// Gives its text in pieces, and is interrupted before each.
@@ -150,7 +176,7 @@ mod tests {
             bytes,
             interrupted: false,
         };
-        Cells::new(pieces, 600).expect("a start")
+        Cells::new(pieces, 600, &CsvOptions::default()).expect("a start")
     }
 
     #[test]
@@ -160,13 +186,13 @@ mod tests {
             "\u{feff}\"na\"\"me\",second\r\n\r\n\n\"p\r\nq\",12345678\r\n\"{long}\",\n\"\",\"last\"\"\""
         );
         let expected = [
-            (1, "na\"me", After::Comma),
+            (1, "na\"me", After::Cell),
             (1, "second", After::Line),
-            (4, "p\r\nq", After::Comma),
+            (4, "p\r\nq", After::Cell),
             (5, "12345678", After::Line),
-            (6, &long, After::Comma),
+            (6, &long, After::Cell),
             (6, "", After::Line),
-            (7, "", After::Comma),
+            (7, "", After::Cell),
             (7, "last\"", After::Line),
         ];
         for bytes in [1, 2, 3, 7, text.len()] {

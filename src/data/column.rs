@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Error;
-use crate::data::numbers::{CHUNK_ROWS, Chunk, Numbers, codes_from_bytes, codes_to_bytes};
+use crate::data::moments::Moments;
+use crate::data::numbers::{CHUNK_ROWS, Chunk, Numbers, check_codes, codes_from_bytes};
 
 /// The code of a missing value in a categorical column.
 pub const MISSING: u32 = u32::MAX;
@@ -36,7 +37,8 @@ pub struct ColumnDescription {
     pub rows: usize,
     /// How many of them are missing.
     pub missing: usize,
-    /// The different words, sorted bytewise; empty for numbers.
+    /// The different words; empty for numbers. Sorted bytewise, but for a description in the store, where a code stands
+    /// for a place among them: [`ColumnDescription::sort`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<String>,
     /// Where a categorical column first stopped being numeric.
@@ -56,11 +58,67 @@ pub struct ColumnDescription {
     pub std: Option<f64>,
 }
 
+impl ColumnDescription {
+    /// Describes a column without rows.
+    pub(super) fn new(name: String, kind: Kind) -> Self {
+        Self {
+            name,
+            kind,
+            rows: 0,
+            missing: 0,
+            categories: Vec::new(),
+            first_word: None,
+            min: None,
+            max: None,
+            mean: None,
+            std: None,
+        }
+    }
+
+    /// Puts the categories, which are in the order of their codes, into their own. The place that each code gets, where it
+    /// is another than the code.
+    pub fn sort(&mut self) -> Option<Vec<u32>> {
+        if self.categories.is_sorted() {
+            return None;
+        }
+        let mut sorted: Vec<(String, u32)> = std::mem::take(&mut self.categories)
+            .into_iter()
+            .zip(0..)
+            .collect();
+        sorted.sort_unstable();
+        let mut places = vec![0; sorted.len()];
+        for ((_, code), place) in sorted.iter().zip(0..) {
+            places[*code as usize] = place;
+        }
+        self.categories = sorted.into_iter().map(|(word, _)| word).collect();
+        Some(places)
+    }
+
+    /// The moments of the present numbers, where there are any.
+    pub(super) fn moments(&self) -> Option<Moments> {
+        Some(Moments {
+            count: self.rows - self.missing,
+            min: self.min?,
+            max: self.max?,
+            mean: self.mean?,
+            std: self.std?,
+        })
+    }
+
+    /// Describes by the moments of the present numbers.
+    pub(super) fn set_moments(&mut self, moments: Option<Moments>) {
+        self.min = moments.map(|moments| moments.min);
+        self.max = moments.map(|moments| moments.max);
+        self.mean = moments.map(|moments| moments.mean);
+        self.std = moments.map(|moments| moments.std);
+    }
+}
+
 /// The first cell of a column that is not a number.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct FirstWord {
-    /// The cell's line in the CSV text; the header is line 1.
+    /// The cell's line in the text; the header of CSV is line 1.
     pub line: u64,
     /// The cell's text.
     pub word: String,
@@ -71,6 +129,21 @@ pub struct FirstWord {
 pub struct Column {
     description: ColumnDescription,
     values: Values,
+}
+
+/// A value of a column.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// None.
+    Missing,
+    /// A number.
+    Number(f64),
+    /// A word.
+    Word(&'a str),
+    /// A truth value.
+    Boolean(bool),
+    /// A moment in seconds since 1970-01-01T00:00:00Z.
+    Timestamp(f64),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -139,51 +212,28 @@ impl Column {
         };
         let codes = words().map(|word| word.map_or(MISSING, code)).collect();
         let categories = categories.into_iter().map(str::to_owned).collect();
-        Self::from_codes(name.into(), categories, codes, None)
+        Self::from_codes(name.into(), categories, codes)
     }
 
     /// Takes collected numbers, which mean what `kind` says, and describes them.
     pub(super) fn from_numbers(name: String, kind: Kind, mut numbers: Numbers) -> Self {
         numbers.seal();
-        let missing = numbers.missing();
-        let moments = Moments::of(&numbers, numbers.rows() - missing);
-        let description = ColumnDescription {
-            name,
-            kind,
-            rows: numbers.rows(),
-            missing,
-            categories: Vec::new(),
-            first_word: None,
-            min: moments.as_ref().map(|moments| moments.min),
-            max: moments.as_ref().map(|moments| moments.max),
-            mean: moments.as_ref().map(|moments| moments.mean),
-            std: moments.as_ref().map(|moments| moments.std),
-        };
+        let mut description = ColumnDescription::new(name, kind);
+        description.rows = numbers.rows();
+        description.missing = numbers.missing();
+        description.set_moments(Moments::of(&numbers.iter()));
         Self {
             description,
             values: Values::Numbers(numbers),
         }
     }
 
-    /// Takes codes into categories that the caller has sorted.
-    pub(super) fn from_codes(
-        name: String,
-        categories: Vec<String>,
-        codes: Vec<u32>,
-        first_word: Option<FirstWord>,
-    ) -> Self {
-        let description = ColumnDescription {
-            name,
-            kind: Kind::Categorical,
-            rows: codes.len(),
-            missing: codes.iter().filter(|&&code| code == MISSING).count(),
-            categories,
-            first_word,
-            min: None,
-            max: None,
-            mean: None,
-            std: None,
-        };
+    /// Takes codes into sorted categories.
+    fn from_codes(name: String, categories: Vec<String>, codes: Vec<u32>) -> Self {
+        let mut description = ColumnDescription::new(name, Kind::Categorical);
+        description.rows = codes.len();
+        description.missing = missing(&codes);
+        description.categories = categories;
         Self {
             description,
             values: Values::Codes(codes),
@@ -260,26 +310,47 @@ impl Column {
         }
     }
 
-    /// The exact values as bytes, in pieces of at most [`CHUNK_ROWS`] rows: a tag, then little-endian values as narrow as they can be.
-    pub fn encode(&self) -> Vec<Vec<u8>> {
+    /// The value at `row`.
+    ///
+    /// Panics: `row` is not below [`Column::rows`], the caller's bug.
+    pub fn value(&self, row: usize) -> Value<'_> {
         match &self.values {
-            Values::Numbers(numbers) => numbers.chunks().iter().map(Chunk::to_bytes).collect(),
-            Values::Codes(codes) => codes
-                .chunks(CHUNK_ROWS)
-                .map(|codes| codes_to_bytes(codes, self.categories().len()))
-                .collect(),
+            Values::Codes(codes) => match codes[row] {
+                MISSING => Value::Missing,
+                code => Value::Word(&self.description.categories[code as usize]),
+            },
+            Values::Numbers(numbers) => match (numbers.get(row), self.kind()) {
+                (number, _) if number.is_nan() => Value::Missing,
+                (number, Kind::Boolean) => Value::Boolean(number == 1.0),
+                (number, Kind::Timestamp) => Value::Timestamp(number),
+                (number, Kind::Numeric | Kind::Categorical) => Value::Number(number),
+            },
         }
     }
 
-    /// Reads what [`Column::encode`] wrote. The description's statistics are taken as they are; all else is checked.
+    /// Reads what was handed out while a table was read: the first `description.rows` of the rows in the chunks. The
+    /// description's categories are in the order of their codes, those of the column in their own; its statistics are
+    /// taken as they are, and all else is checked.
     ///
-    /// Errors: chunks of a wrong length, number or tag; codes without a category; infinite numbers; truth values other than 0 and 1; categories that are
-    /// not sorted; rows or missing values that are not as many as described.
+    /// Errors: chunks of a wrong length, number or tag; codes without a category; infinite numbers; truth values other
+    /// than 0 and 1; categories of numbers, or two that are the same; rows or missing values that are not as many as
+    /// described.
     pub fn decode(
-        description: ColumnDescription,
+        mut description: ColumnDescription,
         chunks: impl Iterator<Item = impl AsRef<[u8]>>,
     ) -> Result<Self, Error> {
-        match Values::read(&description, chunks) {
+        let places = description.sort();
+        let values = Values::read(&description, places.as_deref(), chunks);
+        let values = values.and_then(|(values, missing)| {
+            if missing == description.missing {
+                return Ok(values);
+            }
+            let expected = description.missing;
+            Err(format!(
+                "{expected} missing values are expected, got {missing}"
+            ))
+        });
+        match values {
             Ok(values) => Ok(Self {
                 description,
                 values,
@@ -290,27 +361,55 @@ impl Column {
             }),
         }
     }
+
+    /// Reads the first `rows` of some chunks of a column, which are described by themselves, without statistics.
+    ///
+    /// Errors: as of [`Column::decode`].
+    pub fn decode_part(
+        mut description: ColumnDescription,
+        rows: usize,
+        chunks: impl Iterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<Self, Error> {
+        let places = description.sort();
+        description.rows = rows;
+        description.set_moments(None);
+        match Values::read(&description, places.as_deref(), chunks) {
+            Ok((values, missing)) => {
+                description.missing = missing;
+                Ok(Self {
+                    description,
+                    values,
+                })
+            }
+            Err(detail) => Err(Error::Damaged {
+                name: description.name,
+                detail,
+            }),
+        }
+    }
 }
 
 impl Values {
+    /// The values of a description with sorted categories, and how many of them are missing. `places` are those among the
+    /// categories of each code, where they are other than the codes.
     fn read(
         description: &ColumnDescription,
+        places: Option<&[u32]>,
         chunks: impl Iterator<Item = impl AsRef<[u8]>>,
-    ) -> Result<Self, String> {
+    ) -> Result<(Self, usize), String> {
         let categories = &description.categories;
         if !categories.is_sorted_by(|a, b| a < b) {
-            return Err("the categories must be sorted and differ".to_owned());
+            return Err("the categories must differ".to_owned());
         }
         let mut left = description.rows;
-        let mut count = |rows: usize| {
-            if rows != left.min(CHUNK_ROWS) || rows == 0 {
-                return Err(format!(
-                    "a chunk must hold {} rows, got {rows}",
-                    left.min(CHUNK_ROWS)
-                ));
+        // How many of a chunk's rows are wanted: all, unless there are later ones than those described.
+        let mut wanted = |rows: usize| {
+            let wanted = left.min(CHUNK_ROWS);
+            if rows < wanted || rows > CHUNK_ROWS || wanted == 0 {
+                return Err(format!("a chunk must hold {wanted} rows, got {rows}"));
             }
-            left -= rows;
-            Ok(())
+            left -= wanted;
+            Ok(wanted)
         };
         let (values, missing) = match description.kind {
             Kind::Numeric | Kind::Boolean | Kind::Timestamp => {
@@ -319,8 +418,8 @@ impl Values {
                 }
                 let mut read = Vec::new();
                 for bytes in chunks {
-                    let chunk = Chunk::from_bytes(bytes.as_ref())?;
-                    count(chunk.rows())?;
+                    let mut chunk = Chunk::from_bytes(bytes.as_ref())?;
+                    chunk.truncate(wanted(chunk.rows())?);
                     read.push(chunk);
                 }
                 let numbers = Numbers::from_chunks(read);
@@ -334,11 +433,18 @@ impl Values {
             Kind::Categorical => {
                 let mut read = Vec::new();
                 for bytes in chunks {
-                    let codes = codes_from_bytes(bytes.as_ref(), categories.len())?;
-                    count(codes.len())?;
+                    // Codes beyond the categories may stand in the rows that are not wanted.
+                    let mut codes = codes_from_bytes(bytes.as_ref())?;
+                    codes.truncate(wanted(codes.len())?);
+                    check_codes(&codes, categories.len())?;
                     read.extend(codes);
                 }
-                let missing = read.iter().filter(|&&code| code == MISSING).count();
+                if let Some(places) = places {
+                    for code in read.iter_mut().filter(|code| **code != MISSING) {
+                        *code = places[*code as usize];
+                    }
+                }
+                let missing = missing(&read);
                 (Self::Codes(read), missing)
             }
         };
@@ -348,87 +454,10 @@ impl Values {
                 description.rows
             ));
         }
-        if missing != description.missing {
-            return Err(format!(
-                "{} missing values are expected, got {missing}",
-                description.missing
-            ));
-        }
-        Ok(values)
+        Ok((values, missing))
     }
 }
 
-struct Moments {
-    min: f64,
-    max: f64,
-    mean: f64,
-    std: f64,
-}
-
-impl Moments {
-    /// The moments of the `count` present numbers; `None` if there are none.
-    fn of(numbers: &Numbers, count: usize) -> Option<Self> {
-        if count == 0 {
-            return None;
-        }
-        let present = || numbers.iter().filter(|value| !value.is_nan());
-        let min = present().fold(f64::INFINITY, f64::min);
-        let max = present().fold(f64::NEG_INFINITY, f64::max);
-        let largest = min.abs().max(max.abs());
-        // Squares and sums of such numbers would leave float64's range, although mean and std do not.
-        let scale = if largest == 0.0 || (1e-120..1e120).contains(&largest) {
-            1.0
-        } else {
-            largest
-        };
-        let mean = (present().map(|value| value / scale).sum::<f64>() / count as f64)
-            .clamp(min / scale, max / scale);
-        let variance = present()
-            .map(|value| (value / scale - mean).powi(2))
-            .sum::<f64>()
-            / count as f64;
-        Some(Self {
-            min,
-            max,
-            mean: mean * scale,
-            std: variance.sqrt() * scale,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::data::{Column, Kind, Table};
-
-    #[test]
-    fn truth_values_and_moments_are_numbers_of_another_kind() {
-        let truth = Column::boolean("x", [Some(true), None, Some(false)]);
-        let moments = Column::timestamp("x", [1.8e9, f64::NAN]).expect("finite");
-        assert_eq!(
-            (truth.kind(), moments.kind()),
-            (Kind::Boolean, Kind::Timestamp)
-        );
-        for (column, expected) in [
-            (&truth, &[1.0, f64::NAN, 0.0][..]),
-            (&moments, &[1.8e9, f64::NAN]),
-        ] {
-            let numbers = Column::numeric("x", expected.iter().copied()).expect("finite");
-            let bits = |column: &Column| column.numbers().map(|numbers| format!("{numbers:?}"));
-            assert_eq!(bits(column), bits(&numbers));
-            let description = serde_json::to_string(column.description()).expect("JSON");
-            let description = serde_json::from_str(&description).expect("a description");
-            let read = Column::decode(description, column.encode().iter()).expect("sound bytes");
-            assert_eq!(&read, column);
-            let digest =
-                |column: &Column| Table::new(vec![column.clone()]).expect("a table").digest();
-            assert_ne!(digest(column), digest(&numbers));
-        }
-        let two = Column::numeric("x", [2.0]).expect("finite").encode();
-        let description = Column::boolean("x", [Some(true)]).description().clone();
-        let error = Column::decode(description, two.iter()).expect_err("2 is no truth value");
-        assert_eq!(
-            error.to_string(),
-            "the stored values of column \"x\" are damaged: a truth value must be 0 or 1"
-        );
-    }
+fn missing(codes: &[u32]) -> usize {
+    codes.iter().filter(|&&code| code == MISSING).count()
 }

@@ -2,11 +2,31 @@
 
 use std::{fmt, io};
 
-/// Where in a CSV text a mistake stands.
+use crate::data::Kind;
+
+/// Where a row stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// On a line of a text; the first is 1.
+    Line(u64),
+    /// In a file without lines: its number; the first is 1.
+    Row(u64),
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(formatter, "line {line}"),
+            Self::Row(row) => write!(formatter, "row {row}"),
+        }
+    }
+}
+
+/// Where in a table a mistake stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The line on which the cell begins; the first line is 1.
-    pub line: u64,
+    /// The line on which the cell begins, or its row.
+    pub at: At,
     /// The column's number; the first column is 1.
     pub column: usize,
     /// The column's name, where the header gives one.
@@ -15,7 +35,7 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "line {}, column {}", self.line, self.column)?;
+        write!(formatter, "{}, column {}", self.at, self.column)?;
         match &self.name {
             Some(name) => write!(formatter, " ({name:?})"),
             None => Ok(()),
@@ -45,12 +65,14 @@ pub enum Error {
     },
     /// The header is one cell, and has what separates cells elsewhere.
     #[error(
-        "{place}: cells must be separated by commas, and in this header only {found:?} could separate them"
+        "{place}: cells must be separated by {expected:?}, and in this header only {found:?} could separate them: declare it with delimiter={}", named_delimiter(*found)
     )]
     OtherDelimiter {
         /// The cell's place.
         place: Place,
-        /// What stands in the place of commas.
+        /// What separates cells.
+        expected: char,
+        /// What stands in its place.
         found: char,
     },
     /// A header name is empty.
@@ -127,6 +149,101 @@ pub enum Error {
         /// The cell's text.
         cell: String,
     },
+    /// A column of which only some values are numbers, or strings.
+    #[error(
+        "{place}: {count} of the first {present} values are {of}, and {word:?} is none: mend the cell, write NA (null in JSON) where a value is missing, or declare the kind of the column with kinds={}:categorical",
+        column(place)
+    )]
+    Mixed {
+        /// The first other value's place.
+        place: Place,
+        /// That value.
+        word: String,
+        /// What the others are.
+        of: &'static str,
+        /// How many of them there are.
+        count: usize,
+        /// How many values were looked at.
+        present: usize,
+    },
+    /// A value of another kind than those before it.
+    #[error("{place}: the column is {}, got {cell:?}: {}", named_kind(*kind), remedy(place, *appends))]
+    Unlike {
+        /// The value's place.
+        place: Place,
+        /// The column's kind.
+        kind: Kind,
+        /// The value.
+        cell: String,
+        /// Whether the column is that of a dataset already, and cannot be another.
+        appends: bool,
+    },
+    /// A cell has a zero byte.
+    #[error("{place}: a cell must not have the character NUL: is this a text, saved as UTF-8?")]
+    Nul {
+        /// The cell's place.
+        place: Place,
+    },
+    /// A text is UTF-16.
+    #[error("line 1, column 1: the text is UTF-16: save it as UTF-8")]
+    Utf16,
+    /// A line is no object of JSON.
+    #[error("line {line}: {detail}")]
+    Json {
+        /// The line.
+        line: u64,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A value is an array or an object.
+    #[error(
+        "{place}: a value must be a number, a string, true, false or null, got {found}: give each of its parts a key of its own"
+    )]
+    Nested {
+        /// The value's place.
+        place: Place,
+        /// What it is.
+        found: &'static str,
+    },
+    /// A key that no row before has had, after the kinds of all columns were found.
+    #[error(
+        "line {line}: key {key:?} is none of the table's columns, which are the keys of the first rows ({}): give it there, as null where it is missing",
+        listed(known)
+    )]
+    LateKey {
+        /// The line.
+        line: u64,
+        /// The key.
+        key: String,
+        /// The columns.
+        known: Vec<String>,
+    },
+    /// Kinds are declared for columns that are not there.
+    #[error(
+        "kinds must name columns of the table ({}), got {}",
+        listed(known),
+        listed(unknown)
+    )]
+    UnknownKinds {
+        /// The names that are none.
+        unknown: Vec<String>,
+        /// The columns.
+        known: Vec<String>,
+    },
+    /// Rows to append have other columns than the dataset.
+    #[error(
+        "the columns must be those of the dataset{}",
+        difference(unknown, absent)
+    )]
+    OtherColumns {
+        /// Those that it has not.
+        unknown: Vec<String>,
+        /// Those of it that are not there.
+        absent: Vec<String>,
+    },
+    /// Nobody takes the chunks of the table.
+    #[error("the table is not wanted any more")]
+    Stopped,
     /// A limit of the server is exceeded.
     #[error("{place}: {limit} must be at most {allowed}, got {got}")]
     Limit {
@@ -148,25 +265,6 @@ pub enum Error {
         row: usize,
         /// The value.
         value: f64,
-    },
-    /// A table has no columns.
-    #[error("a table must have at least one column")]
-    NoColumns,
-    /// Columns of one table differ in length.
-    #[error("column {name:?} must have {expected} rows like the first column, got {rows}")]
-    UnequalColumns {
-        /// The column that differs.
-        name: String,
-        /// Its rows.
-        rows: usize,
-        /// The rows of the first column.
-        expected: usize,
-    },
-    /// Two columns of a table have one name.
-    #[error("column names must differ, got {name:?} twice")]
-    RepeatedColumn {
-        /// The name.
-        name: String,
     },
     /// Stored bytes are not those of the column they claim to be.
     #[error("the stored values of column {name:?} are damaged: {detail}")]
@@ -207,19 +305,24 @@ pub enum Error {
 }
 
 impl Error {
-    /// The line of the text where the mistake stands, where that is known.
+    /// The line of the text, or the row, where the mistake stands, where that is known.
     pub fn line(&self) -> Option<u64> {
         match self {
-            Self::Read { line, .. } | Self::NoRows { line } => Some(*line),
-            Self::Empty => Some(1),
-            _ => self.place().map(|place| place.line),
+            Self::Read { line, .. }
+            | Self::NoRows { line }
+            | Self::Json { line, .. }
+            | Self::LateKey { line, .. } => Some(*line),
+            Self::Empty | Self::Utf16 => Some(1),
+            _ => self.place().map(|place| match place.at {
+                At::Line(number) | At::Row(number) => number,
+            }),
         }
     }
 
     /// The number of the column where the mistake stands, counted from 1, where that is known.
     pub fn column(&self) -> Option<usize> {
         match self {
-            Self::Empty => Some(1),
+            Self::Empty | Self::Utf16 => Some(1),
             _ => self.place().map(|place| place.column),
         }
     }
@@ -237,14 +340,21 @@ impl Error {
             | Self::InvalidUtf8 { place }
             | Self::UnclosedQuote { place }
             | Self::NotFinite { place, .. }
+            | Self::Mixed { place, .. }
+            | Self::Unlike { place, .. }
+            | Self::Nul { place }
+            | Self::Nested { place, .. }
             | Self::Limit { place, .. } => Some(place),
             Self::Read { .. }
             | Self::Empty
             | Self::NoRows { .. }
             | Self::Infinite { .. }
-            | Self::NoColumns
-            | Self::UnequalColumns { .. }
-            | Self::RepeatedColumn { .. }
+            | Self::Utf16
+            | Self::Json { .. }
+            | Self::LateKey { .. }
+            | Self::UnknownKinds { .. }
+            | Self::OtherColumns { .. }
+            | Self::Stopped
             | Self::Damaged { .. }
             | Self::Fraction { .. }
             | Self::Groups { .. }
@@ -252,4 +362,63 @@ impl Error {
             | Self::RowsToSplit { .. } => None,
         }
     }
+}
+
+/// How a delimiter is declared in a query.
+fn named_delimiter(delimiter: char) -> String {
+    match delimiter {
+        '\t' => "tab".to_owned(),
+        delimiter => delimiter.to_string(),
+    }
+}
+
+/// What a column of a kind is.
+fn named_kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Numeric => "numeric",
+        Kind::Categorical => "categorical, of strings",
+        Kind::Boolean => "boolean (true, false)",
+        Kind::Timestamp => "timestamp (2026-01-31, or RFC 3339)",
+    }
+}
+
+fn column(place: &Place) -> &str {
+    place.name.as_deref().unwrap_or_default()
+}
+
+/// What to do about a value of another kind.
+fn remedy(place: &Place, appends: bool) -> String {
+    let mend = "mend the cell, or leave it empty (null in JSON) where a value is missing";
+    if appends {
+        return mend.to_owned();
+    }
+    let column = column(place);
+    format!("{mend}, or declare the kind of the column with kinds={column}:categorical")
+}
+
+/// Names that are told, at most.
+const NAMES_TOLD: usize = 20;
+
+/// A list of names, the first of many.
+fn listed(names: &[String]) -> String {
+    let told = names.iter().take(NAMES_TOLD);
+    let told: Vec<String> = told.map(|name| format!("{name:?}")).collect();
+    let more = names.len().saturating_sub(NAMES_TOLD);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    told.join(", ") + &more
+}
+
+fn difference(unknown: &[String], absent: &[String]) -> String {
+    let told = |what: &str, names: &[String], end: &str| {
+        if names.is_empty() {
+            String::new()
+        } else {
+            format!("{what}{}{end}", listed(names))
+        }
+    };
+    told(": without ", absent, "") + &told(": with ", unknown, ", which it has not")
 }

@@ -1,31 +1,46 @@
-//! Tables: typed columns read from CSV, their bytes, their summaries, and the deterministic ways to split and shuffle rows.
+//! Tables: typed columns read from CSV and lines of JSON, their bytes, their summaries, and the deterministic ways to split and shuffle rows.
 
+mod builder;
 mod cells;
 mod classes;
+#[cfg(test)]
+mod coding_tests;
 mod column;
 mod csv;
 mod error;
 mod folds;
+mod intake;
+#[cfg(test)]
+mod intake_tests;
+mod lexicon;
+mod moments;
+mod ndjson;
+#[cfg(test)]
+mod ndjson_tests;
 mod numbers;
+mod options;
 mod split;
 mod summary;
-mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod undecided;
 mod words;
 
-pub use self::column::{Column, ColumnDescription, FirstWord, Kind, MISSING};
-pub use self::csv::{CsvLimits, read_csv};
-pub use self::error::{Error, Place};
+pub use self::builder::Sink;
+pub use self::column::{Column, ColumnDescription, FirstWord, Kind, MISSING, Value};
+pub use self::csv::read_csv;
+pub use self::error::{At, Error, Place};
 pub use self::folds::{folds, folds_grouped, folds_stratified};
+pub use self::intake::{Base, Piece, Reading, Taken};
+pub use self::ndjson::read_ndjson;
 pub use self::numbers::CHUNK_ROWS;
+pub use self::options::{CsvOptions, Kinds, TableLimits};
 pub use self::split::{
     SHUFFLE, SPLIT, Split, group_sizes, groups_of, permutation, split, split_grouped, split_latest,
     split_stratified,
 };
 pub use self::summary::{
     Association, Code, ColumnSummary, Frequency, Histogram, Measure, NumericSummary, Summarizer,
-    Summary, Value, Warning,
+    Summary, TopValue, Warning,
 };
-pub use self::table::Table;
-pub use self::words::{parse_boolean, parse_timestamp};
+pub use self::words::{format_timestamp, parse_boolean, parse_timestamp};

@@ -13,6 +13,11 @@ pub(super) enum Chunk {
 }
 
 impl Chunk {
+    /// A chunk without rows.
+    pub(super) fn new() -> Self {
+        Self::U8(Vec::new())
+    }
+
     pub(super) fn rows(&self) -> usize {
         match self {
             Self::U8(values) => values.len(),
@@ -88,7 +93,22 @@ impl Chunk {
         }
     }
 
-    fn missing(&self) -> usize {
+    /// The numbers in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = f64> + Clone {
+        (0..self.rows()).map(|row| self.get(row))
+    }
+
+    /// Keeps the first rows.
+    pub(super) fn truncate(&mut self, rows: usize) {
+        match self {
+            Self::U8(values) => values.truncate(rows),
+            Self::I32(values) => values.truncate(rows),
+            Self::F32(values) => values.truncate(rows),
+            Self::F64(values) => values.truncate(rows),
+        }
+    }
+
+    pub(super) fn missing(&self) -> usize {
         match self {
             Self::U8(_) | Self::I32(_) => 0,
             Self::F32(values) => count(values, f32::is_nan),
@@ -96,7 +116,18 @@ impl Chunk {
         }
     }
 
-    fn push_integer(&mut self, value: i32) {
+    /// Appends a finite number, or NaN for a missing one.
+    pub(super) fn push(&mut self, value: f64) {
+        let integer = value as i32;
+        // The bits tell −0.0, which no integer is, from 0.0.
+        if f64::from(integer).to_bits() == value.to_bits() {
+            self.push_integer(integer);
+        } else {
+            self.push_wide(value);
+        }
+    }
+
+    pub(super) fn push_integer(&mut self, value: i32) {
         match self {
             Self::U8(values) => {
                 if let Ok(byte) = u8::try_from(value) {
@@ -108,11 +139,11 @@ impl Chunk {
                 *self = Self::I32(wide);
             }
             Self::I32(values) => values.push(value),
-            Self::F32(_) | Self::F64(_) => self.push(value.into()),
+            Self::F32(_) | Self::F64(_) => self.push_wide(value.into()),
         }
     }
 
-    fn push(&mut self, value: f64) {
+    fn push_wide(&mut self, value: f64) {
         if let Self::F64(values) = self {
             values.push(value);
             return;
@@ -124,7 +155,7 @@ impl Chunk {
     }
 
     /// Takes half the room where every number is exact in f32, and lets go of what growing has reserved.
-    fn seal(&mut self) {
+    pub(super) fn seal(&mut self) {
         match self {
             Self::U8(values) => values.shrink_to_fit(),
             Self::I32(values) => values.shrink_to_fit(),
@@ -179,10 +210,6 @@ impl Numbers {
         self.rows
     }
 
-    pub(super) fn chunks(&self) -> &[Chunk] {
-        &self.chunks
-    }
-
     pub(super) fn missing(&self) -> usize {
         self.chunks.iter().map(Chunk::missing).sum()
     }
@@ -191,10 +218,8 @@ impl Numbers {
         self.chunks[row / CHUNK_ROWS].get(row % CHUNK_ROWS)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = f64> {
-        self.chunks
-            .iter()
-            .flat_map(|chunk| (0..chunk.rows()).map(|row| chunk.get(row)))
+    pub(super) fn iter(&self) -> impl Iterator<Item = f64> + Clone {
+        self.chunks.iter().flat_map(Chunk::iter)
     }
 
     pub(super) fn to_vec(&self) -> Vec<f64> {
@@ -219,19 +244,9 @@ impl Numbers {
         }
     }
 
-    pub(super) fn push_integer(&mut self, value: i32) {
-        self.open_chunk().push_integer(value);
-    }
-
     /// Appends a finite number, or NaN for a missing one.
     pub(super) fn push(&mut self, value: f64) {
-        let integer = value as i32;
-        // The bits tell −0.0, which no integer is, from 0.0.
-        if f64::from(integer).to_bits() == value.to_bits() {
-            self.open_chunk().push_integer(integer);
-        } else {
-            self.open_chunk().push(value);
-        }
+        self.open_chunk().push(value);
     }
 
     /// Ends the last chunk; nothing may be pushed afterwards.
@@ -248,7 +263,7 @@ impl Numbers {
             if let Some(full) = self.chunks.last_mut() {
                 full.seal();
             }
-            self.chunks.push(Chunk::U8(Vec::new()));
+            self.chunks.push(Chunk::new());
         }
         self.rows += 1;
         self.chunks
@@ -327,44 +342,35 @@ pub(super) fn codes_to_bytes(codes: &[u32], categories: usize) -> Vec<u8> {
     }
 }
 
-/// Reads what [`codes_to_bytes`] wrote for as many categories, with `u32::MAX` for a missing value.
-pub(super) fn codes_from_bytes(bytes: &[u8], categories: usize) -> Result<Vec<u32>, String> {
+/// Reads what [`codes_to_bytes`] wrote, with `u32::MAX` for a missing value. A chunk may be older than the last of its
+/// column's categories, and narrower than they would need.
+pub(super) fn codes_from_bytes(bytes: &[u8]) -> Result<Vec<u32>, String> {
     let (tag, body) = bytes.split_first().ok_or("a chunk has no bytes")?;
-    let codes: Vec<u32> = match (tag, categories) {
-        (5, 0..=0xFF) => body
-            .iter()
-            .map(|&code| {
-                if code == u8::MAX {
-                    u32::MAX
-                } else {
-                    code.into()
-                }
-            })
-            .collect(),
-        (6, 0x100..=0xFFFF) => {
-            let wide = |code: u16| {
-                if code == u16::MAX {
-                    u32::MAX
-                } else {
-                    code.into()
-                }
-            };
-            untagged(body, |code| wide(u16::from_le_bytes(code)))?
+    let wide = |code: u32, missing: u32| if code == missing { u32::MAX } else { code };
+    match tag {
+        5 => {
+            let codes = body.iter();
+            Ok(codes
+                .map(|&code| wide(code.into(), u8::MAX.into()))
+                .collect())
         }
-        (7, 0x1_0000..) => untagged(body, u32::from_le_bytes)?,
-        _ => {
-            return Err(format!(
-                "a chunk of {categories} categories cannot begin with {tag}"
-            ));
-        }
-    };
-    match codes
-        .iter()
-        .find(|&&code| code != u32::MAX && code as usize >= categories)
-    {
+        6 => untagged(body, |code| {
+            wide(u16::from_le_bytes(code).into(), u16::MAX.into())
+        }),
+        7 => untagged(body, u32::from_le_bytes),
+        _ => Err(format!(
+            "a chunk of codes must begin with 5, 6 or 7, got {tag}"
+        )),
+    }
+}
+
+/// Checks that each code has a category.
+pub(super) fn check_codes(codes: &[u32], categories: usize) -> Result<(), String> {
+    let beyond = |code: &&u32| **code != u32::MAX && **code as usize >= categories;
+    match codes.iter().find(beyond) {
         Some(code) => Err(format!(
             "a code must be below the {categories} categories, got {code}"
         )),
-        None => Ok(codes),
+        None => Ok(()),
     }
 }

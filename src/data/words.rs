@@ -1,6 +1,6 @@
 //! What a word of a table means where it is no number: a truth value or a moment.
 
-use time::{Date, Month, PrimitiveDateTime, Time, UtcOffset};
+use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
 /// The truth value of `true` or `false`, in small letters, in capitals or with one capital.
 ///
@@ -42,6 +42,29 @@ pub fn parse_timestamp(word: &str) -> Option<f64> {
         .assume_offset(offset)
         .unix_timestamp();
     text.0.is_empty().then_some(whole as f64 + fraction)
+}
+
+/// The moment so many seconds after 1970-01-01T00:00:00Z as RFC 3339 in UTC, to the microsecond, which is as much as float64
+/// tells of our time; the number where its year has not four digits.
+pub fn format_timestamp(seconds: f64) -> String {
+    let micros = (seconds * 1e6).round();
+    let (whole, fraction) = (micros.div_euclid(1e6), micros.rem_euclid(1e6) as u64);
+    let moment = OffsetDateTime::from_unix_timestamp(whole as i64);
+    let Some(moment) = moment
+        .ok()
+        .filter(|moment| (0..10_000).contains(&moment.year()))
+    else {
+        return seconds.to_string();
+    };
+    let (date, time) = (moment.date(), moment.time());
+    let fraction = match fraction {
+        0 => String::new(),
+        micros => format!(".{micros:06}").trim_end_matches('0').to_owned(),
+    };
+    let (year, month, day) = date.to_calendar_date();
+    let (hour, minute, second) = time.as_hms();
+    let month = u8::from(month);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
 }
 
 /// What is left to read.
@@ -139,6 +162,23 @@ mod tests {
         assert_eq!(parse_timestamp("1970-01-02"), Some(86_400.0));
         assert_eq!(parse_timestamp("1969-12-31T23:59:59.25Z"), Some(-0.75));
         assert_eq!(parse_timestamp("2024-02-29"), Some(1_709_164_800.0));
+    }
+
+    #[test]
+    fn a_moment_is_written_as_it_is_read() {
+        for word in [
+            "2027-01-15T08:00:00Z",
+            "1969-12-31T23:59:59.25Z",
+            "0000-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Z",
+            "2027-01-15T08:00:00.000001Z",
+        ] {
+            assert_eq!(
+                parse_timestamp(word).map(format_timestamp).as_deref(),
+                Some(word)
+            );
+        }
+        assert_eq!(format_timestamp(1e300), 1e300.to_string());
     }
 
     #[test]

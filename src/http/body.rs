@@ -86,25 +86,37 @@ pub(crate) fn check_length(headers: &HeaderMap, most: u64) -> Result<(), Problem
 }
 
 /// Refuses a body of another media type, or of another charset than UTF-8.
-pub(crate) fn check_media_type(
+fn check_media_type(headers: &HeaderMap, wanted: &str, hint: &str) -> Result<(), Problem> {
+    media_type(headers, &[wanted], hint).map(|_| ())
+}
+
+/// Which of a few media types a body is of.
+///
+/// Errors: none of them; another charset than UTF-8.
+pub(crate) fn media_type<'a>(
     headers: &HeaderMap,
-    wanted: &str,
+    wanted: &[&'a str],
     hint: &str,
-) -> Result<(), Problem> {
+) -> Result<&'a str, Problem> {
     let given = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or("");
     let mut parts = given.split(';').map(str::trim);
     let essence = parts.next().unwrap_or("");
-    if essence.eq_ignore_ascii_case(wanted) {
-        return parts.try_for_each(check_charset);
+    let found = wanted
+        .iter()
+        .find(|wanted| essence.eq_ignore_ascii_case(wanted));
+    if let Some(found) = found {
+        parts.try_for_each(check_charset)?;
+        return Ok(found);
     }
     let got = if given.is_empty() {
         "none".to_owned()
     } else {
         format!("{given:?}")
     };
+    let wanted = wanted.join(" or ");
     Err(Problem::new(
         UNSUPPORTED_MEDIA_TYPE,
         format!("Content-Type must be {wanted} ({hint}), got {got}"),

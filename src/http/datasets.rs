@@ -103,14 +103,19 @@ async fn summarized(
     target: Option<String>,
 ) -> Result<data::Summary, store::Error> {
     let target = match target {
-        Some(target) => store.dataset_columns(&dataset.name, &[target]).await?.pop(),
+        Some(target) => store
+            .dataset_columns(&dataset.name, &dataset.digest, &[target])
+            .await?
+            .pop(),
         None => None,
     };
     let mut summarizer = Summarizer::new(target.as_ref());
     drop(target);
     for column in &dataset.columns {
         let name = std::slice::from_ref(&column.name);
-        let read = store.dataset_columns(&dataset.name, name).await?;
+        let read = store
+            .dataset_columns(&dataset.name, &dataset.digest, name)
+            .await?;
         let added = tokio::task::spawn_blocking(move || {
             for column in &read {
                 summarizer.add(column);

@@ -42,6 +42,7 @@ impl From<store::Error> for Problem {
             | store::Error::ModelGone { .. } => NOT_FOUND,
             store::Error::Exists { .. } => ALREADY_EXISTS,
             store::Error::InUse { .. } => IN_USE,
+            store::Error::TooManyRevisions { .. } => TOO_LARGE,
             store::Error::IllegalMove { .. } => ILLEGAL_MOVE,
             store::Error::UnknownPlace { .. } => {
                 return Self::violation(INVALID_QUERY, "/after", error.to_string());

@@ -10,6 +10,7 @@ mod errors;
 mod etag;
 mod evaluations;
 mod events;
+mod format;
 mod gradients;
 mod health;
 mod history;
@@ -39,7 +40,7 @@ use axum::http::HeaderValue;
 use axum::middleware;
 use tokio::sync::{Semaphore, watch};
 
-use crate::data::CsvLimits;
+use crate::data::TableLimits;
 use crate::jobs::Jobs;
 use crate::model::ModelLimits;
 use crate::serve::Serve;
@@ -79,7 +80,9 @@ pub struct HttpLimits {
     /// The largest networks.
     pub model: ModelLimits,
     /// The largest tables.
-    pub csv: CsvLimits,
+    pub table: TableLimits,
+    /// Revisions of a dataset, at most.
+    pub dataset_revisions: u64,
     /// Every limit of the server, as `/v1/limits` answers them.
     pub in_force: serde_json::Value,
 }

@@ -16,7 +16,7 @@ use crate::http::path::Path;
 use crate::http::problem::{INVALID_SPEC, Problem};
 use crate::http::query::Query;
 use crate::model::{ModelDeclaration, ModelSpec, TableView};
-use crate::store::{Answer, Error, ModelRow, Once, Page, PageQuery, Timestamp};
+use crate::store::{Answer, Dataset, Error, ModelRow, Once, Page, PageQuery, Timestamp};
 
 /// A model as it is answered.
 #[derive(Serialize)]
@@ -76,13 +76,15 @@ async fn table(app: &App, declaration: &ModelDeclaration) -> Result<Option<Table
     let Some(name) = &declaration.dataset else {
         return Ok(None);
     };
-    let columns = match app.store.dataset(name).await {
+    let Dataset {
+        columns, digest, ..
+    } = match app.store.dataset(name).await {
         Err(Error::NotFound { .. }) => return Ok(None),
-        found => found?.columns,
+        found => found?,
     };
     let names = declaration.to_load(&columns);
-    let read = app.store.dataset_columns(name, &names).await?;
-    let most = app.limits.csv.categories;
+    let read = app.store.dataset_columns(name, &digest, &names).await?;
+    let most = app.limits.table.categories;
     let words = tokio::task::spawn_blocking(move || {
         let words = read
             .iter()

@@ -67,6 +67,11 @@ impl Parameters {
         })
     }
 
+    /// Notes what is wrong with a parameter.
+    pub(crate) fn refuse(&mut self, name: &'static str, detail: impl Into<String>) {
+        self.violations.add(format!("/{name}"), detail);
+    }
+
     /// A whole number within a range.
     pub(crate) fn number(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let text = self.text(name)?;

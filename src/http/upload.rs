@@ -1,4 +1,4 @@
-//! Upload: a dataset's CSV streamed into columns, never whole in memory, and stored whole or not at all.
+//! Upload: a table streamed into the chunks of its columns, never whole in memory, and stored whole or not at all.
 
 use std::io::{self, Read};
 
@@ -8,25 +8,29 @@ use axum::http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 use tokio::sync::{SemaphorePermit, mpsc};
+use tokio::task::JoinError;
 
-use crate::data::read_csv;
-use crate::http::body::{check_length, check_media_type, too_large};
+use crate::data::{self, Base, Kinds, Piece, Reading, Sink, Taken};
+use crate::http::body::{check_length, too_large};
+use crate::http::format::{Format, TableOptions};
 use crate::http::idempotency::{IdempotencyKey, made};
 use crate::http::problem::{BROKEN_BODY, BUSY, INTERNAL, INVALID_QUERY, Problem, TIMEOUT};
 use crate::http::query::{FromQuery, Parameters, Query};
 use crate::http::{App, HttpLimits};
 use crate::model::{hex, is_name, name_rule};
-use crate::store::{Answer, Dataset, DatasetChunk, Error, NewDataset, Once, Timestamp};
+use crate::store::{Answer, Dataset, Error, Filling, KnownKey, Once, Timestamp, Turn};
 
-/// What an uploaded dataset is called.
+/// What an uploaded dataset is called, and how it is written.
 pub(crate) struct UploadQuery {
     name: String,
+    options: TableOptions,
 }
 
 impl FromQuery for UploadQuery {
     fn read(parameters: &mut Parameters) -> Self {
         let name = parameters.required("name");
-        Self { name }
+        let options = TableOptions::with_kinds(parameters);
+        Self { name, options }
     }
 }
 
@@ -53,33 +57,47 @@ impl Read for Pieces {
     }
 }
 
+/// Chunks that wait to be written: twice as much as is written at once.
+const CHUNKS: usize = 128;
+
+/// Where the parser's chunks go.
+struct Chunks(mpsc::Sender<Piece>);
+
+impl Sink for Chunks {
+    fn take(&mut self, piece: Piece) -> Result<(), data::Error> {
+        self.0
+            .blocking_send(piece)
+            .map_err(|_| data::Error::Stopped)
+    }
+}
+
 /// `POST /v1/datasets?name=`
 pub(crate) async fn create(
     State(app): State<App>,
-    Query(UploadQuery { name }): Query<UploadQuery>,
+    Query(UploadQuery { name, options }): Query<UploadQuery>,
     key: IdempotencyKey,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, Problem> {
-    check_csv(&headers)?;
+    let format = options.format(&headers)?;
     check_length(&headers, app.limits.body_dataset)?;
+    let turn = turn(&app, &name).await?;
     // In this order: a name that this same request took, it took together with its key.
     let free = check_free(&app, &name).await;
     if let Some(known) = key.known(&app).await? {
-        let fed = feed(body, None, &app.limits).await?;
-        return Ok(known.answer(&fed.digest)?);
+        return answered(&app, known, body).await;
     }
     free?;
     let _slot = slot(&app)?;
-    let (new, digest) = parse(&app, name, body).await?;
-    let once = Once {
-        idempotency: key.with(|| digest),
-        answer: created,
-    };
-    Ok(app
-        .store
-        .create_dataset(new, once, &Timestamp::now())
-        .await?)
+    let filling = app.store.begin_dataset(turn, &name).await?;
+    let table = (format, options.kinds, None);
+    fill(&app, filling, table, (key, created), body).await
+}
+
+/// The answer to a request that was carried out before.
+async fn answered(app: &App, known: KnownKey, body: Body) -> Result<Answer, Problem> {
+    let fed = feed(body, None, &app.limits).await?;
+    Ok(known.answer(&fed.digest)?)
 }
 
 fn created(dataset: &Dataset) -> Answer {
@@ -87,19 +105,16 @@ fn created(dataset: &Dataset) -> Answer {
     made(StatusCode::CREATED, location, dataset)
 }
 
-fn check_csv(headers: &HeaderMap) -> Result<(), Problem> {
-    check_media_type(
-        headers,
-        "text/csv",
-        "curl -H 'Content-Type: text/csv' --data-binary @FILE",
-    )
+/// The turn to fill the dataset of a name.
+async fn turn(app: &App, name: &str) -> Result<Turn, Problem> {
+    if is_name(name) {
+        return Ok(app.store.turn(name).await);
+    }
+    Err(Problem::violation(INVALID_QUERY, "/name", name_rule(name)))
 }
 
-/// Refuses a name that cannot be given before the body is read.
+/// Refuses a name that is taken before the body is read.
 async fn check_free(app: &App, name: &str) -> Result<(), Problem> {
-    if !is_name(name) {
-        return Err(Problem::violation(INVALID_QUERY, "/name", name_rule(name)));
-    }
     match app.store.dataset(name).await {
         Ok(_) => Err(Error::Exists {
             kind: "dataset",
@@ -122,39 +137,64 @@ fn slot(app: &App) -> Result<SemaphorePermit<'_>, Problem> {
     })
 }
 
-/// Parses the body on the blocking pool while it comes in. The dataset, and the digest of the body.
-async fn parse(app: &App, name: String, body: Body) -> Result<(NewDataset, String), Problem> {
-    let limits = app.limits.csv;
+/// Parses the body on the blocking pool while it comes in, and stores what was parsed, whole or not at all.
+async fn fill(
+    app: &App,
+    mut filling: Filling,
+    (format, kinds, base): (Format, Kinds, Option<Base>),
+    (key, answer): (IdempotencyKey, fn(&Dataset) -> Answer),
+    body: Body,
+) -> Result<Answer, Problem> {
     let (pieces, incoming) = mpsc::channel(PIECES);
-    let parsing = tokio::task::spawn_blocking(move || {
-        let table = read_csv(
-            Pieces {
-                incoming,
-                piece: Bytes::new(),
-            },
-            &limits,
-        )?;
-        let chunks = DatasetChunk::of(&table);
-        Ok::<_, Problem>(NewDataset {
-            name,
-            table,
-            chunks,
-        })
-    });
-    let fed = feed(body, Some(pieces), &app.limits).await;
-    let parsed = parsing.await.map_err(|error| {
+    let (sink, chunks) = mpsc::channel(CHUNKS);
+    let reading = Reading {
+        limits: app.limits.table,
+        kinds,
+        base,
+        sink: Chunks(sink),
+    };
+    let (piece, is_csv) = (Bytes::new(), format.is_csv());
+    let parsing =
+        tokio::task::spawn_blocking(move || format.read(Pieces { incoming, piece }, reading));
+    let fed = feed(body, Some(pieces), &app.limits);
+    let (fed, written, parsed) = tokio::join!(fed, filling.write(chunks), parsing);
+    let taken = taken(fed, written, (parsed, is_csv));
+    let (taken, digest) = match taken {
+        Ok(taken) => taken,
+        Err(problem) => {
+            filling.discard().await?;
+            return Err(problem);
+        }
+    };
+    let idempotency = key.with(|| digest);
+    let once = Once {
+        idempotency,
+        answer,
+    };
+    Ok(filling.finish(taken, once, &Timestamp::now()).await?)
+}
+
+/// What was taken of a body, and its digest, unless something went wrong: with the body, with the disk or with the table.
+fn taken(
+    fed: Result<Fed, Problem>,
+    written: Result<(), Error>,
+    (parsed, is_csv): (Result<Result<Taken, data::Error>, JoinError>, bool),
+) -> Result<(Taken, String), Problem> {
+    let fed = fed?;
+    written?;
+    let parsed = parsed.map_err(|error| {
         tracing::error!(%error, "an upload could not be parsed");
         Problem::new(INTERNAL, "the upload failed by a fault of this program")
     })?;
-    let fed = fed?;
-    let parsed = parsed.map_err(|problem| {
-        if fed.is_one_line {
+    let taken = parsed.map_err(|error| {
+        let problem = Problem::from(error);
+        if is_csv && fed.is_one_line {
             one_line(problem)
         } else {
             problem
         }
     });
-    Ok((parsed?, fed.digest))
+    Ok((taken?, fed.digest))
 }
 
 /// What a body was.

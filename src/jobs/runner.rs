@@ -103,8 +103,9 @@ impl Jobs {
         };
         let data = async {
             match job.spec.datasets().first() {
-                Some((name, _)) if job.spec.data.columns().is_some() => {
-                    self.columns(name, &job.spec, job.spec.split_column()).await
+                Some(dataset) if job.spec.data.columns().is_some() => {
+                    let split_by = job.spec.split_column();
+                    self.columns(*dataset, &job.spec, split_by).await
                 }
                 _ => Ok(Source::of(store.job_rows(job.id, "data").await?)),
             }
@@ -113,8 +114,9 @@ impl Jobs {
         let (base, data) = tokio::join!(base, data);
         let ((base, optimizer), source) = (base?, data?);
         let validation = match &job.spec.validation {
-            Some(CheckedValidation::Dataset { dataset, .. }) => {
-                Some(self.columns(dataset, &job.spec, None).await?.data)
+            Some(CheckedValidation::Dataset { dataset, digest }) => {
+                let source = self.columns((dataset, digest), &job.spec, None).await?;
+                Some(source.data)
             }
             Some(CheckedValidation::Inline { .. }) => {
                 Some(store.job_rows(job.id, "validation").await?)
@@ -129,10 +131,10 @@ impl Jobs {
         Ok((base, source))
     }
 
-    /// The columns that the spec names, and that which rows are split by.
+    /// The columns that the spec names, and that which rows are split by, in the revision that the job was checked against.
     async fn columns(
         &self,
-        dataset: &str,
+        (dataset, digest): (&str, &str),
         spec: &CheckedSpec,
         split_by: Option<&String>,
     ) -> Result<Source, Error> {
@@ -143,7 +145,8 @@ impl Jobs {
         let weights = spec.data.weight_column().map(std::slice::from_ref);
         let split_by = split_by.map(std::slice::from_ref).unwrap_or_default();
         let names = [features, targets, weights.unwrap_or_default(), split_by].concat();
-        let mut columns = self.inner.store.dataset_columns(dataset, &names).await?;
+        let columns = self.inner.store.dataset_columns(dataset, digest, &names);
+        let mut columns = columns.await?;
         let split_by = columns.split_off(names.len() - split_by.len()).pop();
         let (features, targets) = (features.len(), targets.len());
         let data = RawSamples::of_columns(columns, features, targets);

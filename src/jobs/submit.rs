@@ -72,7 +72,11 @@ impl Jobs {
             return Ok(None);
         };
         let names = DatasetView::to_load(data, split_by, &base.targets, &dataset.columns);
-        let columns = self.inner.store.dataset_columns(name, &names).await?;
+        let columns = self
+            .inner
+            .store
+            .dataset_columns(name, &dataset.digest, &names);
+        let columns = columns.await?;
         let loaded: BTreeMap<_, _> = names.into_iter().zip(columns).collect();
         Ok(Some(DatasetView {
             name: dataset.name,

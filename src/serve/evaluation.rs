@@ -91,10 +91,16 @@ impl Serve {
             weights.unwrap_or_default(),
         ]
         .concat();
-        let read = self.store.dataset_columns(name, &names).await?;
-        if self.store.dataset(name).await?.digest != dataset.digest {
-            return Err(refused("must not be replaced while it is read".to_owned()));
-        }
+        let read = match self
+            .store
+            .dataset_columns(name, &dataset.digest, &names)
+            .await
+        {
+            Err(store::Error::NotFound { .. }) => {
+                return Err(refused("must not be replaced while it is read".to_owned()));
+            }
+            read => read?,
+        };
         let (features, targets) = (columns.features.len(), columns.targets.len());
         Ok(RawSamples::of_columns(read, features, targets))
     }

@@ -1,11 +1,15 @@
 //! Columns of a dataset read with their values: many with one query, the next from the disk while the last are checked.
 
+use std::collections::HashMap;
+use std::ops::Range;
+
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use tokio::task::JoinSet;
 
-use crate::data::{Column, ColumnDescription};
+use crate::data::{CHUNK_ROWS, Column, ColumnDescription};
 use crate::model::digest;
+use crate::store::datasets::descriptions;
 use crate::store::{Error, Store, off_thread};
 
 /// Bytes of chunks that one query reads, of columns that have so few of them.
@@ -14,6 +18,7 @@ const BYTES_AT_ONCE: usize = 4 << 20;
 const AT_ONCE: usize = 3;
 
 /// A column that is to be read.
+#[derive(Clone)]
 struct Wanted {
     /// Its place among those asked for.
     place: usize,
@@ -22,9 +27,24 @@ struct Wanted {
     description: ColumnDescription,
 }
 
+/// A revision of a dataset.
+#[derive(Clone, Copy)]
+struct Revision {
+    number: i64,
+    rows: i64,
+}
+
+impl Revision {
+    /// How many chunks have its rows; of the last of them perhaps not all rows are its own.
+    fn chunks(self) -> i64 {
+        (self.rows as usize).div_ceil(CHUNK_ROWS) as i64
+    }
+}
+
 /// A piece of a column where SQLite has put it.
 struct Chunk<'a> {
     position: i64,
+    number: i64,
     bytes: &'a [u8],
     digest: &'a str,
 }
@@ -32,16 +52,72 @@ struct Chunk<'a> {
 type Read = Result<Vec<(usize, Column)>, Error>;
 
 impl Store {
-    /// Columns of a dataset with their values, in the order of `names`, each chunk checked against its digest.
+    /// Columns of the revision of a dataset that has this digest, with their values, in the order of `names`, each chunk
+    /// checked against its own digest.
     ///
-    /// Errors: there is no such dataset or column; bytes are damaged.
+    /// Errors: there is no such dataset, revision or column; bytes are damaged.
     pub async fn dataset_columns(
         &self,
         name: &str,
+        digest: &str,
         names: &[String],
     ) -> Result<Vec<Column>, Error> {
-        let mut wanted = self.described(name, names).await?.into_iter().peekable();
-        let (mut reading, mut columns) = (JoinSet::new(), Vec::with_capacity(names.len()));
+        let (revision, wanted) = self.wanted(name, digest, names).await?;
+        let columns = self.read_columns(name, revision, wanted).await;
+        // Whoever deleted the dataset meanwhile may have put another in its place, or nothing.
+        self.find_revision(name, digest).await?;
+        columns
+    }
+
+    /// Columns as [`Store::dataset_columns`] reads them, of some of the rows, and which of theirs is the first of these.
+    ///
+    /// Errors: as there.
+    ///
+    /// Panics: the revision has not these rows, the caller's bug.
+    pub async fn dataset_rows(
+        &self,
+        name: &str,
+        digest: &str,
+        names: &[String],
+        rows: Range<usize>,
+    ) -> Result<(Vec<Column>, usize), Error> {
+        let (revision, wanted) = self.wanted(name, digest, names).await?;
+        assert!(
+            rows.end <= revision.rows as usize,
+            "the revision has the rows"
+        );
+        let numbers = rows.start / CHUNK_ROWS..rows.end.div_ceil(CHUNK_ROWS);
+        let end = rows.end - numbers.start * CHUNK_ROWS;
+        let mut columns = Vec::with_capacity(names.len());
+        for wanted in wanted.chunks(BYTES_AT_ONCE / (size_of::<f64>() * CHUNK_ROWS)) {
+            let positions: Vec<_> = wanted.iter().map(|column| column.position).collect();
+            let numbers = numbers.start as i64..numbers.end as i64;
+            let read = self.chunks(name, numbers, &positions).await?;
+            let (wanted, dataset) = (wanted.to_vec(), name.to_owned());
+            let part = off_thread(move || {
+                let chunks = Chunk::in_order(&read)?;
+                let wanted = wanted.into_iter();
+                let columns = wanted.map(|column| {
+                    let chunks = column.chunks(&dataset, &chunks)?;
+                    let chunks = chunks.iter().map(|chunk| chunk.bytes);
+                    Ok(Column::decode_part(column.description, end, chunks)?)
+                });
+                columns.collect::<Result<Vec<_>, Error>>()
+            });
+            columns.extend(part.await?);
+        }
+        self.find_revision(name, digest).await?;
+        Ok((columns, rows.start % CHUNK_ROWS))
+    }
+
+    async fn read_columns(
+        &self,
+        name: &str,
+        revision: Revision,
+        wanted: Vec<Wanted>,
+    ) -> Result<Vec<Column>, Error> {
+        let (asked, mut wanted) = (wanted.len(), wanted.into_iter().peekable());
+        let (mut reading, mut columns) = (JoinSet::new(), Vec::with_capacity(asked));
         // Of several columns that cannot be read, the first: all before it have begun to be read.
         let mut failed: Option<(usize, Error)> = None;
         let mut begun = 0;
@@ -49,7 +125,8 @@ impl Store {
             if failed.is_none() && reading.len() < AT_ONCE && wanted.peek().is_some() {
                 let (store, dataset) = (self.clone(), name.to_owned());
                 let together = take_together(&mut wanted);
-                reading.spawn(async move { (begun, store.read(dataset, together).await) });
+                reading
+                    .spawn(async move { (begun, store.read(dataset, revision, together).await) });
                 begun += 1;
                 continue;
             }
@@ -72,47 +149,86 @@ impl Store {
         Ok(columns.into_iter().map(|(_, column)| column).collect())
     }
 
-    /// What is known of the columns, in the order of `names`.
-    async fn described(&self, dataset: &str, names: &[String]) -> Result<Vec<Wanted>, Error> {
-        let rows: Vec<(i64, i64, String)> = sqlx::query_as(
-            "SELECT n.key, c.position, c.description FROM json_each($2) n
+    /// The revision of a dataset that has a digest.
+    async fn find_revision(&self, dataset: &str, digest: &str) -> Result<Revision, Error> {
+        let found: Option<(i64, i64)> = sqlx::query_as(
+            "SELECT revision, rows FROM dataset_revisions WHERE dataset = $1 AND digest = $2",
+        )
+        .bind(dataset)
+        .bind(digest)
+        .fetch_optional(self.reader())
+        .await?;
+        let found = found.map(|(number, rows)| Revision { number, rows });
+        found.ok_or_else(|| Error::not_found("dataset", dataset))
+    }
+
+    /// The revision, and what is known of its columns, in the order of `names`.
+    async fn wanted(
+        &self,
+        dataset: &str,
+        digest: &str,
+        names: &[String],
+    ) -> Result<(Revision, Vec<Wanted>), Error> {
+        let revision = self.find_revision(dataset, digest).await?;
+        let mut connection = self.reader().acquire().await?;
+        let places: Vec<(i64, i64)> = sqlx::query_as(
+            "SELECT n.key, c.position FROM json_each($2) n
              CROSS JOIN dataset_columns c ON c.dataset = $1 AND c.name = n.value",
         )
         .bind(dataset)
         .bind(serde_json::to_string(names)?)
-        .fetch_all(self.reader())
+        .fetch_all(&mut *connection)
         .await?;
-        let mut found: Vec<Option<(i64, String)>> = vec![None; names.len()];
-        for (place, position, description) in rows {
-            found[place as usize] = Some((position, description));
+        let positions: Vec<_> = places.iter().map(|(_, position)| position).collect();
+        let positions = serde_json::to_string(&positions)?;
+        let columns: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT position, description FROM revision_columns
+             WHERE dataset = $1 AND revision = $2 AND position IN (SELECT value FROM json_each($3))",
+        )
+        .bind(dataset)
+        .bind(revision.number)
+        .bind(&positions)
+        .fetch_all(&mut *connection)
+        .await?;
+        let words: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT position, words FROM dataset_words
+             WHERE dataset = $1 AND revision <= $2 AND position IN (SELECT value FROM json_each($3))
+             ORDER BY position, revision",
+        )
+        .bind(dataset)
+        .bind(revision.number)
+        .bind(&positions)
+        .fetch_all(&mut *connection)
+        .await?;
+        drop(connection);
+        let known: HashMap<_, _> = descriptions(columns, &words)?.into_iter().collect();
+        let mut found = vec![None; names.len()];
+        for (place, position) in places {
+            found[place as usize] = Some(position);
         }
-        let described = names.iter().zip(found).enumerate();
-        let described = described.map(|(place, (name, found))| {
+        let wanted = names.iter().zip(found).enumerate();
+        let wanted = wanted.map(|(place, (name, found))| {
+            let described = found.and_then(|position| Some((position, known.get(&position)?)));
             let missing = || Error::not_found("column", format!("{dataset}/{name}"));
-            let (position, description) = found.ok_or_else(missing)?;
+            let (position, description) = described.ok_or_else(missing)?;
             Ok(Wanted {
                 place,
                 position,
-                description: serde_json::from_str(&description)?,
+                description: description.clone(),
             })
         });
-        described.collect()
+        let wanted = wanted.collect::<Result<_, Error>>()?;
+        Ok((revision, wanted))
     }
 
     /// Reads and checks a few columns, with one query.
-    async fn read(self, dataset: String, wanted: Vec<Wanted>) -> Read {
+    async fn read(self, dataset: String, revision: Revision, wanted: Vec<Wanted>) -> Read {
         let positions: Vec<_> = wanted.iter().map(|column| column.position).collect();
-        let chunks = sqlx::query(
-            "SELECT position, bytes, digest FROM dataset_chunks
-             WHERE dataset = $1 AND position IN (SELECT value FROM json_each($2)) ORDER BY position, chunk",
-        )
-        .bind(&dataset)
-        .bind(serde_json::to_string(&positions)?)
-        .fetch_all(self.reader())
-        .await?;
+        let chunks = self
+            .chunks(&dataset, 0..revision.chunks(), &positions)
+            .await?;
         off_thread(move || {
-            let chunks = chunks.iter().map(Chunk::of);
-            let chunks = chunks.collect::<Result<Vec<_>, _>>()?;
+            let chunks = Chunk::in_order(&chunks)?;
             let wanted = wanted.into_iter();
             wanted
                 .map(|column| Ok((column.place, column.read(&dataset, &chunks)?)))
@@ -122,19 +238,63 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Some chunks of some columns, in no order. Chunks that an unfinished upload has written are left out; the newest tail
+    /// stands for the last chunk, where that is not full.
+    async fn chunks(
+        &self,
+        dataset: &str,
+        numbers: Range<i64>,
+        positions: &[i64],
+    ) -> Result<Vec<SqliteRow>, Error> {
+        let rows = sqlx::query(
+            "SELECT c.position, c.chunk, c.bytes, c.digest FROM datasets d
+             JOIN dataset_chunks c ON c.dataset = d.name AND c.chunk >= $2 AND c.chunk < min($3, d.rows / $5)
+             WHERE d.name = $1 AND c.position IN (SELECT value FROM json_each($4))
+             UNION ALL
+             SELECT t.position, d.rows / $5, t.bytes, t.digest FROM datasets d
+             JOIN dataset_tails t ON t.dataset = d.name AND t.revision = d.revision
+             WHERE d.name = $1 AND d.rows / $5 >= $2 AND d.rows / $5 < $3
+               AND t.position IN (SELECT value FROM json_each($4))",
+        )
+        .bind(dataset)
+        .bind(numbers.start)
+        .bind(numbers.end)
+        .bind(serde_json::to_string(positions)?)
+        .bind(CHUNK_ROWS as i64)
+        .fetch_all(self.reader())
+        .await?;
+        Ok(rows)
+    }
+}
+
 impl<'a> Chunk<'a> {
+    /// The chunks of rows, by column.
+    fn in_order(rows: &'a [SqliteRow]) -> Result<Vec<Self>, Error> {
+        let mut chunks = rows.iter().map(Self::of).collect::<Result<Vec<_>, _>>()?;
+        chunks.sort_unstable_by_key(|chunk| (chunk.position, chunk.number));
+        Ok(chunks)
+    }
+
     fn of(row: &'a SqliteRow) -> Result<Self, Error> {
         Ok(Self {
             position: row.try_get(0)?,
-            bytes: row.try_get(1)?,
-            digest: row.try_get(2)?,
+            number: row.try_get(1)?,
+            bytes: row.try_get(2)?,
+            digest: row.try_get(3)?,
         })
     }
 }
 
 impl Wanted {
-    /// The column from its chunks, which are some of `chunks`, where they are in the order of columns.
     fn read(self, dataset: &str, chunks: &[Chunk]) -> Result<Column, Error> {
+        let chunks = self.chunks(dataset, chunks)?;
+        let bytes = chunks.iter().map(|chunk| chunk.bytes);
+        Ok(Column::decode(self.description, bytes)?)
+    }
+
+    /// The column's chunks, which are some of `chunks`, where they are in the order of columns.
+    fn chunks<'a>(&self, dataset: &str, chunks: &'a [Chunk<'a>]) -> Result<&'a [Chunk<'a>], Error> {
         let start = chunks.partition_point(|chunk| chunk.position < self.position);
         let end = chunks.partition_point(|chunk| chunk.position <= self.position);
         let chunks = &chunks[start..end];
@@ -145,8 +305,7 @@ impl Wanted {
             let what = format!("column {:?} of dataset {dataset:?}", self.description.name);
             return Err(Error::Damaged { what });
         }
-        let bytes = chunks.iter().map(|chunk| chunk.bytes);
-        Ok(Column::decode(self.description, bytes)?)
+        Ok(chunks)
     }
 }
 
@@ -162,9 +321,8 @@ fn take_together(wanted: &mut std::iter::Peekable<std::vec::IntoIter<Wanted>>) -
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::data::Table;
     use crate::store::tests::create;
 
     /// Rows of which a column is read in several chunks, and three columns with one query.
@@ -177,10 +335,30 @@ mod tests {
 
     async fn store(directory: &std::path::Path) -> Store {
         let store = Store::open(directory).await.expect("opens");
-        let table = Table::new((0..8).map(column).collect()).expect("a table");
-        let created = create(&store, "t", table).await;
+        let header = (0..8)
+            .map(|number| format!("x{number}"))
+            .collect::<Vec<_>>()
+            .join(",");
+        let row = |row: usize| {
+            (0..8)
+                .map(|number| (row + 10 * number).to_string())
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let rows = (0..ROWS).map(|number| row(number) + "\n");
+        let created = create(&store, "t", &(header + "\n" + &rows.collect::<String>())).await;
         created.expect("stored");
         store
+    }
+
+    /// Columns of the latest revision.
+    pub(in crate::store) async fn read(
+        store: &Store,
+        dataset: &str,
+        names: &[String],
+    ) -> Result<Vec<Column>, Error> {
+        let digest = store.dataset(dataset).await?.digest;
+        store.dataset_columns(dataset, &digest, names).await
     }
 
     fn names(numbers: &[usize]) -> Vec<String> {
@@ -193,9 +371,14 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let store = store(directory.path()).await;
         for numbers in [&[6, 0, 7, 1, 5, 2, 6, 3, 4][..], &[3], &[]] {
-            let read = store.dataset_columns("t", &names(numbers)).await;
+            let read = read(&store, "t", &names(numbers)).await;
             let expected: Vec<_> = numbers.iter().copied().map(column).collect();
-            assert!(read.expect("columns") == expected, "{numbers:?}");
+            let numbers_of =
+                |columns: &[Column]| columns.iter().map(Column::numbers).collect::<Vec<_>>();
+            assert!(
+                numbers_of(&read.expect("columns")) == numbers_of(&expected),
+                "{numbers:?}"
+            );
         }
     }
 
@@ -203,11 +386,10 @@ mod tests {
     async fn of_columns_that_cannot_be_read_the_first_is_told() {
         let directory = tempfile::tempdir().expect("a directory");
         let store = store(directory.path()).await;
-        for (dataset, column, missing) in [("t", "x8", "t/x8"), ("u", "x1", "u/x1")] {
+        for (dataset, column, missing) in [("t", "x8", "t/x8"), ("u", "x1", "u")] {
             let asked = ["x1".to_owned(), column.to_owned()];
-            let read = store.dataset_columns(dataset, &asked).await;
-            let told =
-                matches!(&read, Err(Error::NotFound { kind: "column", name }) if name == missing);
+            let read = read(&store, dataset, &asked).await;
+            let told = matches!(&read, Err(Error::NotFound { name, .. }) if name == missing);
             assert!(told, "{read:?}");
         }
         sqlx::query("UPDATE dataset_chunks SET bytes = zeroblob(length(bytes)) WHERE position IN (1, 3, 6) AND chunk = 1")
@@ -215,14 +397,14 @@ mod tests {
             .await
             .expect("damaged");
         for (numbers, first) in [([0, 6, 2, 4, 3, 1, 5], 6), ([5, 4, 2, 0, 1, 7, 3], 1)] {
-            let read = store.dataset_columns("t", &names(&numbers)).await;
+            let read = read(&store, "t", &names(&numbers)).await;
             let what = format!("column \"x{first}\" of dataset \"t\"");
             assert!(
                 matches!(&read, Err(Error::Damaged { what: told }) if *told == what),
                 "{read:?}"
             );
         }
-        let sound = store.dataset_columns("t", &names(&[0, 2, 4, 5, 7])).await;
+        let sound = read(&store, "t", &names(&[0, 2, 4, 5, 7])).await;
         assert_eq!(sound.expect("columns").len(), 5);
     }
 }

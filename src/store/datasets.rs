@@ -1,19 +1,21 @@
-//! Datasets in the store: columns as checksummed chunks.
+//! Datasets in the store: described, listed and deleted. [`crate::store::Filling`] writes them.
+
+use std::collections::HashMap;
 
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
-use crate::data::{ColumnDescription, Table};
-use crate::model::{digest, hex};
-use crate::store::error::is_taken;
-use crate::store::{Answer, Error, Once, Page, PageQuery, Store, Timestamp};
+use crate::data::ColumnDescription;
+use crate::store::{Error, Page, PageQuery, Store, Timestamp};
 
 /// A dataset as it is stored, without its values.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Dataset {
     /// Its name.
     pub name: String,
+    /// How often rows have come into it: 1 for the first time.
+    pub revision: u64,
     /// Number of rows.
     pub rows: u64,
     /// Its columns, in the table's order.
@@ -26,190 +28,105 @@ pub struct Dataset {
     pub created_at: Timestamp,
 }
 
-/// A piece of a column on its way into the store.
-#[derive(Clone, Debug)]
-pub struct DatasetChunk {
-    position: i64,
-    chunk: i64,
-    digest: String,
-    bytes: Vec<u8>,
-}
-
-/// A dataset to be stored.
-#[derive(Clone, Debug)]
-pub struct NewDataset {
-    /// Its name.
-    pub name: String,
-    /// What is in it.
-    pub table: Table,
-    /// The same in pieces.
-    pub chunks: Vec<DatasetChunk>,
-}
-
-/// Bytes of chunks that are written in one transaction.
-const BYTES_AT_ONCE: usize = 8 << 20;
-
-impl DatasetChunk {
-    /// The pieces of a table's columns, with their digests. Costs a pass over the values.
-    pub fn of(table: &Table) -> Vec<Self> {
-        let pieces = table
-            .columns()
-            .iter()
-            .zip(0..)
-            .flat_map(|(column, position)| {
-                let encoded = column.encode().into_iter().zip(0..);
-                encoded.map(move |(bytes, chunk)| Self {
-                    position,
-                    chunk,
-                    digest: digest(&bytes),
-                    bytes,
-                })
-            });
-        pieces.collect()
-    }
+/// A revision of a dataset: its first rows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DatasetRevision {
+    /// Its number.
+    pub revision: u64,
+    /// Number of rows.
+    pub rows: u64,
+    /// SHA-256 of names, kinds and values.
+    pub digest: String,
+    /// Size of the stored values.
+    pub bytes: u64,
+    /// When its last rows were uploaded.
+    pub created_at: Timestamp,
 }
 
 impl Store {
-    /// Stores a dataset, whole or not at all.
-    ///
-    /// Errors: the name is taken; the key stands for another request.
-    pub async fn create_dataset(
-        &self,
-        new: NewDataset,
-        once: Once<Dataset>,
-        now: &Timestamp,
-    ) -> Result<Answer, Error> {
-        let NewDataset {
-            name,
-            table,
-            chunks,
-        } = new;
-        let dataset = Dataset {
-            name,
-            rows: table.rows() as u64,
-            columns: table
-                .columns()
-                .iter()
-                .map(|column| column.description().clone())
-                .collect(),
-            digest: hex(&table.digest()),
-            bytes: chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum(),
-            created_at: now.clone(),
-        };
-        let _turn = match &once.idempotency {
-            Some(_) => Some(self.inner.keyed_dataset.lock().await),
-            None => None,
-        };
-        if let Some(answer) = self.announce(&dataset, &once).await? {
-            return Ok(answer);
-        }
-        let filled = self.fill(&dataset, chunks, once).await;
-        if filled.is_err() {
-            self.discard_unfinished(Some(&dataset.name)).await?;
-        }
-        filled
-    }
-
-    /// Takes the name and describes the columns; nobody sees the dataset yet. The answer, where it was made before.
-    async fn announce(
-        &self,
-        dataset: &Dataset,
-        once: &Once<Dataset>,
-    ) -> Result<Option<Answer>, Error> {
-        let mut tx = self.begin().await?;
-        if let Some(answer) = once.answered(&mut tx).await? {
-            return Ok(Some(answer));
-        }
-        let inserted = sqlx::query(
-            "INSERT INTO datasets (name, ready, rows, bytes, digest, created_at) VALUES ($1, 0, $2, $3, $4, $5)",
-        )
-        .bind(&dataset.name)
-        .bind(dataset.rows as i64)
-        .bind(dataset.bytes as i64)
-        .bind(&dataset.digest)
-        .bind(dataset.created_at.as_str())
-        .execute(&mut *tx)
-        .await;
-        match inserted {
-            Err(error) if is_taken(&error) => {
-                let name = dataset.name.clone();
-                let kind = "dataset";
-                return Err(Error::Exists { kind, name });
-            }
-            other => other?,
-        };
-        for (column, position) in dataset.columns.iter().zip(0i64..) {
-            sqlx::query("INSERT INTO dataset_columns (dataset, position, name, description) VALUES ($1, $2, $3, $4)")
-                .bind(&dataset.name)
-                .bind(position)
-                .bind(&column.name)
-                .bind(serde_json::to_string(column)?)
-                .execute(&mut *tx)
-                .await?;
-        }
-        tx.commit().await?;
-        Ok(None)
-    }
-
-    /// Writes the chunks in transactions short enough that other writers get their turn between, and lets the dataset
-    /// be seen with the last of them.
-    async fn fill(
-        &self,
-        dataset: &Dataset,
-        chunks: Vec<DatasetChunk>,
-        once: Once<Dataset>,
-    ) -> Result<Answer, Error> {
-        let mut chunks = chunks.into_iter().peekable();
-        loop {
-            let mut tx = self.begin().await?;
-            let mut written = 0;
-            while let Some(chunk) = chunks.next_if(|_| written < BYTES_AT_ONCE) {
-                written += chunk.bytes.len();
-                sqlx::query(
-                    "INSERT INTO dataset_chunks (dataset, position, chunk, digest, bytes) VALUES ($1, $2, $3, $4, $5)",
-                )
-                .bind(&dataset.name)
-                .bind(chunk.position)
-                .bind(chunk.chunk)
-                .bind(chunk.digest)
-                .bind(chunk.bytes)
-                .execute(&mut *tx)
-                .await?;
-            }
-            if chunks.peek().is_none() {
-                sqlx::query("UPDATE datasets SET ready = 1 WHERE name = $1")
-                    .bind(&dataset.name)
-                    .execute(&mut *tx)
-                    .await?;
-                let answer = once.keep(&mut tx, dataset, &dataset.created_at).await?;
-                tx.commit().await?;
-                return Ok(answer);
-            }
-            tx.commit().await?;
-        }
-    }
-
-    /// Drops what is left of uploads that came to no end: one, or all of an earlier process.
-    pub(crate) async fn discard_unfinished(&self, name: Option<&str>) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        sqlx::query("DELETE FROM datasets WHERE ready = 0 AND ($1 IS NULL OR name = $1)")
-            .bind(name)
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
-    /// The dataset of a name.
+    /// The dataset of a name, with its rows and columns of the latest revision.
     ///
     /// Errors: there is none.
     pub async fn dataset(&self, name: &str) -> Result<Dataset, Error> {
+        let mut connection = self.reader().acquire().await?;
+        let mut dataset = self.described(&mut connection, name).await?;
+        dataset.sort();
+        Ok(dataset)
+    }
+
+    /// The same, with its categories in the order of their codes.
+    pub(crate) async fn dataset_in_code_order(&self, name: &str) -> Result<Dataset, Error> {
+        let mut connection = self.reader().acquire().await?;
+        self.described(&mut connection, name).await
+    }
+
+    async fn described(
+        &self,
+        connection: &mut SqliteConnection,
+        name: &str,
+    ) -> Result<Dataset, Error> {
         let row = sqlx::query("SELECT * FROM datasets WHERE name = $1 AND ready = 1")
             .bind(name)
-            .fetch_optional(self.reader())
+            .fetch_optional(&mut *connection)
             .await?;
-        self.with_columns(&row.ok_or_else(|| Error::not_found("dataset", name))?)
-            .await
+        let row = row.ok_or_else(|| Error::not_found("dataset", name))?;
+        Dataset::read(&row, connection).await
+    }
+
+    /// The dataset of a name as a transaction sees it.
+    pub(crate) async fn dataset_within(
+        &self,
+        tx: &mut SqliteConnection,
+        name: &str,
+    ) -> Result<Dataset, Error> {
+        let mut dataset = self.described(tx, name).await?;
+        dataset.sort();
+        Ok(dataset)
+    }
+
+    /// A page of the revisions of a dataset.
+    ///
+    /// Errors: there is no such dataset; there is no revision to go on after.
+    pub async fn dataset_revisions(
+        &self,
+        name: &str,
+        page: &PageQuery,
+    ) -> Result<Page<DatasetRevision>, Error> {
+        let latest = self.latest_revision(name).await?;
+        let place = match &page.after {
+            None => page.end(),
+            Some(after) => match after.parse() {
+                Ok(number) if (1..=latest).contains(&number) => number,
+                _ => {
+                    return Err(Error::UnknownPlace {
+                        kind: "revision",
+                        after: after.clone(),
+                    });
+                }
+            },
+        };
+        let (beyond, order) = page.order();
+        let sql = format!(
+            "SELECT * FROM dataset_revisions WHERE dataset = $1 AND revision {beyond} $2 ORDER BY revision {order} LIMIT $3"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(name)
+            .bind(place)
+            .bind(page.fetch())
+            .fetch_all(self.reader())
+            .await?;
+        let revisions = rows.iter().map(DatasetRevision::read);
+        let revisions = revisions.collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::cut(revisions, page.limit as usize))
+    }
+
+    /// The latest revision of a dataset.
+    async fn latest_revision(&self, name: &str) -> Result<i64, Error> {
+        sqlx::query_scalar("SELECT revision FROM datasets WHERE name = $1 AND ready = 1")
+            .bind(name)
+            .fetch_optional(self.reader())
+            .await?
+            .ok_or_else(|| Error::not_found("dataset", name))
     }
 
     /// A page of the datasets.
@@ -226,9 +143,12 @@ impl Store {
             .bind(page.fetch())
             .fetch_all(self.reader())
             .await?;
+        let mut connection = self.reader().acquire().await?;
         let mut datasets = Vec::with_capacity(rows.len());
         for row in &rows {
-            datasets.push(self.with_columns(row).await?);
+            let mut dataset = Dataset::read(row, &mut connection).await?;
+            dataset.sort();
+            datasets.push(dataset);
         }
         Ok(Page::cut(datasets, page.limit as usize))
     }
@@ -263,25 +183,82 @@ impl Store {
         tx.commit().await?;
         Ok(())
     }
+}
 
-    async fn with_columns(&self, row: &SqliteRow) -> Result<Dataset, Error> {
+impl Dataset {
+    /// The dataset of a row, with its categories in the order of their codes.
+    async fn read(row: &SqliteRow, connection: &mut SqliteConnection) -> Result<Self, Error> {
+        let DatasetRevision {
+            revision,
+            rows,
+            digest,
+            bytes,
+            created_at,
+        } = DatasetRevision::read(row)?;
         let name: String = row.try_get("name")?;
-        let columns: Vec<String> = sqlx::query_scalar(
-            "SELECT description FROM dataset_columns WHERE dataset = $1 ORDER BY position",
+        let columns: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT position, description FROM revision_columns WHERE dataset = $1 AND revision = $2 ORDER BY position",
         )
         .bind(&name)
-        .fetch_all(self.reader())
+        .bind(revision as i64)
+        .fetch_all(&mut *connection)
         .await?;
-        Ok(Dataset {
+        let words: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT position, words FROM dataset_words WHERE dataset = $1 AND revision <= $2 ORDER BY position, revision",
+        )
+        .bind(&name)
+        .bind(revision as i64)
+        .fetch_all(connection)
+        .await?;
+        let columns = descriptions(columns, &words)?;
+        Ok(Self {
             name,
+            revision,
+            rows,
+            columns: columns.into_iter().map(|(_, column)| column).collect(),
+            digest,
+            bytes,
+            created_at,
+        })
+    }
+
+    fn sort(&mut self) {
+        for column in &mut self.columns {
+            column.sort();
+        }
+    }
+}
+
+impl DatasetRevision {
+    fn read(row: &SqliteRow) -> Result<Self, Error> {
+        Ok(Self {
+            revision: row.try_get::<i64, _>("revision")? as u64,
             rows: row.try_get::<i64, _>("rows")? as u64,
-            columns: columns
-                .iter()
-                .map(|column| serde_json::from_str(column))
-                .collect::<Result<_, _>>()?,
             digest: row.try_get("digest")?,
             bytes: row.try_get::<i64, _>("bytes")? as u64,
             created_at: Timestamp::stored(row.try_get("created_at")?),
         })
     }
+}
+
+/// Columns with their words, in the order of their codes, each under its place in the dataset. The words of a place stand in
+/// the order in which they came.
+pub(crate) fn descriptions(
+    columns: Vec<(i64, String)>,
+    words: &[(i64, String)],
+) -> Result<Vec<(i64, ColumnDescription)>, Error> {
+    let mut of_place: HashMap<i64, Vec<&str>> = HashMap::new();
+    for (position, words) in words {
+        of_place.entry(*position).or_default().push(words);
+    }
+    let columns = columns.into_iter().map(|(position, description)| {
+        let mut column: ColumnDescription = serde_json::from_str(&description)?;
+        for words in of_place.get(&position).into_iter().flatten() {
+            column
+                .categories
+                .extend(serde_json::from_str::<Vec<String>>(words)?);
+        }
+        Ok((position, column))
+    });
+    columns.collect()
 }

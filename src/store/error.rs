@@ -34,6 +34,16 @@ pub enum Error {
         /// What was given.
         after: String,
     },
+    /// Rows have come into a dataset too often.
+    #[error(
+        "dataset {name:?} must have at most {most} revisions and has as many: append more rows at a time to a new one"
+    )]
+    TooManyRevisions {
+        /// Its name.
+        name: String,
+        /// Revisions that it may have.
+        most: u64,
+    },
     /// Something unfinished needs it.
     #[error("{kind} {name:?} is in use: {by}")]
     InUse {

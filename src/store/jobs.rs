@@ -353,7 +353,7 @@ async fn insert_data(tx: &mut Tx, id: Uuid, checked: &CheckedJob) -> Result<(), 
     }
     for (dataset, expected) in checked.spec.datasets() {
         let found: Option<String> = sqlx::query_scalar(
-            "SELECT name FROM datasets WHERE name = $1 AND digest = $2 AND ready = 1",
+            "SELECT dataset FROM dataset_revisions WHERE dataset = $1 AND digest = $2",
         )
         .bind(dataset)
         .bind(expected)

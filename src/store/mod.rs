@@ -6,6 +6,9 @@ mod columns;
 mod datasets;
 mod error;
 mod events;
+mod filling;
+#[cfg(test)]
+mod filling_tests;
 mod history;
 mod idempotency;
 mod jobs;
@@ -27,12 +30,14 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Connection, Sqlite, Transaction};
-use tokio::sync::{Mutex, RwLock, RwLockReadGuard, watch};
+use tokio::sync::{RwLock, RwLockReadGuard, watch};
 
 pub use crate::store::change::Change;
-pub use crate::store::datasets::{Dataset, DatasetChunk, NewDataset};
+pub use crate::store::datasets::{Dataset, DatasetRevision};
 pub use crate::store::error::Error;
 pub use crate::store::events::{Event, EventData};
+use crate::store::filling::Turns;
+pub use crate::store::filling::{Filling, Turn};
 pub use crate::store::history::{CheckpointRow, HistoryRow, NewCheckpoint, StatisticsRow};
 pub use crate::store::idempotency::{Answer, Idempotency, KnownKey, Once};
 pub use crate::store::jobs::{Job, JobError, JobFilter, JobMetrics, NewJob};
@@ -69,9 +74,9 @@ struct Inner {
     /// is always taken before it, so that readers never wait for another's transaction.
     catalogue: RwLock<()>,
     listener: OnceLock<Listener>,
-    /// Held while a dataset whose request has a key is stored, which takes several transactions: the same request,
-    /// sent twice at once, finds the key the second time, not a name that is taken.
-    keyed_dataset: Mutex<()>,
+    /// Whose turn it is to fill which dataset, which takes several transactions: the same request, sent twice at once,
+    /// finds its key the second time, not a name that is taken.
+    turns: Turns,
     /// Counts the commits that may have added events.
     told: watch::Sender<u64>,
     /// Held locked until the store is closed, so that one process at a time uses the data directory.
@@ -97,7 +102,7 @@ impl Store {
             reader,
             catalogue: RwLock::new(()),
             listener: OnceLock::new(),
-            keyed_dataset: Mutex::new(()),
+            turns: Turns::default(),
             told: watch::Sender::new(0),
             lock,
         };
@@ -250,23 +255,43 @@ async fn check_version(pool: &SqlitePool) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Column, Table};
+    use crate::data::tests::reading;
+    use crate::data::{Base, CsvOptions, Piece, Reading, Taken, read_csv};
 
-    fn table(rows: usize) -> Table {
+    fn table(rows: usize) -> String {
         let values = (0..rows).map(|row| (row as f64).sqrt());
-        Table::new(vec![Column::numeric("x", values).expect("finite numbers")]).expect("a table")
+        let rows = values.map(|value| format!("{value}\n"));
+        "x\n".to_owned() + &rows.collect::<String>()
     }
 
     async fn upload(store: &Store, name: &str, rows: usize) -> Result<Answer, Error> {
-        create(store, name, table(rows)).await
+        create(store, name, &table(rows)).await
     }
 
-    pub(super) async fn create(store: &Store, name: &str, table: Table) -> Result<Answer, Error> {
-        let new = NewDataset {
-            name: name.to_owned(),
-            chunks: DatasetChunk::of(&table),
-            table,
+    pub(super) fn parse(csv: &str, base: Option<Base>) -> (Taken, Vec<Piece>) {
+        let mut pieces = Vec::new();
+        let reading = Reading {
+            base,
+            ..reading(&mut pieces)
         };
+        let taken = read_csv(csv.as_bytes(), &CsvOptions::default(), reading).expect("a table");
+        (taken, pieces)
+    }
+
+    /// Writes what was parsed, whole or not at all.
+    pub(super) async fn fill(
+        mut filling: Filling,
+        (taken, pieces): (Taken, Vec<Piece>),
+    ) -> Result<Answer, Error> {
+        let (sender, receiver) = tokio::sync::mpsc::channel(pieces.len().max(1));
+        for piece in pieces {
+            sender.send(piece).await.expect("there is room");
+        }
+        drop(sender);
+        if let Err(error) = filling.write(receiver).await {
+            filling.discard().await?;
+            return Err(error);
+        }
         let once = Once {
             idempotency: None,
             answer: |dataset: &Dataset| Answer {
@@ -276,7 +301,12 @@ mod tests {
                 replayed: false,
             },
         };
-        store.create_dataset(new, once, &Timestamp::now()).await
+        filling.finish(taken, once, &Timestamp::now()).await
+    }
+
+    pub(super) async fn create(store: &Store, name: &str, csv: &str) -> Result<Answer, Error> {
+        let filling = store.begin_dataset(store.turn(name).await, name).await?;
+        fill(filling, parse(csv, None)).await
     }
 
     #[tokio::test]
@@ -339,11 +369,11 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Store::open(directory.path()).await.expect("opens");
         upload(&store, "t", 1000).await.expect("stored");
-        sqlx::query("UPDATE dataset_chunks SET bytes = zeroblob(length(bytes))")
+        sqlx::query("UPDATE dataset_tails SET bytes = zeroblob(length(bytes))")
             .execute(&store.inner.writer)
             .await
             .expect("damaged");
-        let read = store.dataset_columns("t", &["x".to_owned()]).await;
+        let read = columns::tests::read(&store, "t", &["x".to_owned()]).await;
         assert!(matches!(read, Err(Error::Damaged { .. })), "{read:?}");
     }
 }

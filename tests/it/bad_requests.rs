@@ -38,6 +38,7 @@ pub(crate) fn low_limits() -> Limits {
         dataset_cells: 1000,
         dataset_cell_bytes: 100,
         dataset_categories: 12,
+        dataset_category_bytes: 1000,
         steps: 30_000_000,
         batch_activations: 20,
         classes: 10,
@@ -269,14 +270,14 @@ fn media_types() -> Vec<Bad> {
         "",
         "application/json",
         "text/plain",
-        "application/x-ndjson",
+        "application/ndjson",
         "multipart/form-data; boundary=a",
     ];
     rows.extend(csv.map(|media_type| {
         of(
             "/v1/datasets?name=t",
             media_type,
-            "Content-Type must be text/csv",
+            "Content-Type must be text/csv or application/x-ndjson (curl -H 'Content-Type: text/csv' --data-binary @FILE), got",
         )
     }));
     rows

@@ -4,10 +4,18 @@ use crate::bad_requests::{Bad, bare, post};
 
 /// Every refused upload.
 pub(crate) fn all() -> Vec<Bad> {
-    [names(), headers(), rows(), limits()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        names(),
+        options(),
+        headers(),
+        rows(),
+        kinds(),
+        lines(),
+        limits(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A table that cannot be read.
@@ -71,6 +79,70 @@ fn names() -> Vec<Bad> {
     rows
 }
 
+/// Parameters that say how a table is written.
+fn options() -> Vec<Bad> {
+    let of = |query: &str, media_type, said| Bad {
+        media_type,
+        ..post(
+            &format!("/v1/datasets?name=bad&{query}"),
+            "a\n1\n",
+            422,
+            "invalid-query",
+            said,
+        )
+    };
+    let csv = "text/csv";
+    let mut rows = vec![
+        of(
+            "delimiter=ab&quote=%C3%A4&kinds=a:text,b&colour=red",
+            csv,
+            (
+                &["/delimiter", "/quote", "/kinds", "/kinds", "/colour"],
+                "must be one ASCII character or tab, got \"ab\"",
+            ),
+        ),
+        of(
+            "quote=%0A",
+            csv,
+            (
+                &["/quote"],
+                "must be one ASCII character or none, got \"\\n\"",
+            ),
+        ),
+        of(
+            "delimiter=%22",
+            csv,
+            (&["/delimiter"], "must differ from quote, got '\"' for both"),
+        ),
+        of(
+            "kinds=a:text",
+            csv,
+            (
+                &["/kinds"],
+                "must be column:kind, separated by commas, with one of numeric, categorical, boolean, timestamp, got \"a:text\"",
+            ),
+        ),
+        of(
+            "kinds=a:numeric,a:boolean",
+            csv,
+            (&["/kinds"], "must name a column once, got \"a\" twice"),
+        ),
+        of(
+            "missing=x&delimiter=;&quote=none",
+            "application/x-ndjson",
+            (
+                &["/delimiter", "/quote", "/missing"],
+                "is for text/csv only, and the body is application/x-ndjson",
+            ),
+        ),
+    ];
+    for query in ["delimiter=", "delimiter=%00", "delimiter=%0D"] {
+        let said = "must be one ASCII character or tab, got";
+        rows.push(of(query, csv, (&["/delimiter"], said)));
+    }
+    rows
+}
+
 fn headers() -> Vec<Bad> {
     vec![
         table(
@@ -113,7 +185,7 @@ fn headers() -> Vec<Bad> {
         ),
         table(
             b"\xff\xfea\0\n\x001\0\n\0".to_vec(),
-            "line 1, column 1: a cell must be valid UTF-8",
+            "line 1, column 1: the text is UTF-16: save it as UTF-8",
         ),
         table("\"a\n1\n", "the quote is never closed"),
     ]
@@ -160,6 +232,88 @@ fn rows() -> Vec<Bad> {
         table(
             b"a\n1\n\xed\xa0\x80\n".to_vec(),
             "a cell must be valid UTF-8",
+        ),
+    ]
+}
+
+/// Columns of several kinds, or of other kinds than those declared.
+fn kinds() -> Vec<Bad> {
+    let declared = |query: &str, csv: &'static str, detail| {
+        let row = table(csv, detail);
+        Bad {
+            path: format!("/v1/datasets?name=bad&{query}"),
+            ..row
+        }
+    };
+    vec![
+        table(
+            "age\n1\n2\nunknown\n",
+            "line 4, column 1 (\"age\"): 2 of the first 3 values are numbers, and \"unknown\" is none: mend the cell, write NA",
+        ),
+        table(
+            "a\nx\0y\n",
+            "line 2, column 1 (\"a\"): a cell must not have the character NUL",
+        ),
+        declared(
+            "kinds=a:boolean",
+            "a\n0\n2\n",
+            "line 3, column 1 (\"a\"): the column is boolean (true, false), got \"2\"",
+        ),
+        declared(
+            "kinds=a:timestamp",
+            "a\n31.12.2026\n",
+            "line 2, column 1 (\"a\"): the column is timestamp (2026-01-31, or RFC 3339), got \"31.12.2026\"",
+        ),
+        declared(
+            "kinds=a:numeric",
+            "a\nx\n",
+            "line 2, column 1 (\"a\"): the column is numeric, got \"x\"",
+        ),
+        declared(
+            "kinds=c:numeric,d:boolean",
+            "a,b\n1,2\n",
+            "kinds must name columns of the table (\"a\", \"b\"), got \"c\", \"d\"",
+        ),
+        declared(
+            "delimiter=;",
+            "a,b\n1,2\n",
+            "line 1, column 1: cells must be separated by ';', and in this header only ',' could separate them: declare it with delimiter=,",
+        ),
+    ]
+}
+
+/// Lines of JSON.
+fn lines() -> Vec<Bad> {
+    let of = |text: &str, detail| Bad {
+        media_type: "application/x-ndjson",
+        ..table(text, detail)
+    };
+    vec![
+        of("", "line 1: the table has no rows"),
+        of(
+            "{\"a\":1}\n{\"a\":}\n",
+            "line 2: each line must be an object of JSON: expected value, at byte 6",
+        ),
+        of("[1]\n", "line 1: each line must be an object of JSON"),
+        of(
+            "{\"a\":1,\"a\":2}\n",
+            "line 1: key \"a\" must be given once",
+        ),
+        of(
+            "{\"a\":1}\n{\"a\":{\"b\":1}}\n",
+            "line 2, column 1 (\"a\"): a value must be a number, a string, true, false or null, got an object",
+        ),
+        of(
+            "{\"a\":1}\n{\"a\":\"x\"}\n",
+            "line 2, column 1 (\"a\"): 1 of the first 2 values are numbers, and \"x\" is none",
+        ),
+        of(
+            &format!("{{\"a\":\"{}\"}}", "x".repeat(101)),
+            "line 1, column 1 (\"a\"): bytes of a cell must be at most 100, got 101",
+        ),
+        of(
+            "{\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":1,\"g\":1,\"h\":1,\"i\":1}",
+            "line 1, column 9: columns must be at most 8, got 9",
         ),
     ]
 }

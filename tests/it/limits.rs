@@ -123,7 +123,7 @@ async fn jobs_at_their_limits_are_accepted() {
 #[tokio::test]
 async fn requests_of_a_model_at_their_limits_are_accepted() {
     let limits = low_limits();
-    let server = TestServer::start_with(1, limits).await;
+    let server = TestServer::start_with(1, limits.clone()).await;
     server
         .post("/v1/models", xor_model("xor"))
         .await
@@ -170,7 +170,7 @@ async fn requests_of_a_model_at_their_limits_are_accepted() {
 #[tokio::test]
 async fn tables_at_their_limits_are_accepted() {
     let limits = low_limits();
-    let server = TestServer::start_with(1, limits).await;
+    let server = TestServer::start_with(1, limits.clone()).await;
     let words: Vec<_> = (0..limits.dataset_categories)
         .map(|word| format!("w{word}"))
         .collect();

@@ -117,7 +117,7 @@ async fn the_limits_answered_are_those_of_the_configuration() {
         predict_rows: 17,
         ..Limits::default()
     };
-    let server = TestServer::start_with(3, limits).await;
+    let server = TestServer::start_with(3, limits.clone()).await;
     let mut expected = serde_json::to_value(limits).expect("limits as JSON");
     expected["job_slots"] = json!(3);
     expected["training_threads"] = json!(1);

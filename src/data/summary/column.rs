@@ -65,7 +65,7 @@ pub struct Histogram {
 #[derive(Serialize, Clone, Debug, PartialEq)]
 pub struct Frequency {
     /// The value.
-    pub value: Value,
+    pub value: TopValue,
     /// How often.
     pub count: usize,
 }
@@ -73,7 +73,7 @@ pub struct Frequency {
 /// A present value of a column.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 #[serde(untagged)]
-pub enum Value {
+pub enum TopValue {
     /// Of a categorical column.
     Word(String),
     /// Of a numeric one.
@@ -86,14 +86,14 @@ pub(super) fn summarize(column: &Column) -> ColumnSummary {
     let (distinct, top) = if let Some(codes) = column.codes() {
         let categories = column.categories();
         top(words(codes, categories.len()), |code| {
-            Value::Word(categories[code].clone())
+            TopValue::Word(categories[code].clone())
         })
     } else {
         let sorted = sorted(column);
         numeric = distribution(column.description(), &sorted);
         let runs = sorted.chunk_by(|a, b| a == b);
         let runs = runs.map(|run| (run[0] + 0.0, run.len())); // −0 is 0
-        top(runs.collect(), Value::Number)
+        top(runs.collect(), TopValue::Number)
     };
     ColumnSummary {
         name: column.name().to_owned(),
@@ -118,7 +118,7 @@ fn words(codes: &[u32], categories: usize) -> Vec<(usize, usize)> {
 }
 
 /// How many values there are, and the most frequent of them, which come in their order.
-fn top<V>(mut counted: Vec<(V, usize)>, value: impl Fn(V) -> Value) -> (usize, Vec<Frequency>) {
+fn top<V>(mut counted: Vec<(V, usize)>, value: impl Fn(V) -> TopValue) -> (usize, Vec<Frequency>) {
     let distinct = counted.len();
     // The sort is stable, so equally frequent values stay in their order.
     counted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));

@@ -13,7 +13,7 @@ pub use crate::data::summary::association::{Association, Measure};
 use crate::data::summary::association::{Shared, Values};
 use crate::data::summary::column::summarize;
 pub use crate::data::summary::column::{
-    ColumnSummary, Frequency, Histogram, NumericSummary, Value,
+    ColumnSummary, Frequency, Histogram, NumericSummary, TopValue,
 };
 pub use crate::data::summary::warnings::{Code, Warning};
 use crate::data::summary::warnings::{RowHashes, of_column, of_leakage};

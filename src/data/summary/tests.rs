@@ -1,13 +1,7 @@
 //! Summaries of tables: associations and warnings as numpy, scipy and pandas have them, and by hand.
 
-use crate::data::{Association, Code, Column, CsvLimits, Measure, Summarizer, Summary, read_csv};
-
-const LIMITS: CsvLimits = CsvLimits {
-    columns: 20,
-    cell_bytes: 100,
-    cells: 10_000,
-    categories: 1000,
-};
+use crate::data::tests::{WIDE, read_within};
+use crate::data::{Association, Code, Column, Measure, Summarizer, Summary};
 
 /// The summary of some columns, one of which may be the target.
 fn summary(columns: &[Column], target: Option<&str>) -> Summary {
@@ -64,10 +58,10 @@ fn associations_and_counts_of_rows_are_those_of_numpy_scipy_and_pandas() {
         ),
     ];
     for (name, csv) in tables {
-        let table = read_csv(csv.as_bytes(), &LIMITS).expect("a table");
+        let table = read_within(csv, WIDE).expect("a table");
         let of_table = &fixture[name];
         for (target, expected) in of_table["targets"].as_object().expect("targets") {
-            let summary = summary(table.columns(), Some(target));
+            let summary = summary(&table, Some(target));
             for column in &summary.columns {
                 let (name, expected) = (&column.name, &expected["associations"][&column.name]);
                 let found = column.association.and_then(|found| found.value);

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde::Serialize;
 
 use crate::data::summary::association::{Association, Shared, Values};
-use crate::data::summary::column::{ColumnSummary, Value};
+use crate::data::summary::column::{ColumnSummary, TopValue};
 
 /// Something that may spoil what is trained on a table.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
@@ -67,8 +67,8 @@ pub(super) fn of_column(
         (0, _) => (Code::AllMissing, format!("it has no value: {cure}")),
         (_, 1) => {
             let value = match summary.top.first().map(|first| &first.value) {
-                Some(Value::Word(word)) => format!("{word:?}"),
-                Some(Value::Number(number)) => number.to_string(),
+                Some(TopValue::Word(word)) => format!("{word:?}"),
+                Some(TopValue::Number(number)) => number.to_string(),
                 None => String::new(),
             };
             let detail = format!("every present value is {value}, which teaches nothing: {cure}");
