@@ -1,4 +1,4 @@
-//! Datasets: listed, shown, summed up and deleted.
+//! Datasets: listed, shown with their revisions, summed up and deleted.
 
 use axum::Json;
 use axum::extract::State;
@@ -11,7 +11,7 @@ use crate::http::path::Path;
 use crate::http::problem::{INVALID_QUERY, Problem};
 use crate::http::query::{FromQuery, Parameters, Query};
 use crate::model::{Violations, known};
-use crate::store::{self, Dataset, Page, PageQuery, Store};
+use crate::store::{self, Dataset, DatasetRevision, Page, PageQuery, Store};
 
 /// What is in each column of a dataset, and what may spoil what is trained on it.
 #[derive(Serialize)]
@@ -85,6 +85,15 @@ pub(crate) async fn summary(
         rows: dataset.rows,
         table,
     }))
+}
+
+/// `GET /v1/datasets/{name}/revisions`
+pub(crate) async fn revisions(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<Page<DatasetRevision>>, Problem> {
+    Ok(Json(app.store.dataset_revisions(&name, &page).await?))
 }
 
 /// `DELETE /v1/datasets/{name}`

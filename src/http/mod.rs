@@ -27,6 +27,7 @@ mod problem;
 mod query;
 mod requests;
 mod routes;
+mod rows;
 mod strict;
 mod upload;
 mod versions;

@@ -9,8 +9,8 @@ use axum::{Extension, Router, middleware};
 use crate::http::body::BodyLimit;
 use crate::http::{
     App, aliases, checkpoints, datasets, docs, evaluations, events, gradients, health, history,
-    hyperparameters, jobs, metrics, models, paths, predictions, problem, requests, upload,
-    versions,
+    hyperparameters, jobs, metrics, models, paths, predictions, problem, requests, rows as shown,
+    upload, versions,
 };
 
 /// Every operation there is. `openapi.yaml` describes the same ones; a test says so otherwise. A `bare` one takes no
@@ -63,6 +63,8 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/v1/datasets", get(datasets::list).post(upload::create))
         .route("/v1/datasets/{name}", bare(get(datasets::show).delete(datasets::delete)))
         .route("/v1/datasets/{name}/summary", get(datasets::summary))
+        .route("/v1/datasets/{name}/revisions", get(datasets::revisions))
+        .route("/v1/datasets/{name}/rows", get(shown::list).post(upload::append))
         .fallback(paths::no_such_path)
         .method_not_allowed_fallback(paths::no_such_method)
 }

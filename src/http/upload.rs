@@ -14,6 +14,7 @@ use crate::data::{self, Base, Kinds, Piece, Reading, Sink, Taken};
 use crate::http::body::{check_length, too_large};
 use crate::http::format::{Format, TableOptions};
 use crate::http::idempotency::{IdempotencyKey, made};
+use crate::http::path::Path;
 use crate::http::problem::{BROKEN_BODY, BUSY, INTERNAL, INVALID_QUERY, Problem, TIMEOUT};
 use crate::http::query::{FromQuery, Parameters, Query};
 use crate::http::{App, HttpLimits};
@@ -91,6 +92,29 @@ pub(crate) async fn create(
     let _slot = slot(&app)?;
     let filling = app.store.begin_dataset(turn, &name).await?;
     let table = (format, options.kinds, None);
+    fill(&app, filling, table, (key, created), body).await
+}
+
+/// `POST /v1/datasets/{name}/rows`
+pub(crate) async fn append(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Query(options): Query<TableOptions>,
+    key: IdempotencyKey,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Answer, Problem> {
+    let format = options.format(&headers)?;
+    check_length(&headers, app.limits.body_dataset)?;
+    app.store.dataset(&name).await?;
+    let turn = app.store.turn(&name).await;
+    if let Some(known) = key.known(&app).await? {
+        return answered(&app, known, body).await;
+    }
+    let _slot = slot(&app)?;
+    let most = app.limits.dataset_revisions;
+    let (filling, base) = app.store.begin_rows(turn, &name, most).await?;
+    let table = (format, options.kinds, Some(base));
     fill(&app, filling, table, (key, created), body).await
 }
 

@@ -4,6 +4,7 @@ mod base;
 mod control;
 mod error;
 mod estimate;
+mod load;
 mod observer;
 mod runner;
 mod submit;

@@ -57,6 +57,7 @@ mod problems;
 mod publish;
 mod raw;
 mod reports;
+mod revisions;
 mod server;
 mod splits;
 mod stopping;

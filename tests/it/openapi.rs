@@ -470,4 +470,12 @@ async fn the_examples_of_answers_are_what_the_server_answers() {
     let expected = answered(&contract, "~1v1~1datasets/post", 201);
     dataset["created_at"] = expected["created_at"].clone();
     assert_eq!(&dataset, expected);
+    let operation = "~1v1~1datasets~1{name}~1rows/post";
+    let rows = crate::server::text(&example(&contract, operation, ""));
+    let request = server.request(reqwest::Method::POST, "/v1/datasets/flowers/rows");
+    let request = request.header("Content-Type", "text/csv").body(rows);
+    let mut grown = crate::server::send(request).await.expect(201);
+    let expected = answered(&contract, operation, 201);
+    grown["created_at"] = expected["created_at"].clone();
+    assert_eq!(&grown, expected);
 }

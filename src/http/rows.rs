@@ -1,0 +1,139 @@
+//! Rows of a dataset, shown as they were uploaded.
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+
+use crate::data::{Column, Value, format_timestamp};
+use crate::http::App;
+use crate::http::answer::json;
+use crate::http::path::Path;
+use crate::http::problem::{INVALID_QUERY, Problem};
+use crate::http::query::{FromQuery, Parameters, Query};
+
+/// Rows of a page where the query does not say.
+const DEFAULT_LIMIT: u64 = 20;
+/// Rows of a page, at most.
+const MOST_LIMIT: u64 = 1000;
+
+/// Which rows are wanted.
+pub(crate) struct RowsQuery {
+    limit: u64,
+    after: u64,
+}
+
+impl FromQuery for RowsQuery {
+    fn read(parameters: &mut Parameters) -> Self {
+        Self {
+            limit: parameters
+                .number("limit", 1..=MOST_LIMIT)
+                .unwrap_or(DEFAULT_LIMIT),
+            after: parameters
+                .number("after", 0..=u64::from(u32::MAX))
+                .unwrap_or(0),
+        }
+    }
+}
+
+/// Rows, each an object in the table's order.
+#[derive(Serialize)]
+struct Rows {
+    data: Data,
+    has_more: bool,
+}
+
+/// The first `rows` from row `first` on of the columns.
+struct Data {
+    columns: Vec<Column>,
+    first: usize,
+    rows: usize,
+}
+
+/// One of the rows.
+struct Row<'a>(&'a [Column], usize);
+
+/// `GET /v1/datasets/{name}/rows`
+pub(crate) async fn list(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Query(RowsQuery { limit, after }): Query<RowsQuery>,
+) -> Result<Response, Problem> {
+    let dataset = app.store.dataset(&name).await?;
+    if after > dataset.rows {
+        let detail = format!("must be a row in [0, {}], got {after}", dataset.rows);
+        return Err(Problem::violation(INVALID_QUERY, "/after", detail));
+    }
+    let most = app.limits.answer_numbers;
+    let fit = (most / dataset.columns.len() as u64).max(1);
+    let end = dataset.rows.min(after + limit.min(fit));
+    let names: Vec<_> = dataset
+        .columns
+        .into_iter()
+        .map(|column| column.name)
+        .collect();
+    let wanted = after as usize..end as usize;
+    let read = app
+        .store
+        .dataset_rows(&name, &dataset.digest, &names, wanted);
+    let (columns, first) = read.await?;
+    let data = Data::within(columns, first..first + (end - after) as usize, most);
+    let has_more = after + (data.rows as u64) < dataset.rows;
+    json(data.columns.len() * data.rows, move || Rows {
+        data,
+        has_more,
+    })
+    .await
+}
+
+impl Data {
+    /// As many of the rows as an answer of `most` numbers has room for, one at least. A word counts for one and one more for
+    /// every 16 bytes.
+    fn within(columns: Vec<Column>, wanted: std::ops::Range<usize>, most: u64) -> Self {
+        let mut numbers = 0;
+        let fitting = wanted.clone().take_while(|&row| {
+            let cells = columns.iter().map(|column| match column.value(row) {
+                Value::Word(word) => 1 + word.len() as u64 / 16,
+                _ => 1,
+            });
+            numbers += cells.sum::<u64>();
+            numbers <= most
+        });
+        let rows = fitting.count().max(1).min(wanted.len());
+        Self {
+            first: wanted.start,
+            columns,
+            rows,
+        }
+    }
+}
+
+impl Serialize for Data {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut rows = serializer.serialize_seq(Some(self.rows))?;
+        for row in self.first..self.first + self.rows {
+            rows.serialize_element(&Row(&self.columns, row))?;
+        }
+        rows.end()
+    }
+}
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(columns, row) = self;
+        let mut object = serializer.serialize_map(Some(columns.len()))?;
+        for column in *columns {
+            let name = column.name();
+            match column.value(*row) {
+                Value::Missing => object.serialize_entry(name, &())?,
+                Value::Number(number) => object.serialize_entry(name, &number)?,
+                Value::Word(word) => object.serialize_entry(name, word)?,
+                Value::Boolean(truth) => object.serialize_entry(name, &truth)?,
+                Value::Timestamp(moment) => {
+                    object.serialize_entry(name, &format_timestamp(moment))?;
+                }
+            }
+        }
+        object.end()
+    }
+}
