@@ -68,7 +68,7 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
     // Between the runs of a cross-validation the raw samples and the base are kept for the next.
     let kept = match spec.fold_rows() {
         [] => 0,
-        _ => rows * (sample + weighted) * 8 + parameters * taken_up * width,
+        _ => rows * (sample + weighted) * 8 + parameters * width,
     };
     prepared + preparing.max(kept + running + checkpoint.max(figures).max(end))
 }

@@ -107,6 +107,21 @@ fn the_memory_that_a_run_holds_is_what_was_estimated_within_a_tenth() {
             "null",
             r#"{"class_weight":{"0":1,"1":2}}"#,
         ),
+        // The base and the raw samples, which the next run needs.
+        (
+            600,
+            300,
+            10.into(),
+            "null",
+            r#"{"cross_validation":{"folds":2}}"#,
+        ),
+        (
+            2,
+            20_000,
+            32.into(),
+            "null",
+            r#"{"cross_validation":{"folds":2}}"#,
+        ),
     ] {
         let text = format!(
             r#"{{"name":"m","inputs":20,"layers":[{{"units":{units},"activation":"tanh","normalization":{normalization}}},
