@@ -52,7 +52,7 @@ pub async fn run(
     let registry = Registry::load(&store).await?;
     let jobs = Jobs::start(store.clone(), config.jobs()).await?;
     let app = App::new(
-        store.clone(),
+        (store.clone(), &config.data_dir),
         jobs.clone(),
         Serve::new(registry, config.serve()),
         config.http(),

@@ -13,6 +13,15 @@ pub enum At {
     Row(u64),
 }
 
+impl At {
+    /// The number of the line or row.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::Line(number) | Self::Row(number) => number,
+        }
+    }
+}
+
 impl fmt::Display for At {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -23,12 +23,13 @@ mod split;
 mod summary;
 #[cfg(test)]
 pub(crate) mod tests;
+mod texts;
 mod undecided;
 mod words;
 
 pub use self::builder::Sink;
 pub use self::column::{Column, ColumnDescription, FirstWord, Kind, MISSING, Value};
-pub use self::csv::read_csv;
+pub use self::csv::{quoted, read_csv};
 pub use self::error::{At, Error, Place};
 pub use self::folds::{folds, folds_grouped, folds_stratified};
 pub use self::intake::{Base, Piece, Reading, Taken};
@@ -43,4 +44,5 @@ pub use self::summary::{
     Association, Code, ColumnSummary, Frequency, Histogram, Measure, NumericSummary, Summarizer,
     Summary, TopValue, Warning,
 };
+pub use self::texts::{TextRows, read_texts};
 pub use self::words::{format_timestamp, parse_boolean, parse_timestamp};

@@ -75,6 +75,16 @@ pub(crate) fn too_large(limit: u64) -> Problem {
     )
 }
 
+/// Whether a body says that it is CSV.
+pub(crate) fn is_csv(headers: &HeaderMap) -> bool {
+    let given = headers.get(header::CONTENT_TYPE);
+    let given = given
+        .and_then(|given| given.to_str().ok())
+        .unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("text/csv")
+}
+
 /// Refuses a body that says that it is too large, before it comes.
 pub(crate) fn check_length(headers: &HeaderMap, most: u64) -> Result<(), Problem> {
     let length = headers.get(header::CONTENT_LENGTH);

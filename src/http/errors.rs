@@ -1,5 +1,7 @@
 //! From the errors of the floors to problems: the one table that gives them a status.
 
+use std::io::ErrorKind;
+
 use crate::http::etag::etag;
 use crate::http::problem::{
     ALREADY_EXISTS, DAMAGED, DISK_FULL, IDEMPOTENCY_KEY_REUSED, ILLEGAL_MOVE, IN_USE, INTERNAL,
@@ -30,6 +32,26 @@ impl From<model::Error> for Problem {
 impl From<data::Error> for Problem {
     fn from(error: data::Error) -> Self {
         Self::new(INVALID_DATASET, error.to_string())
+    }
+}
+
+impl From<model::TableRowsError> for Problem {
+    fn from(error: model::TableRowsError) -> Self {
+        match error {
+            model::TableRowsError::Table(error) => Self::from(error),
+            model::TableRowsError::Columns { .. } | model::TableRowsError::Cell { .. } => {
+                Self::new(INVALID_DATASET, error.to_string())
+            }
+            model::TableRowsError::Model(error) => Self::from(error),
+            model::TableRowsError::NotFinite { .. } => Self::new(NOT_FINITE, error.to_string()),
+            model::TableRowsError::Io(error) if error.kind() == ErrorKind::StorageFull => {
+                Self::new(
+                    DISK_FULL,
+                    "the disk is full: the predictions could not be kept",
+                )
+            }
+            model::TableRowsError::Io(error) => internal(&error),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod aliases;
 mod answer;
+mod batches;
 mod body;
 mod checkpoints;
 mod datasets;
@@ -33,6 +34,7 @@ mod upload;
 mod versions;
 mod wording;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +101,8 @@ pub struct App {
     pub serve: Serve,
     /// The largest requests.
     pub limits: Arc<HttpLimits>,
+    /// Where answers are kept until they are sent.
+    spool: Arc<Path>,
     uploads: Arc<Semaphore>,
     event_streams: Arc<Semaphore>,
     metrics: Arc<Metrics>,
@@ -106,12 +110,18 @@ pub struct App {
 }
 
 impl App {
-    /// An app that is ready.
-    pub fn new(store: Store, jobs: Jobs, serve: Serve, limits: HttpLimits) -> Self {
+    /// An app that is ready. Answers that are kept until they are sent go to files without names in `spool`.
+    pub fn new(
+        (store, spool): (Store, &Path),
+        jobs: Jobs,
+        serve: Serve,
+        limits: HttpLimits,
+    ) -> Self {
         Self {
             store,
             jobs,
             serve,
+            spool: spool.into(),
             uploads: Arc::new(Semaphore::new(limits.uploads)),
             event_streams: Arc::new(Semaphore::new(limits.event_streams)),
             limits: Arc::new(limits),

@@ -1,12 +1,13 @@
 //! Predictions: rows in, outputs out, in the table's own terms where the model was trained on one.
 
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use crate::http::App;
 use crate::http::answer::json;
-use crate::http::body::Body;
+use crate::http::batches;
+use crate::http::body::{Body, is_csv};
 use crate::http::path::Path;
 use crate::http::problem::{INVALID_SPEC, Problem};
 use crate::http::versions::version_name;
@@ -68,26 +69,31 @@ pub(crate) fn input_rows(
 pub(crate) async fn predict(
     State(app): State<App>,
     Path(name): Path<String>,
-    Body(body): Body<Predict>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    answer(&app, name, &VersionName::Latest, body).await
+    answer(&app, name, &VersionName::Latest, request).await
 }
 
 /// `POST /v1/models/{name}/versions/{version}/predict`
 pub(crate) async fn predict_version(
     State(app): State<App>,
     Path((name, version)): Path<(String, String)>,
-    Body(body): Body<Predict>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    answer(&app, name, &version_name(&version), body).await
+    answer(&app, name, &version_name(&version), request).await
 }
 
 async fn answer(
     app: &App,
     model: String,
     version: &VersionName,
-    body: Predict,
+    request: Request,
 ) -> Result<Response, Problem> {
+    if is_csv(request.headers()) {
+        let (parts, body) = request.into_parts();
+        return batches::predict(app, (&model, version), &parts.headers, body).await;
+    }
+    let Body(body) = Body::<Predict>::from_request(request, app).await?;
     let question = body.question()?;
     let (version, answer) = app.serve.predict(&model, version, question).await?;
     json(answer.numbers as usize, move || Predicted {

@@ -14,6 +14,7 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use uuid::Uuid;
 
+use crate::http::body::is_csv;
 use crate::http::problem::{INTERNAL, INVALID_QUERY, Problem, REQUEST_ID, TOOK_TOO_LONG};
 
 /// Headers that a page of another origin may send.
@@ -92,12 +93,14 @@ fn cross_origin(origins: &[HeaderValue]) -> CorsLayer {
         .max_age(PREFLIGHT)
 }
 
-/// Ends a request that takes longer than any should. Uploads take as long as their pieces come, and streams are answers
+/// Ends a request that takes longer than any should. Tables take as long as their pieces come, and streams are answers
 /// already. What changes something runs to its end all the same.
 async fn in_time(State(longest): State<Duration>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>();
-    if path.is_some_and(|path| path.as_str() == "/v1/datasets") && request.method() == Method::POST
-    {
+    let path = path.map_or("", MatchedPath::as_str);
+    let takes_tables = ["/v1/datasets", "/v1/datasets/{name}/rows"].contains(&path)
+        || (path.ends_with("/predict") && is_csv(request.headers()));
+    if takes_tables && request.method() == Method::POST {
         return next.run(request).await;
     }
     let answered = tokio::time::timeout(longest, next.run(request)).await;

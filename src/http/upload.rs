@@ -36,12 +36,19 @@ impl FromQuery for UploadQuery {
 }
 
 /// Pieces of the body that wait to be parsed.
-const PIECES: usize = 16;
+pub(crate) const PIECES: usize = 16;
 
 /// The body's pieces as they come in, for a parser that reads.
-struct Pieces {
+pub(crate) struct Pieces {
     incoming: mpsc::Receiver<Bytes>,
     piece: Bytes,
+}
+
+impl Pieces {
+    pub(crate) fn new(incoming: mpsc::Receiver<Bytes>) -> Self {
+        let piece = Bytes::new();
+        Self { incoming, piece }
+    }
 }
 
 impl Read for Pieces {
@@ -151,7 +158,7 @@ async fn check_free(app: &App, name: &str) -> Result<(), Problem> {
 }
 
 /// A place among the uploads: each keeps a thread of the blocking pool until its body has come.
-fn slot(app: &App) -> Result<SemaphorePermit<'_>, Problem> {
+pub(crate) fn slot(app: &App) -> Result<SemaphorePermit<'_>, Problem> {
     app.uploads.try_acquire().map_err(|_| Problem {
         retry_after_seconds: Some(1),
         ..Problem::new(
@@ -177,9 +184,8 @@ async fn fill(
         base,
         sink: Chunks(sink),
     };
-    let (piece, is_csv) = (Bytes::new(), format.is_csv());
-    let parsing =
-        tokio::task::spawn_blocking(move || format.read(Pieces { incoming, piece }, reading));
+    let is_csv = format.is_csv();
+    let parsing = tokio::task::spawn_blocking(move || format.read(Pieces::new(incoming), reading));
     let fed = feed(body, Some(pieces), &app.limits);
     let (fed, written, parsed) = tokio::join!(fed, filling.write(chunks), parsing);
     let taken = taken(fed, written, (parsed, is_csv));
@@ -222,7 +228,7 @@ fn taken(
 }
 
 /// What a body was.
-struct Fed {
+pub(crate) struct Fed {
     digest: String,
     /// Whether all of it came and no line ended in it.
     is_one_line: bool,
@@ -237,7 +243,7 @@ fn one_line(mut problem: Problem) -> Problem {
 
 /// Digests the body and hands its pieces over, where there is a parser for them. One that has given up is left alone:
 /// it knows what is wrong.
-async fn feed(
+pub(crate) async fn feed(
     mut body: Body,
     pieces: Option<mpsc::Sender<Bytes>>,
     limits: &HttpLimits,

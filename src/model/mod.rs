@@ -15,6 +15,7 @@ mod preprocessing;
 mod rows;
 mod scaling;
 mod spec;
+mod table_rows;
 mod tensors;
 mod violation;
 
@@ -35,6 +36,7 @@ pub use crate::model::preprocessing::Preprocessing;
 pub use crate::model::rows::{InputRows, Rows, TargetRows};
 pub use crate::model::scaling::{Preprocess, Scaling};
 pub use crate::model::spec::{CheckedModelSpec, LayerSpec, ModelLimits, ModelSpec, check_labels};
+pub use crate::model::table_rows::{PredictedRows, TableRowsError};
 pub use crate::model::tensors::{ReadTensors, Tensors};
 pub use crate::model::violation::{
     MOST_VIOLATIONS, Violation, Violations, escaped, known, near_miss, shortened,

@@ -1,0 +1,158 @@
+//! Batches: rows of CSV in, predictions as CSV out, the same as by JSON.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::server::{Answer, TestServer, send, text};
+
+const PENGUINS: &str = include_str!("../fixtures/tables/penguins.csv");
+const IRIS: &str = include_str!("../fixtures/tables/iris.csv");
+
+async fn predict(server: &TestServer, model: &str, rows: impl Into<reqwest::Body>) -> Answer {
+    let path = format!("/v1/models/{model}/predict");
+    let request = server
+        .request(Method::POST, &path)
+        .header("Content-Type", "text/csv");
+    send(request.body(rows)).await
+}
+
+/// A server with a model that has learned a dataset.
+async fn trained(dataset: &str, model: Value) -> TestServer {
+    let server = TestServer::start().await;
+    server.upload("t", dataset.to_owned()).await.expect(201);
+    let name = text(&model["name"]);
+    server.create(model).await;
+    server
+        .train(json!({"model": name, "data": {"dataset": "t"}, "epochs": 5}))
+        .await;
+    server
+}
+
+#[tokio::test]
+async fn rows_of_csv_are_answered_as_those_of_json() {
+    let server = trained(
+        PENGUINS,
+        json!({"name": "p", "dataset": "t", "target": "species"}),
+    )
+    .await;
+    let answer = predict(&server, "p", PENGUINS).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("content-type")),
+        (200, "text/csv")
+    );
+    let lines: Vec<String> = answer.text().lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 345);
+    assert_eq!(
+        lines[0],
+        "class,probability,probability_Adelie,probability_Chinstrap,probability_Gentoo"
+    );
+
+    let first = json!({"island": "Torgersen", "bill_length_mm": 39.1, "bill_depth_mm": 18.7, "flipper_length_mm": 181,
+        "body_mass_g": 3750, "sex": "male", "year": 2007});
+    let fourth = json!({"island": "Torgersen", "sex": null, "year": 2007});
+    let asked = json!({"instances": [first, fourth]});
+    let asked = server.post("/v1/models/p/predict", asked).await.expect(200);
+    for (line, prediction) in [(1, 0), (4, 1)] {
+        let predicted = &asked["predictions"][prediction];
+        let each = &predicted["probabilities"];
+        let numbers = [
+            &predicted["probability"],
+            &each["Adelie"],
+            &each["Chinstrap"],
+            &each["Gentoo"],
+        ];
+        let mut cells = lines[line].split(',');
+        assert_eq!(cells.next(), predicted["class"].as_str());
+        let found: Vec<f64> = cells.map(|cell| cell.parse().expect("a number")).collect();
+        let expected: Vec<f64> = numbers
+            .map(|number| number.as_f64().expect("a number"))
+            .to_vec();
+        assert_eq!(found, expected, "line {line}");
+    }
+    // Columns in another order, without the target: the same predictions.
+    let turned = PENGUINS.lines().map(|line| {
+        let mut cells: Vec<&str> = line.split(',').skip(1).collect();
+        cells.reverse();
+        cells.join(",")
+    });
+    let turned: Vec<String> = turned.collect();
+    let again = predict(&server, "p", turned.join("\r\n")).await;
+    assert_eq!(again.text(), answer.text());
+}
+
+#[tokio::test]
+async fn a_model_by_its_inputs_takes_columns_in_their_order_or_by_their_names() {
+    let server = trained(
+        IRIS,
+        json!({"name": "iris", "inputs": 4, "loss": "cross_entropy",
+        "layers": [{"units": 3, "activation": "sigmoid"}]}),
+    )
+    .await;
+    let by_name = predict(&server, "iris", IRIS).await.text();
+    assert!(
+        by_name.starts_with("class\n"),
+        "sigmoids are no probabilities of classes"
+    );
+    assert_eq!(by_name.lines().count(), 151);
+
+    let unnamed = predict(&server, "iris", "a,b,c,d\n1,2,3,x\n").await;
+    let problem = unnamed.problem(422, "invalid-dataset");
+    let expected = "the columns must be those of the model: it has no column \"a\": known: sepal_length, sepal_width, petal_length, petal_width";
+    assert_eq!(problem["detail"], expected);
+
+    server.create(json!({"name": "two", "inputs": 2, "dtype": "float64", "layers": [{"units": 2, "activation": "identity"}],
+        "parameters": [{"weights": [[1, 0], [0, 1]], "biases": [0.5, 0]}]})).await;
+    let answer = predict(&server, "two", "x,y\n1,2\n-1e-3,4\n").await.text();
+    assert_eq!(answer, "output_1,output_2\n1.5,2\n0.499,4\n");
+}
+
+#[tokio::test]
+async fn the_first_fault_of_a_long_text_is_told_by_its_place_and_nothing_is_answered() {
+    let server = trained(
+        PENGUINS,
+        json!({"name": "p", "dataset": "t", "target": "species",
+        "columns": [{"name": "sex", "role": "ignore"}]}),
+    )
+    .await;
+    let long = |last: &str| {
+        let header = "year,island,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g\n";
+        let rows = "2007,Biscoe,46,13,211,4500\n".repeat(5000);
+        format!("{header}{rows}{last}\n")
+    };
+    let whole = predict(&server, "p", long("2009,Dream,,,,")).await;
+    assert_eq!(
+        (whole.status.as_u16(), whole.text().lines().count()),
+        (200, 5002)
+    );
+    for (last, told) in [
+        (
+            "2007,Atlantis,46,13,211,4500",
+            "line 5002, column 2 (\"island\"): must be a category that the model knows, or \"unknown\":\"zeros\" must be declared, got \"Atlantis\": known: Biscoe, Dream, Torgersen",
+        ),
+        (
+            "2007,Dream,46,13,much,4500",
+            "line 5002, column 5 (\"flipper_length_mm\"): must be a number, got the string \"much\"",
+        ),
+        (
+            ",Dream,46,13,211,4500",
+            "line 5002, column 1 (\"year\"): must be given: this model has no value to take in its place (impute is \"none\")",
+        ),
+        (
+            "2007,Dream,46",
+            "line 5002, column 4 (\"bill_depth_mm\"): the row has too few cells: 6 expected, got 3",
+        ),
+        (
+            "2007,Dream,inf,13,211,4500",
+            "line 5002, column 3 (\"bill_length_mm\"): must be a number, got the string \"inf\"",
+        ),
+    ] {
+        let answer = predict(&server, "p", long(last)).await;
+        assert_eq!(answer.problem(422, "invalid-dataset")["detail"], told);
+    }
+    let absent = predict(&server, "p", "year,island\n2007,Dream\n").await;
+    let told = "the columns must be those of the model: the header must have bill_length_mm, bill_depth_mm, flipper_length_mm, body_mass_g";
+    assert_eq!(absent.problem(422, "invalid-dataset")["detail"], told);
+    predict(&server, "nobody", "x\n1\n")
+        .await
+        .problem(404, "not-found");
+}
