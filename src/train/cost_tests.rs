@@ -4,10 +4,12 @@ use std::ops::ControlFlow;
 
 use ndarray::Array2;
 
-use crate::model::{ModelLimits, ModelSpec};
+use crate::model::{Model, ModelLimits, ModelSpec};
 use crate::nn::Team;
 use crate::train::tests::{MODEL_LIMITS, checked};
-use crate::train::{Checkpoint, EpochReport, Observer, RawSamples, Source, memory_bytes, train};
+use crate::train::{
+    CheckedSpec, Checkpoint, EpochReport, Observer, RawSamples, Source, memory_bytes, train,
+};
 
 /// Takes the checkpoint of the first epoch, and makes it into bytes again and again in the third, as a runner may that was
 /// slow: the run then has the parameters of the second epoch and those before its last step beside its own. During the report
@@ -45,6 +47,21 @@ impl Observer for Encoder {
     fn epoch(&mut self, report: EpochReport) {
         self.epochs = report.epoch;
     }
+}
+
+/// The most bytes that a run on so many rows holds.
+fn held(spec: &CheckedSpec, base: &Model, rows: usize) -> f64 {
+    let measured = allocation_counter::measure(|| {
+        let source = Source::of(RawSamples::Inline {
+            inputs: Array2::from_elem((rows, 20), 0.5),
+            targets: Array2::ones((rows, 1)),
+            weights: None,
+        });
+        let (base, mut observer) = (base.clone(), Encoder::default());
+        train(spec, base, source, None, &Team::alone(), &mut observer)
+            .expect("it does not diverge");
+    });
+    measured.bytes_max as f64
 }
 
 #[test]
@@ -138,24 +155,7 @@ fn the_memory_that_a_run_holds_is_what_was_estimated_within_a_tenth() {
         let spec = serde_json::from_value(job).expect("a job");
         let spec = checked(&base, spec).expect("a good job");
         let estimated = memory_bytes(&spec, &base.header(), rows - spec.train_rows) as f64;
-        let held = allocation_counter::measure(|| {
-            let base = base.clone();
-            let source = Source {
-                data: RawSamples::Inline {
-                    inputs: Array2::from_elem((rows, 20), 0.5),
-                    targets: Array2::ones((rows, 1)),
-                    weights: None,
-                },
-                validation: None,
-                split_by: None,
-                left_out: None,
-                optimizer: None,
-            };
-            let mut observer = Encoder::default();
-            train(&spec, base, source, None, &Team::alone(), &mut observer)
-                .expect("it does not diverge");
-        });
-        let ratio = held.bytes_max as f64 / estimated;
+        let ratio = held(&spec, &base, rows) / estimated;
         assert!(
             (0.9..=1.1).contains(&ratio),
             "{units} {rows} {normalization} {more}: {ratio}"

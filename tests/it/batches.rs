@@ -23,7 +23,7 @@ async fn trained(dataset: &str, model: Value) -> TestServer {
     let name = text(&model["name"]);
     server.create(model).await;
     server
-        .train(json!({"model": name, "data": {"dataset": "t"}, "epochs": 5}))
+        .train(json!({"model": name, "data": {"dataset": "t", "target": "species"}, "epochs": 5}))
         .await;
     server
 }
