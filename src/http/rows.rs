@@ -1,5 +1,7 @@
 //! Rows of a dataset, shown as they were uploaded.
 
+use std::ops::Range;
+
 use axum::extract::State;
 use axum::response::Response;
 use serde::ser::{SerializeMap, SerializeSeq};
@@ -11,6 +13,7 @@ use crate::http::answer::json;
 use crate::http::path::Path;
 use crate::http::problem::{INVALID_QUERY, Problem};
 use crate::http::query::{FromQuery, Parameters, Query};
+use crate::store::Dataset;
 
 /// Rows of a page where the query does not say.
 const DEFAULT_LIMIT: u64 = 20;
@@ -60,36 +63,40 @@ pub(crate) async fn list(
     Query(RowsQuery { limit, after }): Query<RowsQuery>,
 ) -> Result<Response, Problem> {
     let dataset = app.store.dataset(&name).await?;
-    if after > dataset.rows {
-        let detail = format!("must be a row in [0, {}], got {after}", dataset.rows);
+    let rows = dataset.rows;
+    if after > rows {
+        let detail = format!("must be a row in [0, {rows}], got {after}");
         return Err(Problem::violation(INVALID_QUERY, "/after", detail));
     }
+    let end = rows.min(after + limit);
+    let data = read(&app, dataset, after as usize..end as usize).await?;
+    let has_more = after + (data.rows as u64) < rows;
+    let numbers = data.columns.len() * data.rows;
+    json(numbers, move || Rows { data, has_more }).await
+}
+
+/// As many of the rows as an answer has room for, one at least.
+async fn read(app: &App, dataset: Dataset, wanted: Range<usize>) -> Result<Data, Problem> {
     let most = app.limits.answer_numbers;
-    let fit = (most / dataset.columns.len() as u64).max(1);
-    let end = dataset.rows.min(after + limit.min(fit));
-    let names: Vec<_> = dataset
-        .columns
-        .into_iter()
-        .map(|column| column.name)
-        .collect();
-    let wanted = after as usize..end as usize;
-    let read = app
-        .store
-        .dataset_rows(&name, &dataset.digest, &names, wanted);
+    let Dataset {
+        name,
+        digest,
+        columns,
+        ..
+    } = dataset;
+    let fit = (most as usize / columns.len()).max(1);
+    let wanted = wanted.start..wanted.end.min(wanted.start + fit);
+    let names: Vec<_> = columns.into_iter().map(|column| column.name).collect();
+    let rows = wanted.len();
+    let read = app.store.dataset_rows(&name, &digest, &names, wanted);
     let (columns, first) = read.await?;
-    let data = Data::within(columns, first..first + (end - after) as usize, most);
-    let has_more = after + (data.rows as u64) < dataset.rows;
-    json(data.columns.len() * data.rows, move || Rows {
-        data,
-        has_more,
-    })
-    .await
+    Ok(Data::within(columns, first..first + rows, most))
 }
 
 impl Data {
     /// As many of the rows as an answer of `most` numbers has room for, one at least. A word counts for one and one more for
     /// every 16 bytes.
-    fn within(columns: Vec<Column>, wanted: std::ops::Range<usize>, most: u64) -> Self {
+    fn within(columns: Vec<Column>, wanted: Range<usize>, most: u64) -> Self {
         let mut numbers = 0;
         let fitting = wanted.clone().take_while(|&row| {
             let cells = columns.iter().map(|column| match column.value(row) {

@@ -111,7 +111,7 @@ impl Store {
                 let what = format!("column {column:?} of dataset {name:?}");
                 return Err(Error::Damaged { what });
             }
-            bytes -= tail.len() as u64;
+            bytes = bytes.saturating_sub(tail.len() as u64);
             base.tails[position as usize] = Some(tail);
         }
         let mut tx = self.begin().await?;

@@ -10,6 +10,8 @@ use crate::store::tests::{create, fill, parse};
 use crate::store::{Error, Store};
 
 const ROWS: usize = CHUNK_ROWS + 3;
+/// Of two columns in two chunks, each of a tag and a byte for each row.
+const BYTES: u64 = 2 * (ROWS as u64 + 2);
 
 fn words() -> Vec<Option<&'static str>> {
     (0..ROWS)
@@ -27,7 +29,7 @@ async fn make_old(directory: &std::path::Path) {
     migrator.run(&pool).await.expect("migrated");
     let insert = |statement: String| sqlx::query(sqlx::AssertSqlSafe(statement));
     for (name, ready) in [("t", 1), ("unfinished", 0)] {
-        insert(format!("INSERT INTO datasets (name, ready, rows, bytes, digest, created_at) VALUES ('{name}', {ready}, {ROWS}, 2, 'd', '2026-01-01T00:00:00.000Z')"))
+        insert(format!("INSERT INTO datasets (name, ready, rows, bytes, digest, created_at) VALUES ('{name}', {ready}, {ROWS}, {BYTES}, 'd', '2026-01-01T00:00:00.000Z')"))
             .execute(&pool)
             .await
             .expect("a dataset");
@@ -81,7 +83,7 @@ async fn a_dataset_that_is_older_than_revisions_is_read_and_appended_to() {
     make_old(directory.path()).await;
     let store = Store::open(directory.path()).await.expect("opens");
     let old = store.dataset("t").await.expect("is there");
-    assert_eq!((old.revision, old.rows, old.bytes), (1, ROWS as u64, 2));
+    assert_eq!((old.revision, old.rows, old.bytes), (1, ROWS as u64, BYTES));
     let names = ["x".to_owned(), "w".to_owned()];
     let columns = read(&store, "t", &names).await.expect("columns");
     let numbers: Vec<f64> = (0..ROWS).map(|row| (row % 7) as f64).collect();
