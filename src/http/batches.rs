@@ -47,9 +47,10 @@ pub(crate) async fn predict(
     let kept = tempfile::tempfile_in(&*app.spool)
         .map_err(|error| Problem::from(TableRowsError::Io(error)))?;
     let (pieces, incoming) = mpsc::channel(PIECES);
-    let limits = app.limits.table;
-    let predicting =
-        tokio::task::spawn_blocking(move || predicted(&model, Pieces::new(incoming), limits, kept));
+    let (limits, most) = (app.limits.table, app.limits.body_dataset);
+    let predicting = tokio::task::spawn_blocking(move || {
+        predicted(&model, Pieces::new(incoming), limits, (kept, most))
+    });
     let fed = feed(body, Some(pieces), &app.limits);
     let (fed, predicted) = tokio::join!(fed, predicting);
     fed?;
@@ -63,9 +64,9 @@ fn predicted(
     model: &Model,
     text: impl Read,
     limits: TableLimits,
-    kept: File,
+    (kept, most): (File, u64),
 ) -> Result<File, TableRowsError> {
-    let mut rows = PredictedRows::new(model, BufWriter::new(kept));
+    let mut rows = PredictedRows::new(model, (BufWriter::new(kept), most));
     read_texts(text, &CsvOptions::default(), limits, &mut rows)?;
     let kept = rows.finish()?.into_inner();
     let mut kept = kept.map_err(|error| TableRowsError::Io(error.into_error()))?;

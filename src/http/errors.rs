@@ -44,6 +44,7 @@ impl From<model::TableRowsError> for Problem {
             }
             model::TableRowsError::Model(error) => Self::from(error),
             model::TableRowsError::NotFinite { .. } => Self::new(NOT_FINITE, error.to_string()),
+            model::TableRowsError::TooLong { .. } => Self::new(TOO_LARGE, error.to_string()),
             model::TableRowsError::Io(error) if error.kind() == ErrorKind::StorageFull => {
                 Self::new(
                     DISK_FULL,

@@ -58,8 +58,7 @@ pub(crate) async fn create(
     }: Keyed<ModelDeclaration>,
 ) -> Result<Answer, Problem> {
     let table = table(&app, &declaration).await?;
-    let spec = declaration.resolve(table.as_ref());
-    let checked = spec.and_then(|spec| spec.check(&app.limits.model));
+    let checked = declaration.check(table.as_ref(), &app.limits.model);
     let checked = checked.map_err(|violations| Problem::violations(INVALID_SPEC, violations))?;
     let built = tokio::task::spawn_blocking(move || (Arc::new(checked.build()), checked)).await;
     let (model, checked) = built.expect("a checked spec can be built");

@@ -71,7 +71,7 @@ impl Jobs {
         let Some(dataset) = found(self.inner.store.dataset(name).await)? else {
             return Ok(None);
         };
-        let names = DatasetView::to_load(data, split_by, &base.targets, &dataset.columns);
+        let names = DatasetView::to_load(data, split_by, base, &dataset.columns);
         let columns = self
             .inner
             .store

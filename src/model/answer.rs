@@ -87,6 +87,17 @@ impl Outputs {
 }
 
 impl Prediction {
+    /// Whether its numbers are finite: in the targets' own units they may be larger than the outputs.
+    pub fn is_finite(&self) -> bool {
+        match self {
+            Self::Number(number) => number.is_finite(),
+            Self::Numbers(numbers) => numbers.values().all(|number| number.is_finite()),
+            Self::Class { .. } | Self::Probable { .. } | Self::Top { .. } | Self::Labels { .. } => {
+                true
+            }
+        }
+    }
+
     /// The same with the k most probable classes alone; as it is where it has no probabilities of classes.
     ///
     /// `classes` are the model's, in order.
@@ -179,8 +190,7 @@ fn predictions<T: Scalar>(
 
 fn numbers<T: Scalar>(names: &[String], scaling: &[Affine], row: &ArrayView1<T>) -> Prediction {
     let number = |place: usize| match scaling.get(place) {
-        // In the dtype, of which the digits beyond are none.
-        Some(scaling) => shortest(T::from_f64(scaling.undo(row[place].to_f64()))),
+        Some(scaling) => scaling.undo(row[place].to_f64()),
         None => shortest(row[place]),
     };
     if names.len() == 1 {

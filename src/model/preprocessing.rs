@@ -218,6 +218,7 @@ fn rows_of<'a>(
 fn number(cell: Option<&Cell>, feature: &str, row: usize) -> Result<f64, Violation> {
     match cell {
         Some(Cell::Number(number)) => Ok(*number),
+        Some(Cell::Boolean(flag)) => Ok(f64::from(u8::from(*flag))),
         None => Err(Violation {
             pointer: format!("/instances/{row}"),
             detail: format!("must have feature {feature:?}"),

@@ -2,12 +2,14 @@
 
 use std::io::Write;
 
-use crate::data::{Error as TableError, Kind, Place, TextRows, quoted};
+use crate::data::{Error as TableError, Kind, Place, TextRows, parse_boolean, quoted};
 use crate::model::columns::{Cell, Encoder, Instance};
 use crate::model::{Error, InputRows, Model, Outputs, Prediction, Rows, Targets, known, shortened};
 
-/// Rows that are predicted together.
+/// Rows that are predicted together, at most.
 const ROWS: usize = 1024;
+/// Inputs and outputs of the rows that are predicted together, at most, but for a single row.
+const NUMBERS: usize = 1 << 20;
 
 /// Why rows of a text are not predicted.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,12 @@ pub enum TableRowsError {
         /// The line of the last.
         last: u64,
     },
+    /// The answers are too long.
+    #[error("the predictions must have at most {most} bytes: send the rows in several parts")]
+    TooLong {
+        /// The most bytes that are allowed.
+        most: u64,
+    },
     /// The answers cannot be kept.
     #[error("the predictions could not be kept: {0}")]
     Io(#[from] std::io::Error),
@@ -49,6 +57,9 @@ pub enum TableRowsError {
 pub struct PredictedRows<'a, W> {
     model: &'a Model,
     into: W,
+    /// Bytes written, and the most that may be.
+    written: u64,
+    most: u64,
     columns: Vec<Reads<'a>>,
     waiting: Waiting,
     /// Lines of the rows that wait.
@@ -72,12 +83,14 @@ enum Waiting {
 }
 
 impl<'a, W: Write> PredictedRows<'a, W> {
-    /// Answers go to `into`, those of a thousand rows at a time.
-    pub fn new(model: &'a Model, into: W) -> Self {
+    /// Answers go to `into`, at most so many bytes, those of a thousand rows at a time.
+    pub fn new(model: &'a Model, (into, most): (W, u64)) -> Self {
         let by_name = model.preprocessing.features().is_some();
         Self {
             model,
             into,
+            written: 0,
+            most,
             columns: Vec::new(),
             waiting: if by_name {
                 Waiting::Instances(Vec::new())
@@ -113,6 +126,9 @@ impl<'a, W: Write> PredictedRows<'a, W> {
             return Err(TableRowsError::NotFinite { first, last });
         }
         match self.model.predictions(&outputs) {
+            Some(predictions) if !predictions.iter().all(Prediction::is_finite) => {
+                return Err(TableRowsError::NotFinite { first, last });
+            }
             Some(predictions) => {
                 for prediction in &predictions {
                     self.write(prediction)?;
@@ -204,8 +220,13 @@ impl<'a, W: Write> PredictedRows<'a, W> {
                 self.into.write_all(b",")?;
             }
             self.into.write_all(cell.as_ref().as_bytes())?;
+            self.written += 1 + cell.as_ref().len() as u64;
         }
         self.into.write_all(b"\n")?;
+        let most = self.most;
+        if self.written > most {
+            return Err(TableRowsError::TooLong { most });
+        }
         Ok(())
     }
 
@@ -303,13 +324,13 @@ impl<W: Write> TextRows for PredictedRows<'_, W> {
             let (name, cell) = match reads {
                 Reads::Nothing => continue,
                 Reads::Column(encoder) => {
-                    let cell = cell_of(text, encoder.spec().kind());
+                    let cell = cell_of(text, encoder.spec().kind(), encoder.spec().held);
                     encoder
                         .value(&cell)
                         .map_err(|detail| wrong(index, detail))?;
                     (Some(&encoder.spec().name), cell)
                 }
-                Reads::Number(name) => match cell_of(text, Kind::Numeric) {
+                Reads::Number(name) => match cell_of(text, Kind::Numeric, None) {
                     Cell::Number(number) => (name.as_ref(), Cell::Number(number)),
                     cell => return Err(wrong(index, format!("must be a number, got {cell}"))),
                 },
@@ -332,7 +353,8 @@ impl<W: Write> TextRows for PredictedRows<'_, W> {
             .lines
             .map_or((line, 1), |(first, _)| (first, self.waiting_rows()));
         self.lines = Some((first, line));
-        if rows >= ROWS {
+        let row = self.model.network.inputs() + self.model.network.outputs();
+        if rows >= (NUMBERS / row).clamp(1, ROWS) {
             self.answer()?;
         }
         Ok(())
@@ -348,14 +370,18 @@ impl<W> PredictedRows<'_, W> {
     }
 }
 
-/// A text as the value of a column of a kind.
-fn cell_of(text: Option<&str>, kind: Kind) -> Cell {
+/// A text as the value of a column: what it is to the model, unless the dataset held something else.
+fn cell_of(text: Option<&str>, kind: Kind, held: Option<Kind>) -> Cell {
     let Some(text) = text else {
         return Cell::Missing;
     };
     let number = || text.parse::<f64>().ok().filter(|number| number.is_finite());
-    match kind {
-        Kind::Numeric => number().map_or_else(|| Cell::Word(text.to_owned()), Cell::Number),
-        Kind::Categorical | Kind::Boolean | Kind::Timestamp => Cell::Word(text.to_owned()),
-    }
+    let found = match (kind, held) {
+        (Kind::Categorical, Some(Kind::Boolean)) => parse_boolean(text).map(Cell::Boolean),
+        (Kind::Categorical, None | Some(Kind::Categorical)) => None,
+        (Kind::Numeric | Kind::Boolean | Kind::Timestamp | Kind::Categorical, _) => {
+            number().map(Cell::Number)
+        }
+    };
+    found.unwrap_or_else(|| Cell::Word(text.to_owned()))
 }

@@ -43,6 +43,9 @@ impl Compute {
         let row = model.network.outputs() as u64 + words.sum::<u64>();
         let numbers = (rows as u64).saturating_mul(row);
         let work = self.admit_passes(model, rows, 1)?;
+        // A row of names may be short and its inputs many.
+        let held = (rows as u64).saturating_mul(model.network.inputs() as u64);
+        within("numbers that a prediction holds", held, self.inspection)?;
         within("numbers and words of one answer", numbers, self.answer)?;
         Ok((work, numbers))
     }

@@ -152,8 +152,12 @@ impl Serve {
         self.compute
             .run(work, move || {
                 let outputs = model.predict(&rows)?;
-                finite(outputs.is_finite(), || who)?;
                 let mut predictions = model.predictions(&outputs);
+                let mut each = predictions.iter().flatten();
+                finite(
+                    outputs.is_finite() && each.all(Prediction::is_finite),
+                    || who,
+                )?;
                 if let (Some(k), Some(all), Some(classes)) =
                     (top_k, &mut predictions, model.probable_classes())
                 {
@@ -207,6 +211,8 @@ impl Serve {
         options: CheckOptions,
     ) -> Result<(Version, GradientCheck), Error> {
         let version = self.version(model, &VersionName::Latest).await?;
+        self.compute
+            .admit_inspection(&version.model, inputs.len())?;
         check_options(&options, &version.model, (&inputs, &targets))?;
         let parameters = version.model.network.parameter_count().min(options.sample);
         let work = self

@@ -321,13 +321,16 @@ mod tests {
         classes: 3,
     };
 
-    fn view(columns: Vec<Column>, data: &DataSpec, split_by: Option<&str>) -> DatasetView {
+    fn view(
+        columns: Vec<Column>,
+        base: &Header,
+        (data, split_by): (&DataSpec, Option<&str>),
+    ) -> DatasetView {
         let descriptions: Vec<_> = columns
             .iter()
             .map(|column| column.description().clone())
             .collect();
-        let base = Targets::Values { names: None };
-        let wanted = DatasetView::to_load(data, split_by, &base, &descriptions);
+        let wanted = DatasetView::to_load(data, split_by, base, &descriptions);
         let loaded = columns
             .into_iter()
             .map(|column| (column.name().to_owned(), column))
@@ -372,8 +375,8 @@ mod tests {
             base: &base,
             base_version: 1,
             continued: None,
-            data: Some(view(data, &job.data, job.split_column())),
-            validation: Some(view(validation, &job.data, None)),
+            data: Some(view(data, &base, (&job.data, job.split_column()))),
+            validation: Some(view(validation, &base, (&job.data, None))),
             limits: LIMITS,
         };
         check(job, &context).map_err(|violations| {

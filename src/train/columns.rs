@@ -1,20 +1,23 @@
 //! The check of a table's columns against those of a model that was declared from a table.
 
-use crate::data::{ColumnDescription, Kind};
-use crate::model::columns::{ColumnSpec, Encode, Unknown, goes_with, name_of};
+use crate::data::{Column, ColumnDescription, Kind};
+use crate::model::columns::{ColumnSpec, Encode, Role, Unknown, goes_with, name_of};
 use crate::model::{Header, Violations, shortened};
+
+/// Categories that a message is made of, at most.
+const MOST_CLASSES: usize = 1_000_000;
 
 /// Notes a feature column that the model cannot read: of a model declared from a table, one of another kind or with unknown
 /// categories; of another, one that holds words.
 pub(crate) fn check_feature(
     header: &Header,
-    column: &ColumnDescription,
+    (column, values): (&ColumnDescription, Option<&Column>),
     pointer: impl Fn() -> String,
     violations: &mut Violations,
 ) {
     let name = &column.name;
     let Some(wanted) = header.column(name) else {
-        if column.kind == Kind::Categorical {
+        if matches!(column.kind, Kind::Categorical | Kind::Timestamp) {
             violations.add(pointer(), words(column));
         }
         return;
@@ -33,8 +36,10 @@ pub(crate) fn check_feature(
     if is_listed {
         let known = wanted.categories();
         let places: std::collections::HashSet<&String> = known.iter().collect();
-        let unknown: Vec<&String> = column
-            .categories
+        let found = values.and_then(|values| values.classes(MOST_CLASSES).ok());
+        let held = found.as_ref().filter(|_| column.kind != Kind::Categorical);
+        let unknown: Vec<&String> = held
+            .unwrap_or(&column.categories)
             .iter()
             .filter(|word| !places.contains(word))
             .collect();
@@ -48,15 +53,23 @@ pub(crate) fn check_feature(
     }
 }
 
+/// Whether a column holds numbers or truth values that are categories of the model: they are known by the values alone.
+pub(crate) fn is_held_otherwise(header: &Header, column: &ColumnDescription) -> bool {
+    let wanted = header.column(&column.name);
+    let is_categorical = wanted
+        .is_some_and(|wanted| wanted.role == Role::Feature && wanted.kind() == Kind::Categorical);
+    is_categorical && column.kind != Kind::Categorical
+}
+
 /// Whether rows may miss a column's value: the model has another to take in its place.
 pub(crate) fn may_be_missing(header: &Header, name: &str) -> bool {
     header.column(name).is_some_and(ColumnSpec::imputes)
 }
 
 fn words(column: &ColumnDescription) -> String {
-    let (name, found) = (&column.name, first_word(column));
+    let (name, kind, found) = (&column.name, name_of(column.kind), first_word(column));
     format!(
-        "must be numeric columns, got {name:?}, which is categorical{found}: name the features to use, without it, or declare the model from the dataset, which encodes it"
+        "must be numeric columns, got {name:?}, which is {kind}{found}: name the features to use, without it, or declare the model from the dataset, which encodes it"
     )
 }
 

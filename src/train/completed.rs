@@ -1,7 +1,7 @@
 //! A job's spec completed by what its model says of the data: a model that was declared from a table knows its columns.
 
 use crate::model::{Header, TargetRows, Targets};
-use crate::train::{DataSpec, JobSpec};
+use crate::train::JobSpec;
 
 impl JobSpec {
     /// The spec with what the model says of its data, where it was declared from a table: the dataset and the targets.
@@ -10,7 +10,7 @@ impl JobSpec {
         if base.columns.is_none() {
             return self;
         }
-        if self.data == DataSpec::default() {
+        if self.data.dataset.is_none() && self.data.inputs.is_none() {
             self.data.dataset = dataset.map(str::to_owned);
         }
         if self.data.dataset.is_some() && self.data.target.is_none() && self.data.targets.is_none()

@@ -137,7 +137,7 @@ impl EvaluationSpec {
         for name in features {
             let column = self.column("/dataset", (header, name), &columns, violations);
             if let Some(column) = column {
-                check_feature(header, column, || "/dataset".to_owned(), violations);
+                check_feature(header, (column, None), || "/dataset".to_owned(), violations);
             }
         }
         let pointer = self.target_pointer();

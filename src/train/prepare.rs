@@ -295,16 +295,33 @@ impl Part<'_> {
         })?;
         let target_scaling = preprocessing.columns().map(Columns::target_scaling);
         let target_scaling = target_scaling.unwrap_or_default().to_vec();
-        let mut targets = self.targets(targets, outputs)?;
-        for (mut column, scaling) in targets.columns_mut().into_iter().zip(&target_scaling) {
-            column.mapv_inplace(|target: T| T::from_f64(scaling.apply(target.to_f64())));
-        }
+        let targets = if target_scaling.is_empty() {
+            self.targets(targets, outputs)?
+        } else {
+            self.scaled_targets(&target_scaling)?
+        };
         Ok(ControlFlow::Continue(Samples {
             inputs,
             targets,
             weights: Weights::of_figures(self.weights())?,
             target_scaling,
         }))
+    }
+
+    /// Targets (N × J) scaled in f64, and only then rounded to `T`.
+    fn scaled_targets<T: Scalar>(&self, scaling: &[Affine]) -> Result<Array2<T>, Error> {
+        let RawSamples::Columns { targets, .. } = self.raw else {
+            let detail = "it must be columns of a dataset".to_owned();
+            return Err(Error::Data { detail });
+        };
+        let mut matrix = Array2::zeros((self.rows.len(), scaling.len()));
+        let columns = matrix.columns_mut().into_iter();
+        for ((mut into, column), scaling) in columns.zip(targets).zip(scaling) {
+            for (place, value) in into.iter_mut().zip(numbers(column, self.rows)) {
+                *place = T::from_f64(scaling.apply(value));
+            }
+        }
+        Ok(matrix)
     }
 
     fn targets<T: Scalar>(&self, meaning: &Targets, outputs: usize) -> Result<Array2<T>, Error> {

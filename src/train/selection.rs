@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::data::{Column, ColumnDescription};
+use crate::model::columns::Role;
 use crate::model::{Header, TargetRows, Targets, Violations, known, shortened};
-use crate::train::columns::{check_feature, may_be_missing};
+use crate::train::columns::{check_feature, is_held_otherwise, may_be_missing};
 use crate::train::weights::{check_column, column_name};
 use crate::train::{DataSpec, JobLimits, Missing, TargetKind};
 
@@ -46,16 +47,16 @@ pub(crate) struct Choice<'a> {
 
 impl DatasetView {
     /// Names of the columns whose values the check needs: a single target, whose classes are looked for, labels, the one that
-    /// rows are split by, and those with missing values where rows are to be dropped. `base` is what the model's outputs mean
-    /// before the job.
+    /// rows are split by, those with missing values where rows are to be dropped, and those whose numbers are categories of the
+    /// model. `base` is the model before the job.
     pub fn to_load(
         data: &DataSpec,
         split_by: Option<&str>,
-        base: &Targets,
+        base: &Header,
         columns: &[ColumnDescription],
     ) -> Vec<String> {
         let labels = data.target_kind == Some(TargetKind::Labels)
-            || (data.target_kind.is_none() && matches!(base, Targets::Labels { .. }));
+            || (data.target_kind.is_none() && matches!(base.targets, Targets::Labels { .. }));
         let drop = data.missing == Some(Missing::DropRows);
         let targets: HashSet<&String> = target_names(data).iter().collect();
         let features: Option<HashSet<&String>> =
@@ -70,6 +71,7 @@ impl DatasetView {
             (target && (labels || targets.len() == 1))
                 || (drop && read && column.missing > 0)
                 || split_by == Some(&column.name)
+                || is_held_otherwise(base, column)
         };
         columns
             .iter()
@@ -195,6 +197,18 @@ impl<'a> Choice<'a> {
             _ => {}
         }
         let names = target_names(self.data);
+        if let Some(columns) = &self.base.columns {
+            let declared = columns.iter().filter(|column| column.role == Role::Target);
+            let declared: Vec<&String> = declared.map(|column| &column.name).collect();
+            if !names.iter().eq(declared.iter().copied()) {
+                let (declared, got) = (shortened(&declared), shortened(names));
+                let detail = format!(
+                    "must be what the model was declared to predict ({declared}), or left out, got {got}"
+                );
+                violations.add(self.target_pointer(), detail);
+                return None;
+            }
+        }
         let outputs = self.base.outputs();
         if names.len() > 1 && names.len() != outputs {
             let got = names.len();
@@ -276,7 +290,10 @@ impl<'a> Choice<'a> {
                         format!("must name a column of the dataset, got {name:?}: {known}");
                     violations.add(pointer(), detail);
                 }
-                Some(column) => check_feature(self.base, column, pointer, violations),
+                Some(column) => {
+                    let values = self.view.loaded.get(name);
+                    check_feature(self.base, (column, values), pointer, violations);
+                }
             }
         }
         if let Some(kept) = &self.base.features

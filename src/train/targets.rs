@@ -38,6 +38,14 @@ impl Choice<'_> {
             (None, _) => TargetKind::Numeric,
         };
         check_kept(self.base, kind, violations);
+        if let (Some(declared), true) = (kept, kept.is_some_and(|kept| kept != kind))
+            && self.base.columns.is_some()
+        {
+            let (declared, got) = (declared.name(), kind.name());
+            let detail =
+                format!("must be {declared} as the model was declared, or left out, got {got}");
+            violations.add("/data/target_kind", detail);
+        }
         match (kind, single, words) {
             (TargetKind::Categorical, None, _) => {
                 violations.add(

@@ -355,7 +355,8 @@ fn check_dataset(
         .filter_map(|name| columns.get(name.as_str()));
     for column in features {
         let pointer = || "/validation/dataset".to_owned();
-        check_feature(against.header, column, pointer, violations);
+        let values = view.loaded.get(&column.name);
+        check_feature(against.header, (column, values), pointer, violations);
     }
     check_targets(view, &columns, targets, against, violations);
     let weights = sample_weight

@@ -200,7 +200,7 @@ fn layers() -> Vec<Bad> {
         ),
         of(
             json!({"hidden": [{"units": 0, "activation": "tanh"}]}),
-            &["/layers/0/units"],
+            &["/hidden/0/units"],
             "must be in [1, 65536], got 0",
         ),
     ]

@@ -138,7 +138,7 @@ async fn validation_evaluation_and_predictions_of_raw_rows_agree_on_random_table
     for seed in 0..12u64 {
         let mut draw = Draw(ChaCha8Rng::seed_from_u64(seed));
         let (classes, double) = (seed % 2 == 0, seed % 4 < 2);
-        let count = 2 + draw.below(4) as usize;
+        let count = 2 + draw.below(4);
         let columns: Vec<Value> = (0..count).map(|place| column(&mut draw, place)).collect();
         let (train, other) = (
             table(&mut draw, &columns, classes, 90),

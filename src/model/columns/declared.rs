@@ -6,10 +6,10 @@ use serde::Deserialize;
 
 use crate::data::{ColumnDescription, Kind};
 use crate::model::columns::inferred::{Filling, TableView, usual_role};
-use crate::model::columns::spec::{ColumnSpec, Role};
+use crate::model::columns::spec::{ColumnSpec, Role, Scale};
 use crate::model::{
-    LayerParameters, LayerSpec, ModelSpec, Preprocess, Targets, Violation, Violations, choice,
-    given, known, shortened,
+    CheckedModelSpec, LayerParameters, LayerSpec, ModelLimits, ModelSpec, Preprocess, Targets,
+    Violation, Violations, choice, given, known, shortened,
 };
 use crate::nn::{Activation, Dtype, Initializer, Loss};
 
@@ -86,11 +86,28 @@ impl ModelDeclaration {
         wanted.map(|column| column.name.clone()).collect()
     }
 
+    /// The spec that is meant, checked. `table` is the dataset that is named, where there is one of that name.
+    ///
+    /// Errors: everything that is wrong with it, each with its pointer into the declaration.
+    pub fn check(
+        self,
+        table: Option<&TableView>,
+        limits: &ModelLimits,
+    ) -> Result<CheckedModelSpec, Vec<Violation>> {
+        let hidden = self.hidden.as_ref().map_or(0, Vec::len);
+        self.resolve(table)?.check(limits).map_err(|violations| {
+            let renamed = violations
+                .into_iter()
+                .map(|violation| in_hidden(violation, hidden));
+            renamed.collect()
+        })
+    }
+
     /// The spec that is meant, with inputs, columns and layers filled in. `table` is the dataset that is named, where there is
     /// one of that name.
     ///
     /// Errors: what does not go together, each with its pointer; the spec itself is checked afterwards.
-    pub fn resolve(self, table: Option<&TableView>) -> Result<ModelSpec, Vec<Violation>> {
+    fn resolve(self, table: Option<&TableView>) -> Result<ModelSpec, Vec<Violation>> {
         let mut violations = Violations::default();
         let resolved = if self.dataset.is_some() || self.columns.is_some() {
             self.of_columns(table, &mut violations)
@@ -166,12 +183,16 @@ impl ModelDeclaration {
         };
         check_last(&layers, &last, &meaning, violations);
         let activation = layers.last().map(|layer| layer.activation);
-        let loss = self.loss.unwrap_or(match activation {
-            Some(Activation::Softmax | Activation::Sigmoid) => Loss::CrossEntropy {
+        let loss = self.loss.unwrap_or(match (&meaning, activation) {
+            (
+                Targets::Classes { .. } | Targets::Labels { .. },
+                Some(Activation::Softmax | Activation::Sigmoid),
+            ) => Loss::CrossEntropy {
                 label_smoothing: 0.0,
             },
             _ => Loss::MeanSquaredError,
         });
+        self.check_scales(&columns, violations);
         Some(self.spec(inputs as u64, layers, loss, columns))
     }
 
@@ -196,6 +217,37 @@ impl ModelDeclaration {
             description: self.description,
             metadata: self.metadata,
             parameters: self.parameters,
+        }
+    }
+
+    /// Whether numeric targets may be scaled: the last layer may answer any number, and the loss takes any.
+    fn may_scale(&self) -> bool {
+        let last = self.layers.iter().flatten().next_back();
+        let answers_any = last.is_none_or(|layer| {
+            !matches!(layer.activation, Activation::Sigmoid | Activation::Softmax)
+        });
+        let any = (f64::NEG_INFINITY, f64::INFINITY);
+        answers_any && self.loss.is_none_or(|loss| loss.target_range() == any)
+    }
+
+    /// Whether numeric targets are scaled where nothing is declared.
+    fn scales(&self) -> bool {
+        let last = self.layers.iter().flatten().next_back();
+        self.may_scale() && last.is_none_or(|layer| layer.activation == Activation::Identity)
+    }
+
+    /// Notes scaled targets where the outputs or the loss are for certain numbers alone.
+    fn check_scales(&self, columns: &[ColumnSpec], violations: &mut Violations) {
+        let scaled = |column: &&ColumnSpec| {
+            column.role == Role::Target && !matches!(column.scale, None | Some(Scale::None))
+        };
+        if let Some(column) = columns.iter().find(scaled)
+            && !self.may_scale()
+        {
+            let mut declared = self.columns.iter().flatten();
+            let place = declared.position(|declared| declared.name == column.name);
+            let detail = "must be none for a target where the last layer is of sigmoid or softmax units, or the loss takes only certain numbers";
+            violations.add(format!("/columns/{}/scale", place.unwrap_or(0)), detail);
         }
     }
 
@@ -236,11 +288,7 @@ impl ModelDeclaration {
         if violations.len() > before {
             return None;
         }
-        let scales = self.layers.as_ref().is_none_or(|layers| {
-            layers
-                .last()
-                .is_some_and(|layer| layer.activation == Activation::Identity)
-        });
+        let scales = self.scales();
         let described = |name: &str| table?.columns.iter().find(|column| column.name == name);
         let columns = names.iter().map(|&name| {
             let description = described(name);
@@ -250,12 +298,18 @@ impl ModelDeclaration {
                 None => ColumnSpec::new(name, description.map_or(Role::Feature, usual_role)),
             };
             if targets.contains(&name) {
+                if spec.role == Role::Ignore && found.is_some() {
+                    let detail = format!("must not be ignored: {name:?} is to be predicted");
+                    let place = found.map_or(0, |(place, _)| *place);
+                    violations.add(format!("/columns/{place}/role"), detail);
+                }
                 spec.role = Role::Target;
             }
             let filling = Filling {
                 declared: spec,
                 pointer: found.map(|(place, _)| format!("/columns/{place}")),
                 description,
+                most: self.dtype.max(),
                 words: table.and_then(|table| table.words.get(name)),
             };
             filling.fill(scales, violations)
@@ -333,6 +387,19 @@ impl ModelDeclaration {
             violations.add(pointer, detail);
         }
         meaning
+    }
+}
+
+/// A violation of one of the first layers, where those were declared as hidden ones.
+fn in_hidden(violation: Violation, hidden: usize) -> Violation {
+    let place = violation.pointer.strip_prefix("/layers/");
+    let index = place.and_then(|place| place.split('/').next()?.parse::<usize>().ok());
+    if index.is_none_or(|index| index >= hidden) {
+        return violation;
+    }
+    Violation {
+        pointer: violation.pointer.replacen("/layers", "/hidden", 1),
+        ..violation
     }
 }
 

@@ -20,7 +20,7 @@ use crate::model::known;
 /// The value of a category that is not known.
 const UNKNOWN: f64 = -1.0;
 /// Seconds since 1970 that have a date of four digits.
-const SECONDS: std::ops::RangeInclusive<f64> = -62_167_219_200.0..=253_402_300_799.0;
+pub(super) const SECONDS: std::ops::RangeInclusive<f64> = -62_167_219_200.0..=253_402_300_799.0;
 
 /// A feature column and, once fitted, its numbers.
 #[derive(Clone, Debug, PartialEq)]

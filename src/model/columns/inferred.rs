@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::data::{ColumnDescription, Kind, parse_timestamp};
 use crate::model::Violations;
+use crate::model::columns::encoder::SECONDS;
 use crate::model::columns::spec::{
     ColumnSpec, Constant, Encode, Impute, Part, Role, Scale, Unknown,
 };
@@ -34,6 +35,8 @@ pub(super) struct Filling<'a> {
     pub(super) pointer: Option<String>,
     /// What the table says of it.
     pub(super) description: Option<&'a ColumnDescription>,
+    /// The largest number of the model's dtype.
+    pub(super) most: f64,
     /// Its words, where it is categorical in the model and not in the table.
     pub(super) words: Option<&'a Vec<String>>,
 }
@@ -45,8 +48,12 @@ impl Filling<'_> {
         let Some(kind) = self.kind(violations) else {
             return self.declared;
         };
+        let held = self.description.map_or(self.declared.held, |description| {
+            Some(description.kind).filter(|&held| held != kind)
+        });
         let mut column = ColumnSpec {
             kind: Some(kind),
+            held,
             ..self.declared.clone()
         };
         self.check_what_applies(kind, violations);
@@ -183,17 +190,23 @@ impl Filling<'_> {
             Impute::None | Impute::MostFrequent => true,
             Impute::Mean | Impute::Median => has_order,
             Impute::Constant { value } => match (kind, value) {
-                (Kind::Numeric | Kind::Timestamp, Constant::Number(_))
-                | (Kind::Boolean, Constant::Boolean(_))
-                | (Kind::Categorical, Constant::Word(_)) => true,
+                (Kind::Numeric, Constant::Number(number)) => number.abs() <= self.most,
+                (Kind::Timestamp, Constant::Number(seconds)) => SECONDS.contains(seconds),
+                (Kind::Boolean, Constant::Boolean(_)) | (Kind::Categorical, Constant::Word(_)) => {
+                    true
+                }
                 (Kind::Timestamp, Constant::Word(word)) => parse_timestamp(word).is_some(),
                 _ => false,
             },
         };
         if !fits {
             let accepted = match kind {
-                Kind::Numeric => "none, mean, median, most_frequent or a constant number",
-                Kind::Timestamp => "none, mean, median, most_frequent or a constant time",
+                Kind::Numeric => {
+                    "none, mean, median, most_frequent or a constant number that fits the dtype"
+                }
+                Kind::Timestamp => {
+                    "none, mean, median, most_frequent or a constant time of the years 0 to 9999"
+                }
                 Kind::Boolean => "none, most_frequent or a constant true or false",
                 Kind::Categorical => "none, most_frequent or a constant category",
             };
@@ -238,7 +251,8 @@ impl Filling<'_> {
             .as_ref()
             .or(found.as_ref())
             .map_or(0, Vec::len);
-        let usual = if count > MOST_ONE_HOT && column.unknown.is_none() {
+        let is_listed = column.categories.is_some() || column.unknown.is_some();
+        let usual = if count > MOST_ONE_HOT && !is_listed {
             Encode::Hashed { buckets: BUCKETS }
         } else {
             Encode::OneHot

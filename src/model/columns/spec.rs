@@ -140,6 +140,13 @@ pub struct ColumnSpec {
         skip_serializing_if = "Option::is_none"
     )]
     pub kind: Option<Kind>,
+    /// What the dataset holds in its place, where that is something else: numbers or truth values that are categories.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub held: Option<Kind>,
     /// What it is for.
     #[serde(default)]
     pub role: Role,
@@ -220,6 +227,7 @@ impl ColumnSpec {
         Self {
             name: name.into(),
             kind: None,
+            held: None,
             role,
             scale: None,
             impute: None,
