@@ -18,8 +18,7 @@ CREATE INDEX dataset_revisions_by_digest ON dataset_revisions (dataset, digest);
 INSERT INTO dataset_revisions (dataset, revision, rows, bytes, digest, created_at)
 SELECT name, 1, rows, bytes, digest, created_at FROM datasets WHERE ready = 1;
 
--- What is known of a column at a revision. Its categories stand in dataset_words, in the order of their codes; those of a
--- column that is older than this table stand in its description, sorted, before them.
+-- What is known of a column at a revision, but for its categories.
 CREATE TABLE revision_columns (
     dataset     TEXT   NOT NULL REFERENCES datasets (name) ON DELETE CASCADE,
     revision    BIGINT NOT NULL,
@@ -28,10 +27,9 @@ CREATE TABLE revision_columns (
     PRIMARY KEY (dataset, revision, position)
 );
 INSERT INTO revision_columns (dataset, revision, position, description)
-SELECT dataset, 1, position, description FROM dataset_columns;
-ALTER TABLE dataset_columns DROP COLUMN description;
+SELECT dataset, 1, position, json_remove(description, '$.categories') FROM dataset_columns;
 
--- The words that came into a column with a revision, as JSON text.
+-- The categories that came into a column with a revision, as JSON text: a code is a place among those of all revisions.
 CREATE TABLE dataset_words (
     dataset  TEXT   NOT NULL REFERENCES datasets (name) ON DELETE CASCADE,
     position BIGINT NOT NULL,
@@ -39,6 +37,10 @@ CREATE TABLE dataset_words (
     words    TEXT   NOT NULL,
     PRIMARY KEY (dataset, position, revision)
 );
+INSERT INTO dataset_words (dataset, position, revision, words)
+SELECT dataset, position, 1, json_extract(description, '$.categories') FROM dataset_columns
+WHERE json_type(description, '$.categories') = 'array';
+ALTER TABLE dataset_columns DROP COLUMN description;
 
 CREATE TABLE dataset_tails (
     dataset  TEXT   NOT NULL REFERENCES datasets (name) ON DELETE CASCADE,

@@ -20,6 +20,8 @@ pub(super) enum Cell<'a> {
     Text(&'a str),
     /// A text that is a word or a moment, and no number even if it looks like one: a string of JSON.
     Word(&'a str),
+    /// A number of the column's own kind, which is known: 0 or 1, or seconds since 1970, where it is not numeric.
+    Number(f64),
 }
 
 /// What the columns of a table share while they are read.
@@ -150,6 +152,14 @@ impl Builder {
         })
     }
 
+    /// What its values are, where that is known.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        match self.values {
+            Values::Undecided(_) => None,
+            Values::Numbers(_) | Values::Codes(..) => Some(self.description.kind),
+        }
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.description.name
     }
@@ -252,6 +262,7 @@ impl Builder {
         let cell = match cell {
             Cell::Missing => String::new(),
             Cell::Text(word) | Cell::Word(word) => (*word).to_owned(),
+            Cell::Number(number) => number.to_string(),
         };
         let is_infinite = cell.parse::<f64>().is_ok_and(|number| !number.is_finite());
         if self.description.kind == Kind::Numeric && is_infinite {
@@ -407,6 +418,7 @@ fn number(kind: Kind, is_declared: bool, cell: &Cell) -> Option<f64> {
             Kind::Timestamp => parse_timestamp(word)?,
             Kind::Categorical => return None,
         },
+        Cell::Number(number) => number,
     };
     number.is_finite().then_some(number)
 }

@@ -250,6 +250,27 @@ pub enum Error {
         /// Those of it that are not there.
         absent: Vec<String>,
     },
+    /// A Parquet file cannot be read.
+    #[error("{detail}")]
+    Parquet {
+        /// Why, and what to do.
+        detail: String,
+    },
+    /// Columns of a Parquet file have what no column here has.
+    #[error(
+        "columns must be of numbers, booleans, strings, dates or timestamps, and neither nested nor repeated, which these are not: {}",
+        listed(columns)
+    )]
+    ParquetColumns {
+        /// Their names.
+        columns: Vec<String>,
+    },
+    /// The file that a table is put into for a while cannot be written.
+    #[error("the table could not be put on the disk: {source}")]
+    Scratch {
+        /// Why.
+        source: io::Error,
+    },
     /// Nobody takes the chunks of the table.
     #[error("the table is not wanted any more")]
     Stopped,
@@ -363,6 +384,9 @@ impl Error {
             | Self::LateKey { .. }
             | Self::UnknownKinds { .. }
             | Self::OtherColumns { .. }
+            | Self::Parquet { .. }
+            | Self::ParquetColumns { .. }
+            | Self::Scratch { .. }
             | Self::Stopped
             | Self::Damaged { .. }
             | Self::Fraction { .. }

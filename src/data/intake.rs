@@ -264,12 +264,23 @@ impl<S: Sink> Intake<S> {
         Err(Error::UnknownKinds { unknown, known })
     }
 
-    /// Checks that there is room for one more row.
+    /// Begins a row.
     ///
     /// Errors: cells or rows are too many.
     pub(super) fn begin_row(&mut self, line: u64) -> Result<(), Error> {
-        let rows = self.rows as u64 + 1;
-        let cells = rows * self.width() as u64;
+        self.check_room(1, line)?;
+        if !self.is_decided {
+            self.lines.push(line);
+        }
+        Ok(())
+    }
+
+    /// Checks that there is room for more rows, of which the first is at `line`.
+    ///
+    /// Errors: cells or rows are too many.
+    pub(super) fn check_room(&self, more: usize, line: u64) -> Result<(), Error> {
+        let rows = self.rows as u64 + more as u64;
+        let cells = rows.saturating_mul(self.width() as u64);
         let limit = |limit, allowed, got| Error::Limit {
             place: self.place(0, line),
             limit,
@@ -282,10 +293,27 @@ impl<S: Sink> Intake<S> {
         if rows >= u64::from(u32::MAX) {
             return Err(limit("rows", u64::from(u32::MAX) - 1, rows));
         }
-        if !self.is_decided {
-            self.lines.push(line);
+        Ok(())
+    }
+
+    /// The kind of the text's `index`-th column, where it is known.
+    pub(super) fn kind(&self, index: usize) -> Option<Kind> {
+        self.columns[self.order[index]].kind()
+    }
+
+    /// Ends a value of a column that goes ahead of the others, with `ahead` values more than there are rows.
+    ///
+    /// Errors: nobody takes the chunks.
+    pub(super) fn end_value(&mut self, index: usize, ahead: usize) -> Result<(), Error> {
+        if (self.rows + ahead).is_multiple_of(CHUNK_ROWS) {
+            self.columns[self.order[index]].flush(&[], &mut self.shared)?;
         }
         Ok(())
+    }
+
+    /// Ends rows of which every column has gone ahead.
+    pub(super) fn end_rows(&mut self, rows: usize) {
+        self.rows += rows;
     }
 
     /// Takes an integer into the text's `index`-th column, where that is known to be of numbers.

@@ -1,4 +1,4 @@
-//! Tables: typed columns read from CSV and lines of JSON, their bytes, their summaries, and the deterministic ways to split and shuffle rows.
+//! Tables: typed columns read from CSV, lines of JSON and Parquet, their bytes, their summaries, and the deterministic ways to split and shuffle rows.
 
 mod builder;
 mod cells;
@@ -19,6 +19,10 @@ mod ndjson;
 mod ndjson_tests;
 mod numbers;
 mod options;
+mod pages;
+mod parquet;
+#[cfg(test)]
+mod parquet_tests;
 mod split;
 mod summary;
 #[cfg(test)]
@@ -36,6 +40,7 @@ pub use self::intake::{Base, Piece, Reading, Taken};
 pub use self::ndjson::read_ndjson;
 pub use self::numbers::CHUNK_ROWS;
 pub use self::options::{CsvOptions, Kinds, TableLimits};
+pub use self::parquet::read_parquet;
 pub use self::split::{
     SHUFFLE, SPLIT, Split, group_sizes, groups_of, permutation, split, split_grouped, split_latest,
     split_stratified,

@@ -49,6 +49,7 @@ impl Undecided {
                 return CELL_BYTES;
             }
             Cell::Text(word) | Cell::Word(word) => word,
+            Cell::Number(_) => unreachable!("whoever pushes numbers knows the column's kind"),
         };
         self.present += 1;
         let is_string = matches!(cell, Cell::Word(_));

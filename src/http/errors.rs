@@ -31,7 +31,13 @@ impl From<model::Error> for Problem {
 
 impl From<data::Error> for Problem {
     fn from(error: data::Error) -> Self {
-        Self::new(INVALID_DATASET, error.to_string())
+        match &error {
+            data::Error::Scratch { source } if source.kind() == ErrorKind::StorageFull => {
+                Self::new(DISK_FULL, "there is no room on the disk")
+            }
+            data::Error::Scratch { .. } => internal(&error),
+            _ => Self::new(INVALID_DATASET, error.to_string()),
+        }
     }
 }
 

@@ -1,18 +1,23 @@
 //! Formats of tables: the media type of a body, and the parameters that say how it is written and what its columns are.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io::Read;
 
 use axum::http::HeaderMap;
 
-use crate::data::{CsvOptions, Error, Kind, Kinds, Reading, Sink, Taken, read_csv, read_ndjson};
+use crate::data::{
+    CsvOptions, Error, Kind, Kinds, Reading, Sink, Taken, read_csv, read_ndjson, read_parquet,
+};
 use crate::http::body::media_type;
 use crate::http::problem::{INVALID_QUERY, Problem};
 use crate::http::query::{FromQuery, Parameters};
 use crate::model::Violations;
+use crate::store::Store;
 
 const CSV: &str = "text/csv";
 const NDJSON: &str = "application/x-ndjson";
+const PARQUET: &str = "application/vnd.apache.parquet";
 
 /// The kinds by their names.
 const KINDS: [(&str, Kind); 4] = [
@@ -28,6 +33,8 @@ pub(crate) enum Format {
     Csv(CsvOptions),
     /// Lines that are objects of JSON.
     Ndjson,
+    /// Parquet, put into a file first: its end tells what is in it.
+    Parquet(File),
 }
 
 /// What cells are said to be quoted with.
@@ -126,9 +133,9 @@ impl TableOptions {
     /// The format that the body's media type names, written as the query says.
     ///
     /// Errors: it is none of ours; the query says of it what only CSV has.
-    pub(crate) fn format(&self, headers: &HeaderMap) -> Result<Format, Problem> {
+    pub(crate) fn format(&self, store: &Store, headers: &HeaderMap) -> Result<Format, Problem> {
         let hint = "curl -H 'Content-Type: text/csv' --data-binary @FILE";
-        let media_type = media_type(headers, &[CSV, NDJSON], hint)?;
+        let media_type = media_type(headers, &[CSV, NDJSON, PARQUET], hint)?;
         let csv = CsvOptions::default();
         if media_type == CSV {
             return Ok(Format::Csv(CsvOptions {
@@ -153,6 +160,9 @@ impl TableOptions {
         violations
             .finish()
             .map_err(|violations| Problem::violations(INVALID_QUERY, violations))?;
+        if media_type == PARQUET {
+            return Ok(Format::Parquet(store.scratch()?));
+        }
         Ok(Format::Ndjson)
     }
 }
@@ -184,13 +194,18 @@ impl Format {
     ///
     /// Errors: whatever is wrong with it.
     pub(crate) fn read<S: Sink>(
-        &self,
-        source: impl Read,
+        self,
+        mut source: impl Read,
         reading: Reading<S>,
     ) -> Result<Taken, Error> {
         match self {
-            Self::Csv(options) => read_csv(source, options, reading),
+            Self::Csv(options) => read_csv(source, &options, reading),
             Self::Ndjson => read_ndjson(source, reading),
+            Self::Parquet(mut file) => {
+                let copied = std::io::copy(&mut source, &mut file);
+                copied.map_err(|source| Error::Scratch { source })?;
+                read_parquet(file, reading)
+            }
         }
     }
 }

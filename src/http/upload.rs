@@ -87,7 +87,7 @@ pub(crate) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, Problem> {
-    let format = options.format(&headers)?;
+    let format = options.format(&app.store, &headers)?;
     check_length(&headers, app.limits.body_dataset)?;
     let turn = turn(&app, &name).await?;
     // In this order: a name that this same request took, it took together with its key.
@@ -111,7 +111,7 @@ pub(crate) async fn append(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, Problem> {
-    let format = options.format(&headers)?;
+    let format = options.format(&app.store, &headers)?;
     check_length(&headers, app.limits.body_dataset)?;
     app.store.dataset(&name).await?;
     let turn = app.store.turn(&name).await;

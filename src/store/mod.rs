@@ -22,7 +22,7 @@ mod timestamp;
 mod versions;
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub use crate::store::versions::{Lineage, VersionRow, build};
 
 /// The oldest SQLite that is safe to write with from several connections: earlier ones can corrupt a WAL on reset.
 const OLDEST_SQLITE: &str = "3.51.3";
+/// What the names of scratch files begin with.
+const SCRATCH: &str = "scratch-";
 /// Connections that read at the same time.
 const READERS: u32 = 6;
 /// How long a statement waits for the writer of another process.
@@ -67,6 +69,7 @@ pub struct Store {
 }
 
 struct Inner {
+    directory: PathBuf,
     writer: SqlitePool,
     reader: SqlitePool,
     /// Held for writing while a change of the catalogue is committed and its listener hears of it, and for reading by
@@ -97,7 +100,9 @@ impl Store {
             },
             other => other,
         })?;
+        remove_scratch(directory);
         let inner = Inner {
+            directory: directory.to_owned(),
             writer,
             reader,
             catalogue: RwLock::new(()),
@@ -130,6 +135,22 @@ impl Store {
         if let Err(error) = self.inner.lock.unlock() {
             tracing::warn!(%error, "the data directory stays locked until the process ends");
         }
+    }
+
+    /// A file of the data directory that has no name and is gone once it is closed.
+    ///
+    /// Errors: it cannot be made.
+    pub fn scratch(&self) -> Result<File, Error> {
+        let directory = &self.inner.directory;
+        let path = directory.join(format!("{SCRATCH}{}", uuid::Uuid::now_v7()));
+        let made = File::options()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(&path);
+        let file = made.map_err(|source| Error::directory(directory, source))?;
+        std::fs::remove_file(&path).map_err(|source| Error::directory(directory, source))?;
+        Ok(file)
     }
 
     /// Whether the database answers.
@@ -173,6 +194,16 @@ async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
     tokio::task::spawn_blocking(work)
         .await
         .expect("the work of the store does not panic")
+}
+
+/// Removes the scratch files of a process that was killed between two steps.
+fn remove_scratch(directory: &Path) {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    for file in files.filter(|file| file.file_name().to_string_lossy().starts_with(SCRATCH)) {
+        if let Err(error) = std::fs::remove_file(file.path()) {
+            tracing::warn!(%error, file = ?file.file_name(), "a scratch file could not be removed");
+        }
+    }
 }
 
 fn lock(directory: &Path) -> Result<File, Error> {

@@ -287,7 +287,7 @@ fn media_types() -> Vec<Bad> {
         of(
             "/v1/datasets?name=t",
             media_type,
-            "Content-Type must be text/csv or application/x-ndjson (curl -H 'Content-Type: text/csv' --data-binary @FILE), got",
+            "Content-Type must be text/csv or application/x-ndjson or application/vnd.apache.parquet (curl -H 'Content-Type: text/csv' --data-binary @FILE), got",
         )
     }));
     rows

@@ -262,3 +262,52 @@ async fn a_fault_in_a_table_is_named_by_line_and_column_and_nothing_is_stored() 
     server.upload("faulty", IRIS).await.expect(201);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_parquet_file_is_a_table_like_any_other() {
+    let server = TestServer::start().await;
+    let file = std::fs::read("tests/fixtures/parquet/kinds.parquet").expect("a file");
+    let send = |path: &str, file: Vec<u8>| {
+        let request = server.request(reqwest::Method::POST, path);
+        let request = request.header("Content-Type", "application/vnd.apache.parquet");
+        crate::server::send(request.body(file))
+    };
+    let path = "/v1/datasets?name=t&kinds=uint64:categorical";
+    let described = send(path, file.clone()).await.expect(201);
+    assert_eq!(column(&described, "uint64")["kind"], "categorical");
+    assert_eq!(column(&described, "boolean")["kind"], "boolean");
+    assert_eq!(column(&described, "millis")["kind"], "timestamp");
+    let grown = send("/v1/datasets/t/rows", file.clone()).await.expect(201);
+    assert_eq!(grown["rows"], 6);
+    let rows = server.get("/v1/datasets/t/rows").await.expect(200);
+    let expected = include_str!("../fixtures/parquet/kinds.json");
+    let mut expected: Vec<Value> = serde_json::from_str(expected).expect("the fixture");
+    for (row, word) in
+        expected
+            .iter_mut()
+            .zip([json!("9223372036854775808"), json!(null), json!("2")])
+    {
+        row["uint64"] = word;
+    }
+    expected.extend(expected.clone());
+    assert_eq!(rows["data"], json!(expected));
+    let cut = send("/v1/datasets?name=cut", file[..file.len() - 9].to_vec()).await;
+    assert_eq!(
+        cut.problem(422, "invalid-dataset")["detail"],
+        "the file is damaged or cut off: Parquet begins and ends with PAR1"
+    );
+    let problem = send("/v1/datasets?name=cut&delimiter=;", file)
+        .await
+        .problem(422, "invalid-query");
+    assert_eq!(
+        problem["errors"][0]["detail"],
+        "is for text/csv only, and the body is application/vnd.apache.parquet"
+    );
+    let directory = server.stop().await;
+    let files = std::fs::read_dir(directory.path()).expect("the data directory");
+    let names = files.map(|file| file.expect("a file").file_name());
+    let left: Vec<_> = names
+        .filter(|name| name.to_string_lossy().starts_with("scratch"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
