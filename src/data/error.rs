@@ -66,6 +66,9 @@ pub enum Error {
     /// There is no header.
     #[error("line 1, column 1: a header row is required, and the text is empty")]
     Empty,
+    /// No row has a value.
+    #[error("the table must have at least one column, and no row has a value under a name")]
+    NoColumns,
     /// There is a header and nothing else.
     #[error("line {line}: the table has a header and no rows")]
     NoRows {
@@ -378,6 +381,7 @@ impl Error {
             Self::Read { .. }
             | Self::Empty
             | Self::NoRows { .. }
+            | Self::NoColumns
             | Self::Infinite { .. }
             | Self::Utf16
             | Self::Json { .. }

@@ -14,6 +14,9 @@ const NAME_BYTES: usize = 128;
 /// chunk gets its kinds from fewer rows.
 const UNDECIDED_BYTES: usize = 16 << 20;
 
+/// Names that rows to append may bring and that no column has before the others are not looked at.
+const MOST_UNKNOWN: usize = 16;
+
 /// Up to [`CHUNK_ROWS`] values of one column, as bytes: a tag, then little-endian values as narrow as they can be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
@@ -226,6 +229,14 @@ impl<S: Sink> Intake<S> {
     /// Begins a column that was not there before: its place.
     fn begin_column(&mut self, name: &str, line: u64, kind: Option<Kind>) -> Result<usize, Error> {
         let column = self.columns.len();
+        let new = &self.columns[self.columns_before..];
+        if self.columns_before > 0 && new.len() >= MOST_UNKNOWN {
+            let unknown = new.iter().map(|column| column.name().to_owned());
+            return Err(Error::OtherColumns {
+                unknown: unknown.collect(),
+                absent: Vec::new(),
+            });
+        }
         let declared = self.kinds.iter().find(|(declared, _)| declared == name);
         let kind = declared.map(|(_, kind)| *kind).or(kind);
         let mut builder = Builder::new(name.to_owned(), column, kind);
@@ -372,6 +383,9 @@ impl<S: Sink> Intake<S> {
     ///
     /// Errors: a column has values of several kinds; nobody takes the chunks.
     pub(super) fn finish(mut self) -> Result<Taken, Error> {
+        if self.columns.is_empty() {
+            return Err(Error::NoColumns);
+        }
         if !self.is_decided {
             self.decide()?;
         }

@@ -58,6 +58,7 @@ impl Store {
     ///
     /// Errors: the name is taken.
     pub async fn begin_dataset(&self, turn: Turn, name: &str) -> Result<Filling, Error> {
+        self.discard_left(name).await?;
         let mut tx = self.begin().await?;
         let inserted = sqlx::query(
             "INSERT INTO datasets (name, ready, revision, rows, bytes, digest, created_at) VALUES ($1, 0, 0, 0, 0, '', '')",
@@ -85,6 +86,7 @@ impl Store {
         name: &str,
         most: u64,
     ) -> Result<(Filling, Base), Error> {
+        self.discard_left(name).await?;
         let dataset = self.dataset_in_code_order(name).await?;
         if dataset.revision >= most {
             let name = name.to_owned();
@@ -136,6 +138,20 @@ impl Store {
             revision,
             bytes,
             turn: Some(turn),
+        }
+    }
+
+    /// Drops what is left of an upload that could not be dropped when it ended, as on a full disk. Its turn is held.
+    async fn discard_left(&self, name: &str) -> Result<(), Error> {
+        let left: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM datasets WHERE name = $1 AND (ready = 0 OR appending = 1)",
+        )
+        .bind(name)
+        .fetch_optional(self.reader())
+        .await?;
+        match left {
+            Some(_) => self.discard_unfinished(Some(name)).await,
+            None => Ok(()),
         }
     }
 

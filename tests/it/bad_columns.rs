@@ -23,7 +23,13 @@ fn alone(columns: &Value) -> Value {
 }
 
 pub(crate) fn all() -> Vec<Bad> {
-    let groups = [declarations(), columns(), layers(), jobs_and_rows()];
+    let groups = [
+        declarations(),
+        columns(),
+        contradictions(),
+        layers(),
+        jobs_and_rows(),
+    ];
     groups.into_iter().flatten().collect()
 }
 
@@ -187,7 +193,22 @@ fn columns() -> Vec<Bad> {
 
 fn layers() -> Vec<Bad> {
     let of = |more: Value, pointers, detail| rule(PATH, &penguins(more), pointers, detail);
+    let numbers = json!([{"name": "x", "kind": "numeric"}, {"name": "y", "kind": "numeric", "scale": "minmax"}]);
+    let scaled = |more: Value| with(alone(&numbers), more);
+    let only_any = "must be none for a target where the last layer is of sigmoid or softmax units, or the loss takes only certain numbers";
     vec![
+        rule(
+            PATH,
+            &scaled(json!({"layers": [{"units": 1, "activation": "sigmoid"}]})),
+            &["/columns/1/scale"],
+            only_any,
+        ),
+        rule(
+            PATH,
+            &scaled(json!({"layers": [{"units": 1, "activation": "softplus"}], "loss": "poisson"})),
+            &["/columns/1/scale"],
+            only_any,
+        ),
         of(
             json!({"layers": [{"units": 2, "activation": "softmax"}]}),
             &["/layers/0/units"],
@@ -202,6 +223,48 @@ fn layers() -> Vec<Bad> {
             json!({"hidden": [{"units": 0, "activation": "tanh"}]}),
             &["/hidden/0/units"],
             "must be in [1, 65536], got 0",
+        ),
+    ]
+}
+
+/// A constant that no column of its kind can hold, and a target that is to be ignored.
+fn contradictions() -> Vec<Bad> {
+    let time = json!({"type": "constant", "value": 1e18});
+    let large = json!({"type": "constant", "value": 1e39});
+    vec![
+        rule(
+            PATH,
+            &alone(
+                &json!([{"name": "x", "kind": "timestamp", "impute": time}, {"name": "y", "kind": "numeric"}]),
+            ),
+            &["/columns/0/impute"],
+            "must be none, mean, median, most_frequent or a constant time of the years 0 to 9999 for a timestamp column",
+        ),
+        rule(
+            PATH,
+            &alone(
+                &json!([{"name": "x", "kind": "numeric", "impute": large}, {"name": "y", "kind": "numeric"}]),
+            ),
+            &["/columns/0/impute"],
+            "must be none, mean, median, most_frequent or a constant number that fits the dtype for a numeric column",
+        ),
+        rule(
+            PATH,
+            &column(&json!({"name": "species", "role": "ignore"})),
+            &["/columns/0/role"],
+            "must not be ignored: \"species\" is to be predicted",
+        ),
+        rule(
+            "/v1/jobs",
+            &json!({"model": "birds", "data": {"dataset": "penguins", "target": "species"}}),
+            &["/data/target"],
+            "must be what the model was declared to predict (sex), or left out, got species",
+        ),
+        rule(
+            "/v1/jobs",
+            &json!({"model": "birds", "data": {"dataset": "penguins", "target_kind": "labels", "missing": "drop_rows"}}),
+            &["/data/target_kind", "/data/target_kind", "/data/target"],
+            "3 violations",
         ),
     ]
 }

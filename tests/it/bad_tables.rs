@@ -291,6 +291,10 @@ fn lines() -> Vec<Bad> {
     vec![
         of("", "line 1: the table has no rows"),
         of(
+            "{}\n{}\n",
+            "the table must have at least one column, and no row has a value under a name",
+        ),
+        of(
             "{\"a\":1}\n{\"a\":}\n",
             "line 2: each line must be an object of JSON: expected value, at byte 6",
         ),
