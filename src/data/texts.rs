@@ -98,6 +98,10 @@ impl<T: TextRows> Rows for Texts<'_, T> {
             return Err(Error::EmptyName { place }.into());
         }
         if let Some(first) = self.numbers.insert(name.to_owned(), number) {
+            let place = Place {
+                name: Some(name.to_owned()),
+                ..place
+            };
             return Err(Error::DuplicateName { place, first }.into());
         }
         self.names.push(name.to_owned());

@@ -380,10 +380,8 @@ mod tests {
             limits: LIMITS,
         };
         check(job, &context).map_err(|violations| {
-            let pairs = violations.into_iter();
-            pairs
-                .map(|violation| (violation.pointer, violation.detail))
-                .collect()
+            let pair = |violation: Violation| (violation.pointer, violation.detail);
+            violations.into_iter().map(pair).collect()
         })
     }
 

@@ -132,7 +132,7 @@ fn columns() -> Vec<Bad> {
         of(
             json!({"name": "year", "impute": {"type": "constant", "value": "x"}}),
             &["/columns/0/impute"],
-            "must be none, mean, median, most_frequent or a constant number for a numeric column",
+            "must be none, mean, median, most_frequent or a constant number that fits the dtype for a numeric column",
         ),
         of(
             json!({"name": "island", "impute": {"type": "constant", "value": "Atlantis"}}),
