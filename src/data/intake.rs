@@ -11,7 +11,7 @@ use crate::data::{At, ColumnDescription, Error, Kind, Kinds, Place, TableLimits}
 /// Bytes of a column name, at most.
 const NAME_BYTES: usize = 128;
 /// Bytes of cells that wait for the kinds of their columns. A table so wide that they do not have room for the rows of a
-/// chunk gets its kinds from fewer rows.
+/// chunk gets its kinds from fewer rows, and so do columns whose first values come late.
 const UNDECIDED_BYTES: usize = 16 << 20;
 
 /// Names that rows to append may bring and that no column has before the others are not looked at.
@@ -345,7 +345,8 @@ impl<S: Sink> Intake<S> {
     pub(super) fn end_row(&mut self) -> Result<(), Error> {
         self.rows += 1;
         let is_full = self.rows.is_multiple_of(CHUNK_ROWS);
-        if !self.is_decided && (is_full || self.shared.undecided_bytes > UNDECIDED_BYTES) {
+        let is_too_much = self.shared.undecided_bytes > UNDECIDED_BYTES;
+        if is_too_much || (is_full && !self.is_decided) {
             self.decide()?;
         }
         if is_full {

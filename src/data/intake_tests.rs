@@ -72,6 +72,30 @@ pub(super) fn words(column: &Column) -> Vec<Option<&str>> {
 }
 
 #[test]
+fn columns_that_begin_late_get_their_kinds_once_their_cells_take_too_much_room() {
+    let word = "w".repeat(900);
+    let text = lines("n,a,b,c", 2 * CHUNK_ROWS, |row| {
+        if row < CHUNK_ROWS {
+            format!("{row},,,")
+        } else if row < CHUNK_ROWS + 7000 {
+            format!("{row},{word},{word},{word}")
+        } else {
+            // Most of the chunk: with all of it the columns would be mixed.
+            format!("{row},{row},{row},{row}")
+        }
+    });
+    let columns = made(csv(text, Told::default()).expect("a table"));
+    for column in &columns[1..] {
+        let description = column.description();
+        assert_eq!(description.kind, Kind::Categorical);
+        assert_eq!(
+            (description.rows, description.missing),
+            (2 * CHUNK_ROWS, CHUNK_ROWS)
+        );
+    }
+}
+
+#[test]
 fn kinds_are_found_by_the_values_of_the_first_chunk() {
     let text =
         "a,b,c,d,e\n1,true,2027-01-15,1,NA\n-2.5,FALSE,2027-01-15T08:00:00Z,true,\n,NA,,x,\n";

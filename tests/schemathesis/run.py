@@ -4,7 +4,8 @@
     python3 tests/schemathesis/run.py SCHEMATHESIS --binary target/release/gradientd
 
 SCHEMATHESIS is its program (`pip install schemathesis==4.32.5` in a virtual environment). What it asks and what it looks for is
-in schemathesis.toml beside this file; models and a dataset of the names in the examples are there before it asks.
+in schemathesis.toml beside this file, and how it sends tables in hooks.py; models and a dataset of the names in the examples are
+there before it asks.
 """
 
 import argparse
@@ -61,7 +62,9 @@ def main():
             config = os.path.join(HERE, "schemathesis.toml")
             command = [os.path.abspath(arguments.schemathesis), "--config-file", config, "run"]
             command += [os.path.join(ROOT, "openapi.yaml"), "--url", server.url]
-            status = subprocess.run(command, cwd=scratch, env={**os.environ, **furniture}, check=False).returncode
+            hooks = {"SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": HERE, "PYTHONDONTWRITEBYTECODE": "1"}
+            environment = {**os.environ, **hooks, **furniture}
+            status = subprocess.run(command, cwd=scratch, env=environment, check=False).returncode
         finally:
             server.stop()
     sys.exit(status)
