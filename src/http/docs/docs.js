@@ -137,12 +137,19 @@ function commandLine({ method, path, parameters, requestBody }) {
   const implied = requestBody ? "post" : "get";
   if (method !== implied) words.splice(1, 0, `-X ${method.toUpperCase()}`);
   if (requestBody) {
-    const [mediaType, media] = Object.entries(resolved(contract, requestBody).value.content)[0];
+    const [mediaType, media] = shownBody(resolved(contract, requestBody).value.content);
     const value = examples(media)[0]?.[1] ?? {};
     if (mediaType === "application/json") words.push(`\\\n  --json ${quoted(json(value))}`);
-    else words.push(`\\\n  -H ${quoted(`Content-Type: ${mediaType}`)} --data-binary ${quoted(value)}`);
+    else words.push(`\\\n  -H ${quoted(`Content-Type: ${mediaType}`)} --data-binary ${typeof value === "string" ? quoted(value) : "@FILE"}`);
   }
   return words.join(" ");
+}
+
+/** The media type of a body that a command shows: JSON or CSV, or else the first. */
+function shownBody(content) {
+  const entries = Object.entries(content);
+  const known = ["application/json", "text/csv"].map((wanted) => entries.find(([mediaType]) => mediaType === wanted));
+  return known.find(Boolean) ?? entries[0];
 }
 
 /** A word that a shell takes as it is. */
