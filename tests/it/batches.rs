@@ -156,3 +156,45 @@ async fn the_first_fault_of_a_long_text_is_told_by_its_place_and_nothing_is_answ
         .await
         .problem(404, "not-found");
 }
+
+#[tokio::test]
+async fn categories_that_a_dataset_holds_as_numbers_are_the_same_however_they_are_written() {
+    let rows = (0..40).map(|row| format!("{}.0,{},{}\n", 1 + row % 3, row % 2, row % 3));
+    let table = format!("deck,flag,y\n{}", rows.collect::<String>());
+    let model = json!({"name": "d", "dataset": "t", "target": "y", "hidden": [], "columns": [
+        {"name": "deck", "kind": "categorical"}, {"name": "flag", "kind": "categorical"}]});
+    let server = TestServer::start().await;
+    server.upload("t", table.clone()).await.expect(201);
+    let model = server.create(model).await;
+    let deck = json!({"name": "deck", "kind": "categorical", "held": "numeric", "role": "feature", "impute": "none",
+        "encode": "one_hot", "unknown": "error", "categories": ["1", "2", "3"]});
+    assert_eq!(model["columns"][0], deck);
+    server.train(json!({"model": "d", "epochs": 3})).await;
+
+    let by_text = predict(&server, "d", table).await.text();
+    let instances: Vec<Value> = (0..40)
+        .map(|row| json!({"deck": 1 + row % 3, "flag": (row % 2).to_string()}))
+        .collect();
+    let path = "/v1/models/d/predict";
+    let asked = server.post(path, json!({ "instances": instances })).await;
+    let asked = asked.expect(200);
+    for (line, expected) in by_text
+        .lines()
+        .skip(1)
+        .zip(asked["predictions"].as_array().expect("a list"))
+    {
+        assert_eq!(line.parse::<f64>().ok(), expected.as_f64());
+    }
+
+    server
+        .upload("other", "deck,flag,y\n1,0,1\n4,1,2\n")
+        .await
+        .expect(201);
+    let job = json!({"model": "d", "data": {"dataset": "other"}});
+    let problem = server
+        .post("/v1/jobs", job)
+        .await
+        .problem(422, "invalid-spec");
+    let told = "must have the model's categories in column \"deck\" (1, 2, 3), or the model be declared with \"unknown\":\"zeros\" for it, got 4";
+    assert_eq!(problem["errors"][0]["detail"], told);
+}
