@@ -346,9 +346,7 @@ impl Error {
             | Self::Json { line, .. }
             | Self::LateKey { line, .. } => Some(*line),
             Self::Empty | Self::Utf16 => Some(1),
-            _ => self.place().map(|place| match place.at {
-                At::Line(number) | At::Row(number) => number,
-            }),
+            _ => self.place().map(|place| place.at.number()),
         }
     }
 

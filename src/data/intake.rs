@@ -91,6 +91,25 @@ pub struct Reading<S> {
     pub sink: S,
 }
 
+/// Refuses a name that no column can have.
+pub(super) fn check_name(name: &str, place: impl Fn() -> Place) -> Result<(), Error> {
+    if name.is_empty() {
+        return Err(Error::EmptyName { place: place() });
+    }
+    if name.len() > NAME_BYTES {
+        return Err(Error::LongName {
+            place: place(),
+            bytes: name.len(),
+            allowed: NAME_BYTES,
+        });
+    }
+    if name.chars().any(char::is_control) {
+        let (place, name) = (place(), name.to_owned());
+        return Err(Error::ControlInName { place, name });
+    }
+    Ok(())
+}
+
 impl<S: Sink> Intake<S> {
     /// Begins a table, or goes on with one. Places are told by `at`.
     ///
@@ -195,21 +214,7 @@ impl<S: Sink> Intake<S> {
                 got: number as u64,
             });
         }
-        if name.is_empty() {
-            return Err(Error::EmptyName { place: place() });
-        }
-        if name.len() > NAME_BYTES {
-            return Err(Error::LongName {
-                place: place(),
-                bytes: name.len(),
-                allowed: NAME_BYTES,
-            });
-        }
-        if name.chars().any(char::is_control) {
-            let name = name.to_owned();
-            let place = place();
-            return Err(Error::ControlInName { place, name });
-        }
+        check_name(name, place)?;
         let found = self.places.get(name).copied();
         let first = found.map_or(0, |column| self.columns[column].number);
         if first > 0 {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::Read;
 
 use crate::data::csv::{Rows, read_rows};
+use crate::data::intake::check_name;
 use crate::data::{At, CsvOptions, Error, Place, TableLimits};
 
 /// What takes the rows of a text.
@@ -94,9 +95,7 @@ impl<T: TextRows> Rows for Texts<'_, T> {
             }
             .into());
         }
-        if name.is_empty() {
-            return Err(Error::EmptyName { place }.into());
-        }
+        check_name(name, || place.clone())?;
         if let Some(first) = self.numbers.insert(name.to_owned(), number) {
             let place = Place {
                 name: Some(name.to_owned()),

@@ -132,7 +132,7 @@ impl Model {
     /// The classes that have probabilities; none where the outputs are no probabilities of classes.
     pub fn probable_classes(&self) -> Option<&[String]> {
         let classes = self.targets.classes()?;
-        let is_probable = self.header().is_binary()
+        let is_probable = self.targets.is_binary(self.network.outputs())
             || match &self.network {
                 AnyNetwork::Float32(network) => is_probable(network),
                 AnyNetwork::Float64(network) => is_probable(network),

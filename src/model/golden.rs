@@ -37,12 +37,9 @@ const OUTPUTS: &str = "golden.outputs";
 impl Model {
     /// The same model with a golden set of these rows; with none where it does not answer them.
     #[must_use]
-    pub fn with_golden(mut self, rows: Option<&InputRows>) -> Self {
-        self.golden = rows.and_then(|rows| {
-            let outputs = self.predict(rows).ok().filter(Outputs::is_finite)?;
-            let rows = rows.clone();
-            Some(Golden { rows, outputs })
-        });
+    pub fn with_golden(mut self, rows: InputRows) -> Self {
+        let outputs = self.predict(&rows).ok().filter(Outputs::is_finite);
+        self.golden = outputs.map(|outputs| Golden { rows, outputs });
         self
     }
 

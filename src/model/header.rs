@@ -95,6 +95,11 @@ impl Targets {
         }
     }
 
+    /// Whether so many outputs are one for two classes: the probability of the second.
+    pub fn is_binary(&self, outputs: usize) -> bool {
+        outputs == 1 && self.classes().is_some_and(|classes| classes.len() == 2)
+    }
+
     /// The classes, where the outputs are classes.
     pub fn classes(&self) -> Option<&[String]> {
         match self {
@@ -137,11 +142,7 @@ impl Header {
 
     /// Whether the outputs are one for two classes: the probability of the second.
     pub fn is_binary(&self) -> bool {
-        self.outputs() == 1
-            && self
-                .targets
-                .classes()
-                .is_some_and(|classes| classes.len() == 2)
+        self.targets.is_binary(self.outputs())
     }
 
     /// The last layer's activation function.

@@ -357,7 +357,7 @@ impl CheckedModelSpec {
             golden: None,
         };
         let rows = made_up(self.spec.inputs as usize);
-        model.with_golden(Some(&InputRows::Inputs(rows)))
+        model.with_golden(InputRows::Inputs(rows))
     }
 
     /// What the outputs mean before any job: of columns what they say, else numbers.

@@ -1,5 +1,6 @@
 //! Rows of a text with a header, read by the names of a model's columns, and what the model answers to them, as CSV.
 
+use std::collections::HashMap;
 use std::io::Write;
 
 use crate::data::{Error as TableError, Kind, Place, TextRows, parse_boolean, quoted};
@@ -239,34 +240,31 @@ impl<'a, W: Write> PredictedRows<'a, W> {
         }
     }
 
-    /// What the model makes of the column of a name.
-    fn reads(&self, name: &str) -> Option<Reads<'a>> {
-        let Some(columns) = self.model.preprocessing.columns() else {
-            let features = self.model.preprocessing.features();
-            let Some(features) = features else {
-                return Some(Reads::Number(None));
+    /// What the model makes of each column that it knows, by its name; none where it knows its inputs by their places.
+    fn meanings(&self) -> Option<HashMap<String, Reads<'a>>> {
+        let nothing = |name: &String| (name.clone(), Reads::Nothing);
+        if let Some(columns) = self.model.preprocessing.columns() {
+            let encoder = |encoder: &'a Encoder| {
+                let name = encoder.spec().name.clone();
+                (name, Reads::Column(encoder))
             };
-            if features.iter().any(|feature| feature == name) {
-                return Some(Reads::Number(Some(name.to_owned())));
-            }
-            return self.is_target(name).then_some(Reads::Nothing);
-        };
-        let mut encoders = columns.encoders().iter();
-        let encoder = encoders.find(|encoder| encoder.spec().name == name);
-        let mut specs = columns.specs().iter();
-        let is_known = specs.any(|spec| spec.name == name);
-        encoder
-            .map(Reads::Column)
-            .or(is_known.then_some(Reads::Nothing))
-    }
-
-    fn is_target(&self, name: &str) -> bool {
-        match &self.model.targets {
-            Targets::Classes { name: target, .. } => target == name,
-            Targets::Values { .. } | Targets::Labels { .. } => {
-                self.target_names().iter().any(|target| target == name)
-            }
+            let names = columns.specs().iter().map(|spec| &spec.name);
+            let read = columns.encoders().iter().map(encoder);
+            return Some(names.map(nothing).chain(read).collect());
         }
+        let targets = match &self.model.targets {
+            Targets::Classes { name, .. } => std::slice::from_ref(name),
+            Targets::Values { .. } | Targets::Labels { .. } => self.target_names(),
+        };
+        let number = |name: String| (name.clone(), Reads::Number(Some(name)));
+        let features = self.model.preprocessing.features()?.into_iter();
+        Some(
+            targets
+                .iter()
+                .map(nothing)
+                .chain(features.map(number))
+                .collect(),
+        )
     }
 }
 
@@ -275,36 +273,32 @@ impl<W: Write> TextRows for PredictedRows<'_, W> {
 
     fn header(&mut self, names: &[String]) -> Result<(), TableRowsError> {
         let wrong = |detail: String| TableRowsError::Columns { detail };
-        let features = self.model.preprocessing.features();
+        let Some(mut meanings) = self.meanings() else {
+            let (inputs, got) = (self.model.network.inputs(), names.len());
+            if got != inputs {
+                return Err(wrong(format!("it has {inputs} inputs, got {got} columns")));
+            }
+            self.columns
+                .extend(names.iter().map(|_| Reads::Number(None)));
+            return self.write_header();
+        };
+        let features = self.model.preprocessing.features().unwrap_or_default();
         for name in names {
-            let reads = self.reads(name).ok_or_else(|| {
-                let features = features.as_deref().unwrap_or_default();
-                wrong(format!(
-                    "it has no column {name:?}: {}",
-                    known(name, features)
-                ))
+            let reads = meanings.remove(name).ok_or_else(|| {
+                let known = known(name, &features);
+                wrong(format!("it has no column {name:?}: {known}"))
             })?;
             self.columns.push(reads);
         }
-        let inputs = self.model.network.inputs();
-        match &features {
-            Some(features) => {
-                let absent: Vec<&String> = features
-                    .iter()
-                    .filter(|feature| !names.contains(feature))
-                    .collect();
-                if !absent.is_empty() {
-                    return Err(wrong(format!(
-                        "the header must have {}",
-                        shortened(&absent)
-                    )));
-                }
-            }
-            None if names.len() != inputs => {
-                let got = names.len();
-                return Err(wrong(format!("it has {inputs} inputs, got {got} columns")));
-            }
-            None => {}
+        let absent = features
+            .iter()
+            .filter(|feature| meanings.contains_key(*feature));
+        let absent: Vec<&String> = absent.collect();
+        if !absent.is_empty() {
+            return Err(wrong(format!(
+                "the header must have {}",
+                shortened(&absent)
+            )));
         }
         self.write_header()
     }

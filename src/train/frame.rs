@@ -21,6 +21,6 @@ impl Frame {
             targets: self.targets.clone(),
             golden: None,
         };
-        model.with_golden(Some(&self.golden))
+        model.with_golden(self.golden.clone())
     }
 }

@@ -334,8 +334,8 @@ impl Part<'_> {
                 }
                 Ok(matrix)
             }
-            (RawSamples::Columns { .. }, Targets::Classes { classes, .. }) => {
-                let is_binary = outputs == 1 && classes.len() == 2;
+            (RawSamples::Columns { .. }, Targets::Classes { .. }) => {
+                let is_binary = meaning.is_binary(outputs);
                 let mut matrix = Array2::zeros((self.rows.len(), outputs));
                 for (row, code) in class_codes(self.raw, meaning, self.rows)?
                     .into_iter()

@@ -100,7 +100,7 @@ pub enum Unknown {
 pub enum Part {
     /// Seconds since 1970.
     Seconds,
-    /// The year, with the months as a fraction left out.
+    /// The year.
     Year,
     /// 1 to 12.
     Month,
