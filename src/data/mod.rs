@@ -42,8 +42,8 @@ pub use self::numbers::CHUNK_ROWS;
 pub use self::options::{CsvOptions, Kinds, TableLimits};
 pub use self::parquet::read_parquet;
 pub use self::split::{
-    SHUFFLE, SPLIT, Split, group_sizes, groups_of, permutation, split, split_grouped, split_latest,
-    split_stratified,
+    SHUFFLE, SHUFFLE_BLOCKS, SPLIT, Split, group_sizes, groups_of, permutation,
+    permutation_of_part, split, split_grouped, split_latest, split_stratified,
 };
 pub use self::summary::{
     Association, Code, ColumnSummary, Frequency, Histogram, Measure, NumericSummary, Summarizer,

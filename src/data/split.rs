@@ -11,6 +11,8 @@ use crate::data::{Column, Error};
 pub const SPLIT: u64 = 2;
 /// The purpose of a permutation that orders an epoch's training rows.
 pub const SHUFFLE: u64 = 3;
+/// The purpose of a permutation that orders the blocks in which an epoch reads a table.
+pub const SHUFFLE_BLOCKS: u64 = 7;
 
 /// Row numbers to train on and to validate on, each in the table's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +33,22 @@ pub struct Split {
 /// Source: Durstenfeld (1964), Algorithm 235, for the shuffle; Lemire (2019), "Fast random integer generation in an
 /// interval", algorithm 5, for j; Bernstein (2008) for ChaCha, with 8 rounds.
 pub fn permutation(seed: u64, purpose: u64, epoch: u64, n: usize, out: &mut Vec<u32>) {
+    permutation_of_part(seed, purpose, (epoch, 0), n, out);
+}
+
+/// [`permutation`] of a part of an epoch's rows, whose number, from 1, stands in the key in the place of the 0.
+pub fn permutation_of_part(
+    seed: u64,
+    purpose: u64,
+    (epoch, part): (u64, u64),
+    n: usize,
+    out: &mut Vec<u32>,
+) {
     let n = u32::try_from(n).expect("a table has fewer than 2^32 rows");
     out.clear();
     out.extend(0..n);
     let mut key = [0; 32];
-    for (bytes, word) in key.chunks_exact_mut(8).zip([seed, purpose, epoch, 0]) {
+    for (bytes, word) in key.chunks_exact_mut(8).zip([seed, purpose, epoch, part]) {
         bytes.copy_from_slice(&word.to_le_bytes());
     }
     let mut rng = ChaCha8Rng::from_seed(key);

@@ -1,6 +1,7 @@
 //! Loading: what a job starts from and reads, side by side from the store.
 
 use crate::jobs::Jobs;
+use crate::jobs::stored::stored;
 use crate::model::Model;
 use crate::store::{Error, Job};
 use crate::train::{CheckedSpec, CheckedValidation, RawSamples, Source};
@@ -47,7 +48,8 @@ impl Jobs {
         Ok((base, source))
     }
 
-    /// The columns that the spec names, and that which rows are split by, in the revision that the job was checked against.
+    /// The columns that the spec names, and that which rows are split by, in the revision that the job was checked against. The
+    /// features of a job that reads its table in parts stay where they are.
     async fn columns(
         &self,
         (dataset, digest): (&str, &str),
@@ -60,12 +62,18 @@ impl Jobs {
             .expect("a job on a dataset names its columns");
         let weights = spec.data.weight_column().map(std::slice::from_ref);
         let split_by = split_by.map(std::slice::from_ref).unwrap_or_default();
+        let (features, beyond) = match spec.window_rows {
+            Some(_) => (&[][..], Some(features)),
+            None => (features, None),
+        };
         let names = [features, targets, weights.unwrap_or_default(), split_by].concat();
-        let columns = self.inner.store.dataset_columns(dataset, digest, &names);
-        let mut columns = columns.await?;
+        let store = &self.inner.store;
+        let mut columns = store.dataset_columns(dataset, digest, &names).await?;
         let split_by = columns.split_off(names.len() - split_by.len()).pop();
-        let (features, targets) = (features.len(), targets.len());
-        let data = RawSamples::of_columns(columns, features, targets);
+        let mut data = RawSamples::of_columns(columns, features.len(), targets.len());
+        if let (Some(names), RawSamples::Columns { features, .. }) = (beyond, &mut data) {
+            *features = stored(store, (dataset, digest), names).await?;
+        }
         Ok(Source {
             split_by,
             ..Source::of(data)

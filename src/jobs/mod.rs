@@ -7,6 +7,7 @@ mod estimate;
 mod load;
 mod observer;
 mod runner;
+mod stored;
 mod submit;
 
 use std::collections::HashMap;

@@ -106,11 +106,7 @@ impl Attempt {
             Err(error @ (Error::Damaged { .. } | Error::NotFound { .. })) => {
                 return self.fail("unreadable_data", error.to_string(), None).await;
             }
-            Err(error) => {
-                tracing::error!(job = %self.owner.id, %error, "the data of a job could not be read; it waits again");
-                tokio::time::sleep(TRY_AGAIN).await;
-                return self.release(JobStatus::Queued, Vec::new(), None).await;
-            }
+            Err(error) => return self.wait_again(&error).await,
         };
         let (told, mut heard) = mpsc::channel(REPORTS);
         let reporter = Reporter {
@@ -160,6 +156,7 @@ impl Attempt {
                 let kept = encoded(at, trained).await;
                 self.stopped(kept).await
             }
+            Ok(Err(error)) if error.may_pass() => self.wait_again(&error).await,
             Ok(Err(error)) => {
                 let place = error.place();
                 self.fail(error.code(), error.to_string(), place).await
@@ -170,6 +167,16 @@ impl Attempt {
                 self.fail("internal", detail, None).await
             }
         }
+    }
+
+    /// Puts a job whose data cannot be read for now back into the queue.
+    async fn wait_again(
+        &mut self,
+        error: &(dyn std::error::Error + Sync),
+    ) -> Result<JobStatus, Error> {
+        tracing::error!(job = %self.owner.id, %error, "the data of a job could not be read; it waits again");
+        tokio::time::sleep(TRY_AGAIN).await;
+        self.release(JobStatus::Queued, Vec::new(), None).await
     }
 
     /// Starts training on the blocking pool of its own; `None` where the server has ended meanwhile.

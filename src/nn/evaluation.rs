@@ -6,7 +6,7 @@ use ndarray::ArrayView2;
 
 use crate::nn::whole_batch::rows_of;
 use crate::nn::{
-    Accumulator, Batch, CHUNK, FixedTree, Loss, Network, Rightness, Scalar, Team, Workspace,
+    Accumulator, BLOCK, Batch, CHUNK, FixedTree, Loss, Network, Rightness, Scalar, Team, Workspace,
     flush_denormals,
 };
 
@@ -45,52 +45,98 @@ pub fn evaluate<T: Scalar, B>(
     targets: ArrayView2<T>,
     poll: impl FnMut() -> ControlFlow<B>,
 ) -> ControlFlow<B, Evaluation> {
-    let alone = (network, &Team::alone());
-    evaluate_observed(alone, judged, (inputs, targets), None, poll, |_, _| {})
+    let batch = Batch::new(inputs, targets);
+    let team = Team::alone();
+    let mut pass = EvaluationPass::new((network, &team), judged, batch.len());
+    pass.add(batch, None, poll, |_, _| {})?;
+    ControlFlow::Continue(pass.finish())
 }
 
-/// [`evaluate`] by a team, of samples that weigh `weights`, where there are any, showing `observe(rows, a)` the outputs of
-/// all rows, some at a time.
-///
-/// Panics: also where there is not one weight for each row, the caller's bug.
-pub(crate) fn evaluate_observed<T: Scalar, B>(
-    (network, team): (&Network<T>, &Team),
-    (loss, rightness): (Loss, Rightness),
-    (inputs, targets): (ArrayView2<T>, ArrayView2<T>),
-    weights: Option<&[f64]>,
-    mut poll: impl FnMut() -> ControlFlow<B>,
-    mut observe: impl FnMut(Range<usize>, ArrayView2<T>),
-) -> ControlFlow<B, Evaluation> {
-    let _flushing = flush_denormals();
-    let batch = Batch::new(inputs, targets);
-    let samples = batch.len();
-    assert!(
-        weights.is_none_or(|weights| weights.len() == samples),
-        "a weight for each sample"
-    );
-    let mut workspace = Workspace::for_evaluation(network, samples).judging(rightness);
-    let last = network.layers().len() - 1;
-    let block = workspace.capacity().next_multiple_of(CHUNK);
-    let mut tree = FixedTree::new(samples, Evaluation::default);
-    tree.begin();
-    for first in (0..samples.max(1)).step_by(block) {
-        let part = batch.slice(first..samples.min(first + block));
-        let chunks = part.len().div_ceil(CHUNK).max(1);
-        for _ in 0..chunks {
-            poll()?;
+/// [`evaluate`] by a team, of rows that come some at a time, to the same bits as if they came together.
+pub(crate) struct EvaluationPass<'a, T> {
+    network: &'a Network<T>,
+    team: &'a Team,
+    loss: Loss,
+    workspace: Workspace<T>,
+    tree: FixedTree<Evaluation>,
+    /// How many rows have come.
+    rows: usize,
+    samples: usize,
+}
+
+impl<'a, T: Scalar> EvaluationPass<'a, T> {
+    /// Before the first of `samples` rows.
+    pub(crate) fn new(
+        (network, team): (&'a Network<T>, &'a Team),
+        (loss, rightness): (Loss, Rightness),
+        samples: usize,
+    ) -> Self {
+        let mut tree = FixedTree::new(samples, Evaluation::default);
+        tree.begin();
+        Self {
+            network,
+            team,
+            loss,
+            workspace: Workspace::for_evaluation(network, samples).judging(rightness),
+            tree,
+            rows: 0,
+            samples,
         }
-        workspace.take_targets(part.targets());
-        workspace.forward(network, part.inputs(), None, team);
-        for chunk in 0..chunks {
-            let rows = rows_of(chunk, part.len());
-            let weights = weights.map(|weights| &weights[first + rows.start..first + rows.end]);
-            *tree.leaf() = of_chunk((network, loss), (&workspace, rows), weights);
-            tree.add_leaf();
-        }
-        let answers = workspace.activations(last, 0..part.len());
-        observe(first..first + part.len(), answers);
     }
-    ControlFlow::Continue(*tree.total())
+
+    /// The next rows, all that are left, or a multiple of [`crate::nn::BLOCK`], and what they weigh, where not all weigh 1,
+    /// showing `observe(rows, a)` their outputs, some at a time, counted from the first of all rows. `poll`: as of [`evaluate`].
+    ///
+    /// Panics: they are neither, too many, or there is not one weight for each, the caller's bug.
+    pub(crate) fn add<B>(
+        &mut self,
+        batch: Batch<'_, T>,
+        weights: Option<&[f64]>,
+        mut poll: impl FnMut() -> ControlFlow<B>,
+        mut observe: impl FnMut(Range<usize>, ArrayView2<T>),
+    ) -> ControlFlow<B> {
+        let _flushing = flush_denormals();
+        let (rows, before) = (batch.len(), self.rows);
+        assert!(
+            before + rows == self.samples || rows.is_multiple_of(BLOCK),
+            "whole blocks, or the last rows"
+        );
+        assert!(
+            weights.is_none_or(|weights| weights.len() == rows),
+            "a weight for each sample"
+        );
+        let last = self.network.layers().len() - 1;
+        let block = self.workspace.capacity().next_multiple_of(CHUNK);
+        for first in (0..rows.max(1)).step_by(block) {
+            let part = batch.slice(first..rows.min(first + block));
+            let chunks = part.len().div_ceil(CHUNK).max(1);
+            for _ in 0..chunks {
+                poll()?;
+            }
+            self.workspace.take_targets(part.targets());
+            self.workspace
+                .forward(self.network, part.inputs(), None, self.team);
+            for chunk in 0..chunks {
+                let rows = rows_of(chunk, part.len());
+                let weights = weights.map(|weights| &weights[first + rows.start..first + rows.end]);
+                let judged = (self.network, self.loss);
+                *self.tree.leaf() = of_chunk(judged, (&self.workspace, rows), weights);
+                self.tree.add_leaf();
+            }
+            let answers = self.workspace.activations(last, 0..part.len());
+            observe(before + first..before + first + part.len(), answers);
+        }
+        self.rows += rows;
+        ControlFlow::Continue(())
+    }
+
+    /// Σ over all rows.
+    ///
+    /// Panics: not all have come, the caller's bug.
+    pub(crate) fn finish(mut self) -> Evaluation {
+        assert_eq!(self.rows, self.samples, "all rows have come");
+        *self.tree.total()
+    }
 }
 
 /// What some rows of the workspace's last pass add.

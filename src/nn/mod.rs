@@ -53,7 +53,7 @@ pub use activation::{Activation, GeluApproximation};
 pub use backpropagation::{Backpropagation, Stepped};
 pub use batch::Batch;
 pub use error::Error;
-pub(crate) use evaluation::evaluate_observed;
+pub(crate) use evaluation::EvaluationPass;
 pub use evaluation::{Evaluation, evaluate};
 pub use gradient::{BatchSums, Gradient, LayerGradient, LayerMoments};
 pub use gradient_check::{

@@ -13,25 +13,25 @@ use crate::store::datasets::descriptions;
 use crate::store::{Error, Store, off_thread};
 
 /// Bytes of chunks that one query reads, of columns that have so few of them.
-const BYTES_AT_ONCE: usize = 4 << 20;
+pub(super) const BYTES_AT_ONCE: usize = 4 << 20;
 /// Queries and checks under way at a time, half of the readers: they keep a disk and a core busy, or two cores.
 const AT_ONCE: usize = 3;
 
 /// A column that is to be read.
 #[derive(Clone)]
-struct Wanted {
+pub(super) struct Wanted {
     /// Its place among those asked for.
     place: usize,
     /// Its place in the dataset.
-    position: i64,
-    description: ColumnDescription,
+    pub(super) position: i64,
+    pub(super) description: ColumnDescription,
 }
 
 /// A revision of a dataset.
 #[derive(Clone, Copy)]
-struct Revision {
+pub(super) struct Revision {
     number: i64,
-    rows: i64,
+    pub(super) rows: i64,
 }
 
 impl Revision {
@@ -42,14 +42,14 @@ impl Revision {
 }
 
 /// A piece of a column where SQLite has put it.
-struct Chunk<'a> {
+pub(super) struct Chunk<'a> {
     position: i64,
     number: i64,
-    bytes: &'a [u8],
+    pub(super) bytes: &'a [u8],
     digest: &'a str,
 }
 
-type Read = Result<Vec<(usize, Column)>, Error>;
+pub(super) type Read = Result<Vec<(usize, Column)>, Error>;
 
 impl Store {
     /// Columns of the revision of a dataset that has this digest, with their values, in the order of `names`, each chunk
@@ -67,47 +67,6 @@ impl Store {
         // Whoever deleted the dataset meanwhile may have put another in its place, or nothing.
         self.find_revision(name, digest).await?;
         columns
-    }
-
-    /// Columns as [`Store::dataset_columns`] reads them, of some of the rows, and which of theirs is the first of these.
-    ///
-    /// Errors: as there.
-    ///
-    /// Panics: the revision has not these rows, the caller's bug.
-    pub async fn dataset_rows(
-        &self,
-        name: &str,
-        digest: &str,
-        names: &[String],
-        rows: Range<usize>,
-    ) -> Result<(Vec<Column>, usize), Error> {
-        let (revision, wanted) = self.wanted(name, digest, names).await?;
-        assert!(
-            rows.end <= revision.rows as usize,
-            "the revision has the rows"
-        );
-        let numbers = rows.start / CHUNK_ROWS..rows.end.div_ceil(CHUNK_ROWS);
-        let end = rows.end - numbers.start * CHUNK_ROWS;
-        let mut columns = Vec::with_capacity(names.len());
-        for wanted in wanted.chunks(BYTES_AT_ONCE / (size_of::<f64>() * CHUNK_ROWS)) {
-            let positions: Vec<_> = wanted.iter().map(|column| column.position).collect();
-            let numbers = numbers.start as i64..numbers.end as i64;
-            let read = self.chunks(name, numbers, &positions).await?;
-            let (wanted, dataset) = (wanted.to_vec(), name.to_owned());
-            let part = off_thread(move || {
-                let chunks = Chunk::in_order(&read)?;
-                let wanted = wanted.into_iter();
-                let columns = wanted.map(|column| {
-                    let chunks = column.chunks(&dataset, &chunks)?;
-                    let chunks = chunks.iter().map(|chunk| chunk.bytes);
-                    Ok(Column::decode_part(column.description, end, chunks)?)
-                });
-                columns.collect::<Result<Vec<_>, Error>>()
-            });
-            columns.extend(part.await?);
-        }
-        self.find_revision(name, digest).await?;
-        Ok((columns, rows.start % CHUNK_ROWS))
     }
 
     async fn read_columns(
@@ -150,7 +109,11 @@ impl Store {
     }
 
     /// The revision of a dataset that has a digest.
-    async fn find_revision(&self, dataset: &str, digest: &str) -> Result<Revision, Error> {
+    pub(super) async fn find_revision(
+        &self,
+        dataset: &str,
+        digest: &str,
+    ) -> Result<Revision, Error> {
         let found: Option<(i64, i64)> = sqlx::query_as(
             "SELECT revision, rows FROM dataset_revisions WHERE dataset = $1 AND digest = $2",
         )
@@ -163,7 +126,7 @@ impl Store {
     }
 
     /// The revision, and what is known of its columns, in the order of `names`.
-    async fn wanted(
+    pub(super) async fn wanted(
         &self,
         dataset: &str,
         digest: &str,
@@ -222,7 +185,12 @@ impl Store {
     }
 
     /// Reads and checks a few columns, with one query.
-    async fn read(self, dataset: String, revision: Revision, wanted: Vec<Wanted>) -> Read {
+    pub(super) async fn read(
+        self,
+        dataset: String,
+        revision: Revision,
+        wanted: Vec<Wanted>,
+    ) -> Read {
         let positions: Vec<_> = wanted.iter().map(|column| column.position).collect();
         let chunks = self
             .chunks(&dataset, 0..revision.chunks(), &positions)
@@ -241,7 +209,7 @@ impl Store {
 impl Store {
     /// Some chunks of some columns, in no order. Chunks that an unfinished upload has written are left out; the newest tail
     /// stands for the last chunk, where that is not full.
-    async fn chunks(
+    pub(super) async fn chunks(
         &self,
         dataset: &str,
         numbers: Range<i64>,
@@ -270,7 +238,7 @@ impl Store {
 
 impl<'a> Chunk<'a> {
     /// The chunks of rows, by column.
-    fn in_order(rows: &'a [SqliteRow]) -> Result<Vec<Self>, Error> {
+    pub(super) fn in_order(rows: &'a [SqliteRow]) -> Result<Vec<Self>, Error> {
         let mut chunks = rows.iter().map(Self::of).collect::<Result<Vec<_>, _>>()?;
         chunks.sort_unstable_by_key(|chunk| (chunk.position, chunk.number));
         Ok(chunks)
@@ -294,7 +262,11 @@ impl Wanted {
     }
 
     /// The column's chunks, which are some of `chunks`, where they are in the order of columns.
-    fn chunks<'a>(&self, dataset: &str, chunks: &'a [Chunk<'a>]) -> Result<&'a [Chunk<'a>], Error> {
+    pub(super) fn chunks<'a>(
+        &self,
+        dataset: &str,
+        chunks: &'a [Chunk<'a>],
+    ) -> Result<&'a [Chunk<'a>], Error> {
         let start = chunks.partition_point(|chunk| chunk.position < self.position);
         let end = chunks.partition_point(|chunk| chunk.position <= self.position);
         let chunks = &chunks[start..end];

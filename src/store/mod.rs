@@ -18,6 +18,7 @@ mod reports;
 mod revision;
 mod runs;
 mod status;
+mod table;
 mod timestamp;
 mod versions;
 
@@ -47,6 +48,7 @@ pub use crate::store::reports::ReportRow;
 pub use crate::store::revision::{Expected, Revision};
 pub use crate::store::runs::{Claim, Owner, Progress, Publication};
 pub use crate::store::status::{JobStatus, Request};
+pub use crate::store::table::Table;
 pub use crate::store::timestamp::Timestamp;
 pub use crate::store::versions::{Lineage, VersionRow, build};
 

@@ -1,16 +1,18 @@
 //! The check of a job: every range and every rule between fields, all violations at once.
 
 use crate::model::{Header, Targets, Violation, Violations, check_labels};
-use crate::nn::{Dropout, Hyperparameter, LayerRule, Range};
+use crate::nn::{Hyperparameter, Range};
 use crate::train::continued::{Continued, check_from};
 use crate::train::figures::check_metrics;
 use crate::train::folds::check_cross_validation;
 use crate::train::inline::check_inline;
+use crate::train::layers::{check_dropout, check_layers};
 use crate::train::lbfgs::{batches, check_history, check_whole};
 use crate::train::normalization::{check_fold_normalization, check_normalization};
 use crate::train::selection::{Selection, select};
 use crate::train::validation::{Against, Validation, check_validation};
 use crate::train::weights::check_classes;
+use crate::train::window::{check_window, window_rows};
 use crate::train::{BatchSize, CheckedData, CheckedSpec, DataSpec, JobLimits, JobSpec};
 
 pub use crate::train::selection::DatasetView;
@@ -99,6 +101,8 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
     let continued = (context.base_version, context.continued.as_ref());
     let from = check_from(&spec, continued, &mut violations);
     let (batch_size, shuffle) = batches(&spec, train_rows, &mut violations);
+    let others = context.validation.as_ref().map_or(0, DatasetView::rows);
+    let window = window_rows(spec.window_rows, base, &data, others, &context.limits);
     let checked = CheckedSpec {
         model: spec.model,
         from,
@@ -117,6 +121,7 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         epochs: spec.epochs,
         batch_size,
         shuffle,
+        window_rows: window,
         seed: spec.seed,
         metrics,
         refit: spec.refit,
@@ -124,6 +129,8 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         targets: data.targets,
     };
     check_steps(&checked, &context.limits, &mut violations);
+    let of_table = (base, kept.max(others));
+    check_window(spec.window_rows, &checked, of_table, &mut violations);
     check_normalization(&checked, base, &context.limits, &mut violations);
     check_fold_normalization(&checked, base, &mut violations);
     violations.finish()?;
@@ -188,42 +195,6 @@ fn check_ranges(spec: &JobSpec, limits: &JobLimits, violations: &mut Violations)
         violations.add(format!("/regularization/{name}"), detail);
     }
     check_whole(spec, violations);
-}
-
-/// The rules of single layers: one for each, or none.
-fn check_layers(rules: &[LayerRule], base: &Header, violations: &mut Violations) {
-    let (layers, got) = (base.layers.len(), rules.len());
-    if got != 0 && got != layers {
-        violations.add(
-            "/layers",
-            format!("must have one entry for each of the {layers} layers, got {got}"),
-        );
-        return;
-    }
-    for (index, rule) in rules.iter().enumerate() {
-        for (name, detail) in rule.violations() {
-            violations.add(format!("/layers/{index}/{name}"), detail);
-        }
-    }
-    if got > 0 && rules.iter().all(|rule| rule.frozen) {
-        violations.add("/layers", "must leave a layer to train: all are frozen");
-    }
-}
-
-/// Dropout of single layers: one for each hidden layer, or one for all.
-fn check_dropout(dropout: &Dropout, base: &Header, violations: &mut Violations) {
-    let Dropout::Each(list) = dropout else {
-        return;
-    };
-    let (hidden, got) = (base.layers.len().saturating_sub(1), list.len());
-    if got != hidden {
-        violations.add(
-            "/regularization/dropout",
-            format!(
-                "must be a number, or have one entry for each hidden layer, {hidden} in all, got {got}"
-            ),
-        );
-    }
 }
 
 /// Steps of a job whose epochs and batches are within their own ranges.
@@ -319,6 +290,7 @@ mod tests {
         steps: 100_000,
         batch_activations: 1000,
         classes: 3,
+        data_bytes: 1 << 20,
     };
 
     fn view(

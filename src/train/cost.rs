@@ -198,6 +198,7 @@ pub fn trial(spec: &CheckedSpec, base: Model, observer: &mut impl Observer) -> R
         class_weight: None,
         refit: true,
         train_rows: rows,
+        window_rows: None,
         ..spec.clone()
     };
     // Made-up rows are no table.

@@ -94,7 +94,6 @@ where
             train,
             backpropagation,
             descent: Descent::Lines { lbfgs, here },
-            order,
             place,
             ..
         } = self
@@ -103,11 +102,9 @@ where
         };
         let (epoch, number) = (place.epoch + 1, place.step + 1);
         let loss = self.frame.loss;
-        let in_own_order = (!self.spec.shuffle).then_some(0);
         let mut pass = |network: &Network<T>, record, take: &mut dyn FnMut(&BatchSums<T>)| {
-            let weights = train.weights.of(order);
+            let (batch, weights) = train.batch(0..train.len());
             let backpropagation = backpropagation.at(epoch, number).weigh(weights);
-            let batch = train.batch(order, in_own_order);
             let sums = backpropagation.run(network, loss, batch, record, || observer.poll())?;
             take(sums);
             ControlFlow::Continue(Passed::of(sums, record))

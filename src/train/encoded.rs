@@ -1,40 +1,34 @@
 //! Columns of a table, as a model that was declared from a table reads them: fitted, and written as the rows of a matrix.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use ndarray::Array2;
 
 use crate::data::Column;
 use crate::model::columns::{Affine, Columns, Reading, Scale};
-use crate::nn::{Filled, Scalar, Team, prefer_large_pages};
-use crate::train::Error;
-use crate::train::layout::{Misfit, numbers};
+use crate::nn::{Scalar, Team};
+use crate::train::layout::{Bands, Misfit, ROWS, numbers};
+use crate::train::{Error, Features};
 
-/// Rows whose values are read at a time.
-const ROWS: usize = 256;
-/// Numbers that are written between two polls: about a millisecond.
-const BAND: usize = 1 << 19;
 /// The time that a number takes, in multiply-adds.
 const WORK: usize = 64;
 
 /// The columns fitted to some rows, which rise: features, and numeric targets that are scaled. `poll` is asked before each
 /// column.
 ///
-/// Errors: a value that the columns refuse.
+/// Errors: a value that the columns refuse; a column cannot be read.
 pub(super) fn fit_columns(
     columns: &Columns,
-    (features, targets): (&[Column], &[Column]),
+    (features, targets): (&Features, &[Column]),
     rows: &[u32],
     poll: &mut impl FnMut() -> ControlFlow<()>,
 ) -> Result<ControlFlow<(), Columns>, Error> {
     let mut encoders = Vec::with_capacity(features.len());
     let mut values = vec![0.0; rows.len()];
-    for (encoder, column) in columns.encoders().iter().zip(features) {
+    for (place, encoder) in columns.encoders().iter().enumerate() {
         if poll().is_break() {
             return Ok(ControlFlow::Break(()));
         }
-        let reading = Reading::new(encoder, column).map_err(|detail| Error::Data { detail })?;
+        let column = features.column(place)?;
+        let reading = Reading::new(encoder, &column).map_err(|detail| Error::Data { detail })?;
         reading.pick(rows, &mut values);
         encoders.push(encoder.fit(&values));
     }
@@ -52,52 +46,37 @@ pub(super) fn fit_columns(
     Ok(ControlFlow::Continue(columns.fitted(encoders, targets)))
 }
 
-/// Some rows, which rise, as the network reads them (rows × inputs); or the first number, in the first column, that does not fit
-/// `T` once scaled. The rows are divided among `team`. `poll` is asked again and again; its `Break` ends it.
+/// Writes some rows, which rise, as the network reads them, row after row (rows × inputs); or tells the first number, in the first
+/// column, that does not fit `T` once scaled. The rows are divided among `team`. `poll` is asked again and again; its `Break`
+/// ends it.
 ///
 /// Errors: a value that the columns refuse.
-pub(super) fn encoded<T: Scalar>(
-    features: &[Column],
-    columns: &Columns,
+///
+/// Panics: there is not a place for each number, the caller's bug.
+pub(super) fn encode<T: Scalar>(
+    (features, columns): (&[Column], &Columns),
     rows: &[u32],
+    into: &mut [T],
     team: &Team,
     poll: &mut impl FnMut() -> ControlFlow<()>,
-) -> Result<ControlFlow<(), Result<Array2<T>, Misfit>>, Error> {
+) -> Result<ControlFlow<(), Result<(), Misfit>>, Error> {
     let readings = columns.encoders().iter().zip(features);
     let readings = readings.map(|(encoder, column)| Reading::new(encoder, column));
     let readings: Result<Vec<_>, _> = readings.collect();
     let readings = readings.map_err(|detail| Error::Data { detail })?;
-    Ok(write(&readings, columns.width(), rows, team, poll))
-}
-
-fn write<T: Scalar>(
-    readings: &[Reading],
-    width: usize,
-    rows: &[u32],
-    team: &Team,
-    poll: &mut impl FnMut() -> ControlFlow<()>,
-) -> ControlFlow<(), Result<Array2<T>, Misfit>> {
-    let mut matrix = Array2::zeros((rows.len(), width));
-    let numbers = matrix.as_slice_mut().expect("rows follow one another");
-    prefer_large_pages(numbers, Filled::No);
-    let band = (BAND / width).max(1).next_multiple_of(ROWS);
-    let fits = AtomicBool::new(true);
-    for (rows, numbers) in rows.chunks(band).zip(numbers.chunks_mut(band * width)) {
-        poll()?;
-        let work = numbers.len().saturating_mul(WORK);
-        let places = [(numbers, width)];
-        team.split(rows.len(), ROWS, work, places, |range, [numbers]| {
-            if !write_rows(readings, &rows[range], width, numbers) {
-                fits.store(false, Ordering::Relaxed);
-            }
-        });
-    }
-    if fits.into_inner() {
-        return ControlFlow::Continue(Ok(matrix));
-    }
-    let places = readings.iter().enumerate();
-    let mut misfits = places.filter_map(|(column, reading)| misfit::<T>(reading, column, rows));
-    ControlFlow::Continue(Err(misfits.next().expect("a number that does not fit")))
+    let (width, work) = (columns.width(), WORK);
+    let bands = Bands { width, work, team };
+    let written = bands.write(rows, into, poll, |rows, into| {
+        write_rows(&readings, rows, width, into)
+    });
+    Ok(written.map_continue(|fits| {
+        if fits {
+            return Ok(());
+        }
+        let places = readings.iter().enumerate();
+        let mut misfits = places.filter_map(|(column, reading)| misfit::<T>(reading, column, rows));
+        Err(misfits.next().expect("a number that does not fit"))
+    }))
 }
 
 /// Writes some rows, column after column; whether all of their numbers fit.

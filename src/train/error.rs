@@ -31,6 +31,14 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// Rows of the data cannot be read.
+    #[error("the data cannot be read: {detail}")]
+    Unreadable {
+        /// Why.
+        detail: String,
+        /// Whether they may be readable later.
+        for_now: bool,
+    },
     /// A checkpoint that does not belong to the job.
     #[error(transparent)]
     Model(#[from] crate::model::Error),
@@ -42,7 +50,16 @@ impl Error {
         match self {
             Self::Diverged { epoch, step, .. } => Some((*epoch, *step)),
             Self::Fold { source, .. } => source.place(),
-            Self::Data { .. } | Self::Model(_) => None,
+            Self::Data { .. } | Self::Unreadable { .. } | Self::Model(_) => None,
+        }
+    }
+
+    /// Whether a job that is begun anew may come through.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreadable { for_now, .. } => *for_now,
+            Self::Fold { source, .. } => source.may_pass(),
+            Self::Diverged { .. } | Self::Data { .. } | Self::Model(_) => false,
         }
     }
 
@@ -52,6 +69,7 @@ impl Error {
             Self::Diverged { .. } => "diverged",
             Self::Fold { source, .. } => source.code(),
             Self::Data { .. } => "unusable_data",
+            Self::Unreadable { .. } => "unreadable_data",
             Self::Model(_) => "unusable_checkpoint",
         }
     }

@@ -11,13 +11,14 @@ use crate::model::{
 };
 use crate::nn::{Network, Scalar, Team, flush_denormals};
 use crate::train::columns::{check_feature, may_be_missing};
+use crate::train::feed::Feed;
 use crate::train::figures::{Answering, check_named};
 use crate::train::full_report::{Assessed, Figures};
 use crate::train::inline::checked_rows;
 use crate::train::prepare::whole_samples;
 use crate::train::targets::{check_target_range, no_label, unknown_classes};
 use crate::train::weights::{check_range, check_rows};
-use crate::train::{Error, Metric, Missing, RawSamples, SampleWeight};
+use crate::train::{Error, Features, Metric, Missing, RawSamples, SampleWeight};
 
 /// What a model is evaluated on, as a user declares it: rows, or a dataset with the columns that it was trained on.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -163,7 +164,7 @@ impl EvaluationSpec {
     /// Notes what only the values show: classes that the model does not have, what is no label, and that no row is whole.
     pub fn check_values(&self, header: &Header, raw: &RawSamples, violations: &mut Violations) {
         let RawSamples::Columns {
-            features,
+            features: Features::Held(features),
             targets,
             weights,
         } = raw
@@ -311,7 +312,7 @@ fn evaluate_network<T: Scalar>(
     if let Some(asked) = asked {
         assessed.wanted.retain(|metric| asked.contains(metric));
     }
-    let rows = samples.inputs.nrows();
-    let figures = assessed.figures(&samples, poll);
-    Ok(figures.map_continue(|figures| (rows, figures)))
+    let mut feed = Feed::held(samples);
+    let figures = assessed.figures(&mut feed, &mut poll)?;
+    Ok(figures.map_continue(|figures| (feed.len(), figures)))
 }

@@ -10,11 +10,9 @@ use crate::nn::metrics::{
     mean_absolute_percentage_error, mean_squared_error, r2, root_mean_squared_error,
     top_k_accuracy,
 };
-use crate::nn::{
-    Activation, Dtype, Evaluation, Loss, Network, Rightness, Scalar, Team, evaluate_observed,
-};
-use crate::train::prepare::Samples;
-use crate::train::{DEFAULT_K, JobSpec, Metric, Metrics, Needs};
+use crate::nn::{Activation, Dtype, Evaluation, Loss, Network, Rightness, Scalar, Team};
+use crate::train::feed::Feed;
+use crate::train::{DEFAULT_K, Error, JobSpec, Metric, Metrics, Needs};
 
 /// What a model's outputs are, as far as figures ask.
 #[derive(Clone, Copy)]
@@ -170,41 +168,39 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// What a network answers, and its loss and right answers, in one pass: the forward pass of training, by a team. `poll`
-    /// is asked as often as there are chunks.
-    pub(super) fn of<T: Scalar, B>(
-        (network, team): (&Network<T>, &Team),
-        (loss, rightness): (Loss, Rightness),
-        samples: &Samples<T>,
-        poll: impl FnMut() -> ControlFlow<B>,
-    ) -> ControlFlow<B, (Evaluation, Self)> {
-        let mut outputs = Array2::<f64>::zeros((samples.inputs.nrows(), network.outputs()));
-        let (inputs, targets) = (samples.inputs.view(), samples.targets.view());
-        let (by, judged) = ((network, team), (loss, rightness));
-        let weights = samples.weights.figures.as_deref();
-        let rows = (inputs, targets);
-        let evaluated = evaluate_observed(by, judged, rows, weights, poll, |rows, answered| {
-            let mut outputs = outputs.slice_mut(s![rows, ..]);
-            outputs.zip_mut_with(&answered, |output, &answer: &T| *output = answer.to_f64());
+    /// What a network answers, and its loss and right answers, in one pass: the forward pass of training, by a team. `poll` and
+    /// errors: as [`Feed::evaluate`].
+    pub(super) fn of<T: Scalar>(
+        by: (&Network<T>, &Team),
+        judged: (Loss, Rightness),
+        feed: &mut Feed<T>,
+        poll: &mut impl FnMut() -> ControlFlow<()>,
+    ) -> Result<ControlFlow<(), (Evaluation, Self)>, Error> {
+        let shape = (feed.len(), by.0.outputs());
+        let (mut outputs, mut targets) = (Array2::<f64>::zeros(shape), Array2::<f64>::zeros(shape));
+        let to_f64 = |place: &mut f64, value: &T| *place = Scalar::to_f64(*value);
+        let evaluated = feed.evaluate(by, judged, poll, |rows, a, y| {
+            let rows = s![rows, ..];
+            outputs.slice_mut(rows).zip_mut_with(&a, to_f64);
+            targets.slice_mut(rows).zip_mut_with(&y, to_f64);
         })?;
-        let mut targets = samples.targets.mapv(Scalar::to_f64);
+        let ControlFlow::Continue(evaluated) = evaluated else {
+            return Ok(ControlFlow::Break(()));
+        };
         for matrix in [&mut outputs, &mut targets] {
-            for (mut column, scaling) in matrix
-                .columns_mut()
-                .into_iter()
-                .zip(&samples.target_scaling)
-            {
+            let columns = matrix.columns_mut().into_iter();
+            for (mut column, scaling) in columns.zip(feed.target_scaling()) {
                 column.mapv_inplace(|value| scaling.undo(value));
             }
         }
         let answers = Self {
             outputs,
             targets,
-            weights: samples.weights.figures.clone(),
+            weights: feed.figure_weights().map(<[f64]>::to_vec),
             dtype: T::DTYPE,
-            rightness,
+            rightness: judged.1,
         };
-        ControlFlow::Continue((evaluated, answers))
+        Ok(ControlFlow::Continue((evaluated, answers)))
     }
 
     /// How many rows of each class were taken for each, whatever they weigh; none of no rows.

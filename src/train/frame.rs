@@ -1,12 +1,14 @@
 //! What a trained model has beside its network.
 
+use std::sync::Arc;
+
 use crate::model::{AnyNetwork, InputRows, Model, Preprocessing, Targets};
 use crate::nn::Loss;
 
 /// The model to publish, but for its network.
 pub(super) struct Frame {
     pub(super) loss: Loss,
-    pub(super) preprocessing: Preprocessing,
+    pub(super) preprocessing: Arc<Preprocessing>,
     pub(super) targets: Targets,
     /// Rows whose answers each model carries.
     pub(super) golden: InputRows,
@@ -17,7 +19,7 @@ impl Frame {
         let model = Model {
             network,
             loss: self.loss,
-            preprocessing: self.preprocessing.clone(),
+            preprocessing: Preprocessing::clone(&self.preprocessing),
             targets: self.targets.clone(),
             golden: None,
         };

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Targets;
 use crate::nn::metrics::{Tallies, Tally};
-use crate::nn::{Evaluation, Loss, Network, Rightness, Scalar, Team, evaluate_observed};
+use crate::nn::{Evaluation, Loss, Network, Rightness, Scalar, Team};
+use crate::train::feed::Feed;
 use crate::train::figures::{Answering, Answers};
-use crate::train::prepare::Samples;
-use crate::train::{CrossValidation, Metric, Metrics};
+use crate::train::{CrossValidation, Error, Metric, Metrics};
 
 /// Every figure of a model on some rows; one that is not defined on them is left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,6 +86,16 @@ const MOST_LABELS: usize = 1000;
 /// Rows × outputs up to which a report has more than the sums of the forward pass: its figures hold that many answers, and
 /// sort them in about a second.
 pub(super) const MOST_ANSWERS: usize = 1 << 23;
+/// The same of a table that is not held in memory: 96 MiB.
+pub(super) const MOST_WINDOWED_ANSWERS: usize = 1 << 21;
+
+fn most_answers<T: Scalar>(feed: &Feed<T>) -> usize {
+    if feed.is_held() {
+        MOST_ANSWERS
+    } else {
+        MOST_WINDOWED_ANSWERS
+    }
+}
 
 impl Figures {
     /// Whether every figure is finite.
@@ -104,37 +114,50 @@ impl FullReport {
     pub(super) fn of<T: Scalar>(
         assessed: &Assessed<T>,
         epoch: u64,
-        (train, validation): (&Samples<T>, Option<&Samples<T>>),
-        mut poll: impl FnMut() -> ControlFlow<()>,
-    ) -> ControlFlow<(), Self> {
-        let train = assessed.report(train, MOST_ANSWERS, &mut poll)?;
+        (train, validation): (&mut Feed<T>, Option<&mut Feed<T>>),
+        poll: &mut impl FnMut() -> ControlFlow<()>,
+    ) -> Result<ControlFlow<(), Self>, Error> {
+        let ControlFlow::Continue(train) = assessed.report(train, most_answers(train), poll)?
+        else {
+            return Ok(ControlFlow::Break(()));
+        };
         let validation = match validation {
-            Some(samples) => assessed.report(samples, MOST_ANSWERS, poll)?,
+            Some(feed) => match assessed.report(feed, most_answers(feed), poll)? {
+                ControlFlow::Continue(report) => report,
+                ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+            },
             None => None,
         };
-        ControlFlow::Continue(Self {
+        Ok(ControlFlow::Continue(Self {
             epoch,
             train,
             validation,
             cross_validation: None,
-        })
+        }))
     }
 }
 
 impl<T: Scalar> Assessed<'_, T> {
-    /// The figures that are wanted on `samples`, at least one row. The loss has the bits of a validation on them.
+    /// The figures that are wanted on the samples of `feed`, at least one. The loss has the bits of a validation on them.
     ///
     /// `poll` is asked as often as there are chunks of rows, and before each figure; its `Break` ends it.
     pub(super) fn figures(
         &self,
-        samples: &Samples<T>,
-        mut poll: impl FnMut() -> ControlFlow<()>,
-    ) -> ControlFlow<(), Figures> {
+        feed: &mut Feed<T>,
+        poll: &mut impl FnMut() -> ControlFlow<()>,
+    ) -> Result<ControlFlow<(), Figures>, Error> {
         let judged = (self.loss, self.targets.rightness());
-        let (evaluation, answers) =
-            Answers::of((self.network, self.team), judged, samples, &mut poll)?;
+        let answered = Answers::of((self.network, self.team), judged, feed, poll)?;
+        let ControlFlow::Continue((evaluation, answers)) = answered else {
+            return Ok(ControlFlow::Break(()));
+        };
         let mut metrics = self.sums(evaluation);
-        answers.fill(&self.wanted, &mut metrics, self.team, poll)?;
+        if answers
+            .fill(&self.wanted, &mut metrics, self.team, poll)
+            .is_break()
+        {
+            return Ok(ControlFlow::Break(()));
+        }
         let mut figures = Figures {
             metrics,
             confusion_matrix: None,
@@ -154,34 +177,31 @@ impl<T: Scalar> Assessed<'_, T> {
                 Rightness::OfClass | Rightness::OfLabels => {}
             }
         }
-        ControlFlow::Continue(figures)
+        Ok(ControlFlow::Continue(figures))
     }
 
     /// The same for a report; of more than so many answers, loss and accuracy alone.
     fn report(
         &self,
-        samples: &Samples<T>,
+        feed: &mut Feed<T>,
         most_answers: usize,
-        mut poll: impl FnMut() -> ControlFlow<()>,
-    ) -> ControlFlow<(), Option<SplitReport>> {
-        let (inputs, targets) = (samples.inputs.view(), samples.targets.view());
-        let metrics = if targets.len() <= most_answers {
-            self.figures(samples, &mut poll)?
+        poll: &mut impl FnMut() -> ControlFlow<()>,
+    ) -> Result<ControlFlow<(), Option<SplitReport>>, Error> {
+        let rows = feed.len();
+        let metrics = if rows * self.network.outputs() <= most_answers {
+            self.figures(feed, poll)?
         } else {
             let judged = (self.loss, self.targets.rightness());
-            let weights = samples.weights.figures.as_deref();
-            let rows = (inputs, targets);
             let by = (self.network, self.team);
-            let evaluated = evaluate_observed(by, judged, rows, weights, poll, |_, _| {})?;
-            Figures {
+            let evaluated = feed.evaluate(by, judged, poll, |_, _, _| {})?;
+            evaluated.map_continue(|evaluated| Figures {
                 metrics: self.sums(evaluated),
                 confusion_matrix: None,
                 labels: None,
-            }
+            })
         };
-        let rows = inputs.nrows();
-        let report = metrics.is_finite().then_some(SplitReport { rows, metrics });
-        ControlFlow::Continue(report)
+        Ok(metrics
+            .map_continue(|metrics| metrics.is_finite().then_some(SplitReport { rows, metrics })))
     }
 
     fn sums(&self, evaluation: Evaluation) -> Metrics {
@@ -256,6 +276,7 @@ mod tests {
 
     use super::*;
     use crate::model::{AnyNetwork, ModelLimits, ModelSpec};
+    use crate::train::samples::Samples;
     use crate::train::weighing::Weights;
 
     /// A network whose every output is ½ whatever the input, or the bias where that is not 0.
@@ -281,13 +302,13 @@ mod tests {
         network
     }
 
-    fn samples(rows: usize, outputs: usize) -> Samples<f64> {
-        Samples {
+    fn feed(rows: usize, outputs: usize) -> Feed<f64> {
+        Feed::held(Samples {
             inputs: Array2::zeros((rows, 1)),
             targets: Array2::ones((rows, outputs)),
             weights: Weights::default(),
             target_scaling: Vec::new(),
-        }
+        })
     }
 
     fn go_on() -> ControlFlow<()> {
@@ -298,8 +319,9 @@ mod tests {
         let network = network(outputs, 0.0);
         let team = Team::alone();
         let assessed = Assessed::every((&network, &team), Loss::Quadratic, targets, &[]);
-        let figures = assessed.figures(&samples(1, outputs), go_on);
-        figures.continue_value().expect("nothing breaks")
+        let figures = assessed.figures(&mut feed(1, outputs), &mut go_on);
+        let figures = figures.expect("all in memory").continue_value();
+        figures.expect("nothing breaks")
     }
 
     #[test]
@@ -329,8 +351,9 @@ mod tests {
         let team = Team::alone();
         let assessed = Assessed::every((&network, &team), Loss::Quadratic, &labels, &[]);
         let report = |most| {
-            let report = assessed.report(&samples(2, 3), most, go_on);
-            let report = report.continue_value().expect("nothing breaks");
+            let report = assessed.report(&mut feed(2, 3), most, &mut go_on);
+            let report = report.expect("all in memory").continue_value();
+            let report = report.expect("nothing breaks");
             report.expect("finite figures")
         };
         let whole = report(6);
@@ -360,13 +383,14 @@ mod tests {
         let values = Targets::Values { names: None };
         let team = Team::alone();
         let assessed = Assessed::every((&network, &team), Loss::Quadratic, &values, &[]);
-        let report = FullReport::of(&assessed, 7, (&samples(2, 1), None), go_on);
+        let report = FullReport::of(&assessed, 7, (&mut feed(2, 1), None), &mut go_on);
         let expected = FullReport {
             epoch: 7,
             train: None,
             validation: None,
             cross_validation: None,
         };
-        assert_eq!(report.continue_value(), Some(expected));
+        let report = report.expect("all in memory").continue_value();
+        assert_eq!(report, Some(expected));
     }
 }

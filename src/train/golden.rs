@@ -3,41 +3,44 @@
 use crate::data::{Column, Kind};
 use crate::model::columns::{Cell, Instance};
 use crate::model::{GOLDEN_NUMBERS, GOLDEN_ROWS, InputRows, Rows};
-use crate::train::RawSamples;
 use crate::train::layout::numbers;
+use crate::train::{Error, RawSamples};
 
 impl RawSamples {
     /// A few of the rows, evenly apart; of a model that was declared from a table by the names of their columns.
-    pub(super) fn golden(&self, rows: &[u32], by_name: bool) -> InputRows {
-        let width = match self {
-            Self::Inline { inputs, .. } => inputs.ncols(),
-            Self::Columns { features, .. } => features.len(),
-        };
+    ///
+    /// Errors: they cannot be read.
+    pub(super) fn golden(&self, rows: &[u32], by_name: bool) -> Result<InputRows, Error> {
+        let width = self.width();
         let most = (GOLDEN_NUMBERS / width.max(1)).clamp(1, GOLDEN_ROWS);
         let step = rows.len().div_ceil(most).max(1);
-        let chosen: Vec<u32> = rows.iter().copied().step_by(step).collect();
-        let values = match self {
-            Self::Columns { features, .. } if by_name => {
-                let instances = chosen.iter().map(|&row| instance(features, row as usize));
-                return InputRows::Instances(instances.collect());
+        let chosen = rows.iter().copied().step_by(step);
+        let (mut instances, mut values) = (Vec::new(), Vec::new());
+        for row in chosen.map(|row| row as usize) {
+            match self {
+                Self::Inline { inputs, .. } => values.extend(inputs.row(row)),
+                Self::Columns { features, .. } => {
+                    let (columns, before) = features.part(row..row + 1)?;
+                    if by_name {
+                        instances.push(instance(&columns, before));
+                    } else {
+                        let columns = columns.iter();
+                        values.extend(columns.map(|column| number(column, before)));
+                    }
+                }
             }
-            Self::Columns { features, .. } => {
-                let columns: Vec<_> = features
-                    .iter()
-                    .map(|column| numbers(column, &chosen))
-                    .collect();
-                let rows = 0..chosen.len();
-                rows.flat_map(|row| columns.iter().map(move |column| column[row]))
-                    .collect()
+        }
+        Ok(match self {
+            Self::Columns { .. } if by_name => InputRows::Instances(instances),
+            Self::Columns { .. } | Self::Inline { .. } => {
+                InputRows::Inputs(Rows::new(width, values).unwrap_or_default())
             }
-            Self::Inline { inputs, .. } => {
-                let rows = chosen.iter();
-                rows.flat_map(|&row| inputs.row(row as usize).to_vec())
-                    .collect()
-            }
-        };
-        InputRows::Inputs(Rows::new(width, values).unwrap_or_default())
+        })
     }
+}
+
+fn number(column: &Column, row: usize) -> f64 {
+    numbers(column, &[row as u32])[0]
 }
 
 fn instance(columns: &[Column], row: usize) -> Instance {
@@ -55,7 +58,7 @@ fn cell(column: &Column, row: usize) -> Cell {
     if let Some(codes) = column.codes() {
         return Cell::Word(column.categories()[codes[row] as usize].clone());
     }
-    let number = numbers(column, &[row as u32])[0];
+    let number = number(column, row);
     match column.kind() {
         Kind::Boolean => Cell::Boolean(number != 0.0),
         Kind::Numeric | Kind::Timestamp | Kind::Categorical => Cell::Number(number),

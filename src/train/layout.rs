@@ -6,17 +6,17 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::ArrayView2;
 
 use crate::data::Column;
 use crate::model::Scaling;
-use crate::nn::{Filled, Scalar, Team, prefer_large_pages};
+use crate::nn::{Scalar, Team};
 
 /// Rows and columns that are turned over at a time: as many columns as have whole cache lines in either type.
-const ROWS: usize = 256;
+pub(super) const ROWS: usize = 256;
 const COLUMNS: usize = 16;
-/// Numbers that are laid out between two polls: about a millisecond.
-const BAND: usize = 1 << 20;
+/// Work between two polls, in multiply-adds: about a millisecond.
+const MULTIPLY_ADDS: usize = 1 << 25;
 /// The time that a number takes, in multiply-adds.
 const WORK: usize = 32;
 
@@ -39,6 +39,45 @@ pub(super) struct Misfit {
     pub(super) value: f64,
 }
 
+/// How rows are written a band at a time, each divided among a team.
+pub(super) struct Bands<'a> {
+    /// Numbers of a row.
+    pub(super) width: usize,
+    /// The time that a number takes, in multiply-adds.
+    pub(super) work: usize,
+    pub(super) team: &'a Team,
+}
+
+impl Bands<'_> {
+    /// Lets `write` write all rows, some at a time; whether it said of all of them that their numbers fit. `poll` is asked before
+    /// each band, about a millisecond's work; its `Break` ends it.
+    ///
+    /// Panics: there is not a place for each number, the caller's bug.
+    pub(super) fn write<T: Scalar>(
+        &self,
+        rows: &[u32],
+        into: &mut [T],
+        poll: &mut impl FnMut() -> ControlFlow<()>,
+        write: impl Fn(&[u32], &mut [T]) -> bool + Sync,
+    ) -> ControlFlow<(), bool> {
+        let Self { width, work, team } = *self;
+        assert_eq!(into.len(), rows.len() * width, "a place for each number");
+        let band = (MULTIPLY_ADDS / work / width).max(1).next_multiple_of(ROWS);
+        let fits = AtomicBool::new(true);
+        for (rows, numbers) in rows.chunks(band).zip(into.chunks_mut(band * width)) {
+            poll()?;
+            let work = numbers.len().saturating_mul(work);
+            let places = [(numbers, width)];
+            team.split(rows.len(), ROWS, work, places, |range, [numbers]| {
+                if !write(&rows[range], numbers) {
+                    fits.store(false, Ordering::Relaxed);
+                }
+            });
+        }
+        ControlFlow::Continue(fits.into_inner())
+    }
+}
+
 impl Numbers<'_> {
     /// K.
     pub(super) fn width(&self) -> usize {
@@ -59,40 +98,27 @@ impl Numbers<'_> {
         }
     }
 
-    /// Some rows, which rise, scaled, as a matrix (rows × K); or the first number in the first column that is not finite in
-    /// `T` once scaled.
+    /// Writes some rows, which rise, scaled, row after row (rows × K); or tells the first number in the first column that is not
+    /// finite in `T` once scaled.
     ///
     /// The rows are divided among `team`. `poll` is asked again and again; its `Break` ends it.
-    pub(super) fn laid_out<T: Scalar>(
+    ///
+    /// Panics: there is not a place for each number, the caller's bug.
+    pub(super) fn lay_out<T: Scalar>(
         &self,
         rows: &[u32],
         scaling: Option<&Scaling>,
+        into: &mut [T],
         team: &Team,
         poll: &mut impl FnMut() -> ControlFlow<()>,
-    ) -> ControlFlow<(), Result<Array2<T>, Misfit>> {
-        let width = self.width();
-        let mut matrix = Array2::zeros((rows.len(), width));
-        let numbers = matrix.as_slice_mut().expect("rows follow one another");
-        prefer_large_pages(numbers, Filled::No);
-        let band = (BAND / width).max(1).next_multiple_of(ROWS);
-        let fits = AtomicBool::new(true);
-        for (rows, numbers) in rows.chunks(band).zip(numbers.chunks_mut(band * width)) {
-            poll()?;
-            let work = numbers.len().saturating_mul(WORK);
-            team.split(
-                rows.len(),
-                ROWS,
-                work,
-                [(numbers, width)],
-                |range, [numbers]| {
-                    if !self.write(&rows[range], scaling, numbers) {
-                        fits.store(false, Ordering::Relaxed);
-                    }
-                },
-            );
-        }
-        if fits.into_inner() {
-            return ControlFlow::Continue(Ok(matrix));
+    ) -> ControlFlow<(), Result<(), Misfit>> {
+        let (width, work) = (self.width(), WORK);
+        let bands = Bands { width, work, team };
+        let fits = bands.write(rows, into, poll, |rows, into| {
+            self.write(rows, scaling, into)
+        })?;
+        if fits {
+            return ControlFlow::Continue(Ok(()));
         }
         let misfit = (0..width).find_map(|column| self.misfit::<T>(rows, scaling, column));
         ControlFlow::Continue(Err(misfit.expect("a number that does not fit")))
@@ -176,6 +202,8 @@ fn write_columns<T: Scalar>(
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array2;
+
     use super::*;
     use crate::data::CHUNK_ROWS;
     use crate::model::Preprocess;
@@ -207,8 +235,11 @@ mod tests {
         scaling: Option<&Scaling>,
     ) -> Result<Array2<T>, Misfit> {
         let team = Team::new(3, || {}).expect("threads");
-        let laid_out = numbers.laid_out(rows, scaling, &team, &mut go_on);
-        laid_out.continue_value().expect("nothing ends it")
+        let mut matrix = Array2::zeros((rows.len(), numbers.width()));
+        let into = matrix.as_slice_mut().expect("rows follow one another");
+        let laid_out = numbers.lay_out(rows, scaling, into, &team, &mut go_on);
+        laid_out.continue_value().expect("nothing ends it")?;
+        Ok(matrix)
     }
 
     /// What it does to columns and to rows, against number after number.
@@ -272,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_break_ends_it_before_all_is_laid_out() {
-        let raw = Array2::<f64>::zeros((BAND / 1000 * 3, 1000));
+        let raw = Array2::<f64>::zeros((MULTIPLY_ADDS / WORK / 1000 * 3, 1000));
         let rows: Vec<u32> = (0..raw.nrows() as u32).collect();
         let mut polls = 0;
         let mut poll = || {
@@ -284,7 +315,8 @@ mod tests {
             }
         };
         let numbers = Numbers::Rows(raw.view());
-        let ended = numbers.laid_out::<f32>(&rows, None, &Team::alone(), &mut poll);
+        let mut into = vec![0_f32; raw.len()];
+        let ended = numbers.lay_out(&rows, None, &mut into, &Team::alone(), &mut poll);
         assert!(ended.is_break());
         assert_eq!(polls, 2);
     }

@@ -17,12 +17,14 @@ mod encoded;
 mod ending_tests;
 mod error;
 mod evaluate;
+mod feed;
 mod figures;
 mod folds;
 mod frame;
 mod full_report;
 mod golden;
 mod inline;
+mod layers;
 mod layout;
 mod lbfgs;
 mod metric;
@@ -33,6 +35,7 @@ mod place;
 mod prepare;
 mod report;
 mod run;
+mod samples;
 mod selection;
 mod source;
 mod spec;
@@ -46,6 +49,9 @@ mod thread_tests;
 mod validation;
 mod weighing;
 mod weights;
+mod window;
+#[cfg(test)]
+mod window_tests;
 
 pub use crate::train::check::{CheckedJob, Context, DatasetView, check, check_alone};
 pub use crate::train::checkpoint::{Checkpoint, EpochSums};
@@ -62,7 +68,7 @@ pub use crate::train::metric::{DEFAULT_K, Metric, Metrics, Needs};
 pub use crate::train::optimizer_state::AnyOptimizerState;
 pub use crate::train::outcome::Outcome;
 pub use crate::train::report::{EpochReport, Observer, is_recorded};
-pub use crate::train::source::{RawSamples, Source};
+pub use crate::train::source::{Features, RawSamples, Source, StoredColumns};
 pub use crate::train::spec::{
     BatchSize, CheckedData, CheckedSpec, DataSpec, From, JobLimits, JobSpec, Missing, TargetKind,
 };

@@ -3,18 +3,18 @@
 use std::borrow::Borrow;
 use std::ops::ControlFlow;
 
-use crate::data::{SHUFFLE, permutation};
 use crate::model::{AnyNetwork, Model};
 use crate::nn::{
     Backpropagation, Clock, LayerStatistics, Loss, Network, Noise, OptimizerState, Scalar, Stepped,
-    Team, evaluate_observed, layer_statistics,
+    Team, layer_statistics,
 };
 use crate::train::descent::Descent;
+use crate::train::feed::Feed;
 use crate::train::figures::Answers;
 use crate::train::frame::Frame;
 use crate::train::full_report::Assessed;
 use crate::train::place::{BaseParts, EpochEnd, Place, Start};
-use crate::train::prepare::{Prepared, Samples, prepare};
+use crate::train::prepare::{Prepared, prepare};
 use crate::train::stopping::Watch;
 use crate::train::{
     AnyOptimizerState, CheckedSpec, Checkpoint, EndedBy, EpochReport, EpochSums, Error, FullReport,
@@ -109,20 +109,26 @@ pub(super) struct Run<'a, T: Scalar> {
     before: Option<Network<T>>,
     /// The end of the last finished epoch, while no checkpoint of it was made.
     pub(super) epoch_end: Option<EpochEnd<T>>,
-    pub(super) train: Samples<T>,
-    pub(super) validation: Option<Samples<T>>,
+    pub(super) train: Feed<T>,
+    pub(super) validation: Option<Feed<T>>,
     /// The fold that is left out.
-    left_out: Option<Samples<T>>,
+    left_out: Option<Feed<T>>,
     pub(super) backpropagation: Backpropagation<T>,
     pub(super) team: Team,
     pub(super) descent: Descent<T>,
     pub(super) watch: Watch<T>,
-    pub(super) order: Vec<u32>,
     pub(super) place: Place,
 }
 
 /// A run broken off between two steps.
 struct Stopped;
+
+/// The split whose figures are wanted.
+#[derive(Clone, Copy)]
+enum Of {
+    Train,
+    Validation,
+}
 
 impl<'a, T: Scalar> Run<'a, T>
 where
@@ -188,7 +194,6 @@ where
             train,
             validation,
             left_out,
-            order: Vec::with_capacity(spec.train_rows),
             place,
         })
     }
@@ -208,7 +213,7 @@ where
             observer.checkpoint(last);
         }
         self.before = None;
-        let ControlFlow::Continue(report) = self.full_report(observer) else {
+        let ControlFlow::Continue(report) = self.full_report(observer)? else {
             return Ok(self.stopped());
         };
         let ended_by = match self.watch.ending() {
@@ -243,7 +248,10 @@ where
     }
 
     /// Every figure of the parameters that the run ends with; `Break` where the observer broke off.
-    fn full_report(&self, observer: &mut impl Observer) -> ControlFlow<(), FullReport> {
+    fn full_report(
+        &mut self,
+        observer: &mut impl Observer,
+    ) -> Result<ControlFlow<(), FullReport>, Error> {
         let (network, epoch) = match self.watch.best() {
             Some((network, best)) => (network, best.epoch),
             None => (&self.network, self.place.epoch),
@@ -251,16 +259,17 @@ where
         let (loss, spec) = (self.frame.loss, self.spec);
         let by = (network, &self.team);
         let assessed = Assessed::every(by, loss, &spec.targets, &spec.metrics);
-        let validation = self.validation.as_ref().or(self.left_out.as_ref());
-        let splits = (&self.train, validation);
-        FullReport::of(&assessed, epoch, splits, || observer.poll())
+        let validation = self.validation.as_mut().or(self.left_out.as_mut());
+        let splits = (&mut self.train, validation);
+        FullReport::of(&assessed, epoch, splits, &mut || observer.poll())
     }
 
     /// One epoch, from the step where it stands.
     fn epoch(&mut self, observer: &mut impl Observer) -> Result<Result<(), Stopped>, Error> {
         let epoch = self.place.epoch + 1;
         let steps = self.spec.steps_per_epoch();
-        self.arrange(epoch);
+        let shuffled = self.spec.shuffle.then_some((self.spec.seed, epoch));
+        self.train.arrange(shuffled);
         while self.place.step < steps {
             let last = self.place.step + 1 == steps;
             if self
@@ -280,7 +289,7 @@ where
             return Ok(Err(Stopped));
         };
         let train = self.metrics(self.place.sums);
-        let ControlFlow::Continue(train) = self.fill(&self.train, train, observer) else {
+        let ControlFlow::Continue(train) = self.fill(Of::Train, train, observer)? else {
             return Ok(Err(Stopped));
         };
         let statistics = self.place.statistics.take();
@@ -323,16 +332,6 @@ where
         network
     }
 
-    /// The order of the rows in an epoch.
-    fn arrange(&mut self, epoch: u64) {
-        let rows = self.spec.train_rows;
-        if self.spec.shuffle {
-            permutation(self.spec.seed, SHUFFLE, epoch, rows, &mut self.order);
-        } else if self.order.len() != rows {
-            self.order.extend(0..rows as u32);
-        }
-    }
-
     /// One step: the gradient of one batch, and the update, where a row of it weighs anything. `Break` leaves everything as
     /// it was.
     fn step(
@@ -347,7 +346,6 @@ where
             train,
             backpropagation,
             descent: Descent::Steps(optimizer),
-            order,
             place,
             ..
         } = self
@@ -356,7 +354,13 @@ where
         };
         let batch = self.spec.batch_rows();
         let start = place.step as usize * batch;
-        let rows = &order[start..order.len().min(start + batch)];
+        let samples = start..train.len().min(start + batch);
+        if train
+            .bring(samples.clone(), &mut || observer.poll())?
+            .is_break()
+        {
+            return Ok(ControlFlow::Break(()));
+        }
         let (epoch, number) = (place.epoch + 1, place.step + 1);
         let diverged = |quantity| Error::Diverged {
             quantity,
@@ -369,11 +373,11 @@ where
                 None => *before = Some(network.clone()),
             }
         }
-        let weights = train.weights.of(rows);
+        let (batch, weights) = train.batch(samples);
         let stepped = backpropagation.at(epoch, number).weigh(weights).step(
             network,
             self.frame.loss,
-            train.batch(rows, (!self.spec.shuffle).then_some(start)),
+            batch,
             (optimizer, factor),
             record,
             || observer.poll(),
@@ -412,17 +416,12 @@ where
         &mut self,
         observer: &mut impl Observer,
     ) -> Result<ControlFlow<(), Option<Metrics>>, Error> {
-        let Some(samples) = &self.validation else {
+        let Some(feed) = &mut self.validation else {
             return Ok(ControlFlow::Continue(None));
         };
-        let evaluated = evaluate_observed(
-            (&self.network, &self.team),
-            (self.frame.loss, self.spec.targets.rightness()),
-            (samples.inputs.view(), samples.targets.view()),
-            samples.weights.figures.as_deref(),
-            || observer.poll(),
-            |_, _| {},
-        );
+        let judged = (self.frame.loss, self.spec.targets.rightness());
+        let by = (&self.network, &self.team);
+        let evaluated = feed.evaluate(by, judged, &mut || observer.poll(), |_, _, _| {})?;
         let ControlFlow::Continue(evaluation) = evaluated else {
             return Ok(ControlFlow::Break(()));
         };
@@ -434,26 +433,34 @@ where
                 step,
             });
         }
-        let sums = EpochSums::from(evaluation);
-        let filled = self.fill(samples, self.metrics(sums), observer);
+        let metrics = self.metrics(EpochSums::from(evaluation));
+        let filled = self.fill(Of::Validation, metrics, observer)?;
         Ok(filled.map_continue(Some))
     }
 
-    /// The figures that are wanted beside loss and accuracy; `Break` where the observer broke off.
+    /// The figures of a split that are wanted beside loss and accuracy; `Break` where the observer broke off.
     fn fill(
-        &self,
-        samples: &Samples<T>,
+        &mut self,
+        split: Of,
         mut metrics: Metrics,
         observer: &mut impl Observer,
-    ) -> ControlFlow<(), Metrics> {
+    ) -> Result<ControlFlow<(), Metrics>, Error> {
         let wanted = &self.spec.metrics;
-        if wanted.iter().any(|metric| !metric.is_sum()) {
+        let feed = match split {
+            Of::Train => Some(&mut self.train),
+            Of::Validation => self.validation.as_mut(),
+        };
+        if let Some(feed) = feed.filter(|_| wanted.iter().any(|metric| !metric.is_sum())) {
             let judged = (self.frame.loss, self.spec.targets.rightness());
             let by = (&self.network, &self.team);
-            let answers = Answers::of(by, judged, samples, || observer.poll())?.1;
-            answers.fill(wanted, &mut metrics, &self.team, || observer.poll())?;
+            let poll = &mut || observer.poll();
+            let ControlFlow::Continue((_, answers)) = Answers::of(by, judged, feed, poll)? else {
+                return Ok(ControlFlow::Break(()));
+            };
+            let filled = answers.fill(wanted, &mut metrics, &self.team, poll);
+            return Ok(filled.map_continue(|()| metrics));
         }
-        ControlFlow::Continue(metrics)
+        Ok(ControlFlow::Continue(metrics))
     }
 
     fn metrics(&self, sums: EpochSums) -> Metrics {

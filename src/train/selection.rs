@@ -88,7 +88,7 @@ impl DatasetView {
             .collect()
     }
 
-    fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.columns.first().map_or(0, |column| column.rows)
     }
 }

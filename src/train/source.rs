@@ -1,10 +1,94 @@
 //! A run's raw data: inline rows or columns of a dataset, before splitting and preprocessing.
 
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::Arc;
+
 use ndarray::Array2;
 
-use crate::data::Column;
+use crate::data::{Column, ColumnDescription};
 use crate::model::{Error, ReadTensors, Tensors};
-use crate::train::AnyOptimizerState;
+use crate::train::{self, AnyOptimizerState};
+
+/// Columns that stay where they are stored, and are read a few rows at a time.
+pub trait StoredColumns: Debug + Send + Sync {
+    /// What is known of them, in the order of the spec.
+    fn columns(&self) -> &[ColumnDescription];
+
+    /// One of them with all its values.
+    ///
+    /// Errors: it cannot be read.
+    fn column(&self, place: usize) -> Result<Column, train::Error>;
+
+    /// All of them, with the values of some rows, and perhaps of some before these: how many is the second.
+    ///
+    /// Errors: they cannot be read.
+    fn part(&self, rows: Range<usize>) -> Result<(Vec<Column>, usize), train::Error>;
+}
+
+/// The feature columns of a dataset.
+#[derive(Clone, Debug)]
+pub enum Features {
+    /// With all their values.
+    Held(Vec<Column>),
+    /// Those of a table that is not held in memory.
+    Stored(Arc<dyn StoredColumns>),
+}
+
+impl PartialEq for Features {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Held(columns), Self::Held(others)) => columns == others,
+            (Self::Stored(columns), Self::Stored(others)) => Arc::ptr_eq(columns, others),
+            (Self::Held(_), Self::Stored(_)) | (Self::Stored(_), Self::Held(_)) => false,
+        }
+    }
+}
+
+impl Features {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Held(columns) => columns.len(),
+            Self::Stored(stored) => stored.columns().len(),
+        }
+    }
+
+    /// What is known of one of them.
+    pub(super) fn description(&self, place: usize) -> &ColumnDescription {
+        match self {
+            Self::Held(columns) => columns[place].description(),
+            Self::Stored(stored) => &stored.columns()[place],
+        }
+    }
+
+    /// One of them with all its values.
+    ///
+    /// Errors: it cannot be read.
+    pub(super) fn column(&self, place: usize) -> Result<Cow<'_, Column>, train::Error> {
+        match self {
+            Self::Held(columns) => Ok(Cow::Borrowed(&columns[place])),
+            Self::Stored(stored) => stored.column(place).map(Cow::Owned),
+        }
+    }
+
+    /// All of them, with the values of at least these rows, and how many are before those.
+    ///
+    /// Errors: they cannot be read.
+    pub(super) fn part(
+        &self,
+        rows: Range<usize>,
+    ) -> Result<(Cow<'_, [Column]>, usize), train::Error> {
+        match self {
+            Self::Held(columns) => Ok((Cow::Borrowed(columns), rows.start)),
+            Self::Stored(stored) => {
+                let (columns, before) = stored.part(rows)?;
+                Ok((Cow::Owned(columns), before))
+            }
+        }
+    }
+}
 
 /// Raw samples, in the table's own units.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +105,7 @@ pub enum RawSamples {
     /// Columns of a dataset, in the order of the spec.
     Columns {
         /// The feature columns.
-        features: Vec<Column>,
+        features: Features,
         /// The target columns.
         targets: Vec<Column>,
         /// The column of sample weights, where there is one.
@@ -37,7 +121,7 @@ impl RawSamples {
         let mut others = columns.split_off(features);
         let mut weights = others.split_off(targets);
         Self::Columns {
-            features: columns,
+            features: Features::Held(columns),
             targets: others,
             weights: weights.pop(),
         }

@@ -27,6 +27,8 @@ pub struct JobLimits {
     pub batch_activations: u64,
     /// Classes of a categorical target, at most.
     pub classes: usize,
+    /// Bytes of a dataset's rows, as the network reads them, that a job holds; of a larger one it holds a window.
+    pub data_bytes: u64,
 }
 
 /// Samples of a batch: a number, or the whole training set (`"full"`, the seed's gradient descent).
@@ -228,6 +230,10 @@ pub struct JobSpec {
     /// Whether rows are shuffled in each epoch.
     #[serde(default = "default_shuffle")]
     pub shuffle: bool,
+    /// Rows of the dataset that are in memory, and shuffled among each other, at a time; left out, all, or as many as there is
+    /// room for.
+    #[serde(default)]
+    pub window_rows: Option<u64>,
     /// Fixes the split and the shuffle.
     #[serde(default)]
     pub seed: u64,
@@ -346,6 +352,10 @@ pub struct CheckedSpec {
     pub batch_size: BatchSize,
     /// Whether rows are shuffled in each epoch.
     pub shuffle: bool,
+    /// Rows of the dataset that are in memory at a time, where the job reads it in parts. Kept, so that no other memory changes
+    /// what the job comes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_rows: Option<usize>,
     /// Fixes the split and the shuffle.
     pub seed: u64,
     /// What the history holds.

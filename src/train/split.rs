@@ -7,7 +7,7 @@ use crate::data::{
 use crate::model::{Violations, known};
 use crate::train::check::DatasetView;
 use crate::train::layout::numbers;
-use crate::train::prepare::class_codes;
+use crate::train::samples::class_codes;
 use crate::train::{
     CheckedData, CheckedSpec, CheckedValidation, CrossValidationSpec, Error, JobSpec, Missing,
     Source, ValidationSpec,

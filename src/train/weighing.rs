@@ -1,9 +1,7 @@
 //! The weights of prepared rows: what was declared, multiplied, and brought to one scale.
 
-use ndarray::Array2;
-
 use crate::model::Header;
-use crate::nn::{RowWeight, Scalar, class_of};
+use crate::nn::RowWeight;
 use crate::train::Error;
 use crate::train::weights::{ClassWeight, class_names};
 
@@ -31,14 +29,14 @@ impl Weights {
         })
     }
 
-    /// Of rows trained on: also those of their classes. Shapes: `targets` (N × J).
+    /// Of rows trained on: also those of their `classes`, one for each row.
     ///
-    /// Errors: nothing is left that weighs.
-    pub(crate) fn of_training<T: Scalar>(
+    /// Errors: nothing is left that weighs; the classes are not to be had.
+    pub(crate) fn of_training(
         samples: Option<Vec<f64>>,
         class_weight: Option<&ClassWeight>,
         header: &Header,
-        targets: &Array2<T>,
+        classes: impl FnOnce() -> Result<Vec<usize>, Error>,
     ) -> Result<Self, Error> {
         let figures = relative(samples)?;
         let Some(class_weight) = class_weight else {
@@ -46,10 +44,7 @@ impl Weights {
             return Ok(Self { loss, figures });
         };
         let names = class_names(header);
-        let rows = targets.rows().into_iter();
-        let classes: Vec<usize> = rows
-            .map(|row| class_of(row.as_slice().expect("targets are row-major")))
-            .collect();
+        let classes = classes()?;
         let sample = |row: usize| figures.as_ref().map_or(1.0, |weights| weights[row]);
         let of_class = match class_weight {
             ClassWeight::Balanced(_) => {
@@ -74,6 +69,23 @@ impl Weights {
             loss: relative(Some(loss.collect()))?,
             figures,
         })
+    }
+
+    /// Those of some of the rows, after those that others have at some places.
+    pub(super) fn after(
+        &self,
+        (before, places): (&Self, &[u32]),
+        rows: &(impl Iterator<Item = usize> + Clone),
+    ) -> Self {
+        let joined = |all: &Option<Vec<f64>>, before: &Option<Vec<f64>>| {
+            let (all, before) = (all.as_ref()?, before.as_deref().unwrap_or_default());
+            let before = places.iter().map(|&place| before[place as usize]);
+            Some(before.chain(rows.clone().map(|row| all[row])).collect())
+        };
+        Self {
+            loss: joined(&self.loss, &before.loss),
+            figures: joined(&self.figures, &before.figures),
+        }
     }
 
     /// Those of some of the rows; nothing, where all weigh the same.

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gradientd::config::{Config, Limits};
+use gradientd::config::{Config, Limits, TRAINING_DATA_MIB};
 use gradientd::server;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -300,6 +300,7 @@ fn config(job_slots: u16, limits: Limits) -> Config {
         cors_origins: Vec::new(),
         job_slots,
         training_threads: 1,
+        training_data_mib: TRAINING_DATA_MIB,
         limits,
     }
 }

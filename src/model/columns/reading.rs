@@ -29,13 +29,13 @@ impl<'a> Reading<'a> {
     /// Errors: the encoder refuses one of them.
     pub fn new(encoder: &'a Encoder, column: &'a Column) -> Result<Self, String> {
         let categorical = encoder.spec().kind() == Kind::Categorical;
-        let meanings = match (categorical, column.numbers()) {
-            (false, Some(_)) => Meanings::Themselves,
-            (false, None) => {
+        let meanings = match (categorical, column.codes()) {
+            (false, None) => Meanings::Themselves,
+            (false, Some(_)) => {
                 let name = column.name();
                 return Err(format!("column {name:?} must hold numbers, got words"));
             }
-            (true, None) => {
+            (true, Some(_)) => {
                 let words = column.categories().iter();
                 Meanings::OfCodes(
                     words
@@ -43,7 +43,8 @@ impl<'a> Reading<'a> {
                         .collect::<Result<_, _>>()?,
                 )
             }
-            (true, Some(numbers)) => {
+            (true, None) => {
+                let numbers = column.numbers().expect("a column of numbers has them");
                 let mut meanings = HashMap::new();
                 for number in numbers.into_iter().filter(|number| !number.is_nan()) {
                     let key = (number + 0.0).to_bits(); // −0 is 0

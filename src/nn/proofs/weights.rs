@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 use super::{matrix, network, pass};
 use crate::nn::{
-    Activation, Backpropagation, Batch, Evaluation, Layer, Loss, Network, Optimizer, OptimizerSpec,
-    Regularization, Rightness, RowWeight, Scalar, Stepped, Team, evaluate, evaluate_observed,
-    layer_statistics,
+    Activation, Backpropagation, Batch, Evaluation, EvaluationPass, Layer, Loss, Network,
+    Optimizer, OptimizerSpec, Regularization, Rightness, RowWeight, Scalar, Stepped, Team,
+    evaluate, layer_statistics,
 };
 
 const FIXTURE: &str = include_str!("../../../tests/fixtures/weights/weights.json");
@@ -96,18 +96,12 @@ fn evaluated<T: Scalar>(
     (x, y): (&Array2<T>, &Array2<T>),
     weights: Option<&[f64]>,
 ) -> Evaluation {
-    let poll = || ControlFlow::<Infallible>::Continue(());
-    let rows = (x.view(), y.view());
+    let (batch, team) = (Batch::new(x.view(), y.view()), Team::alone());
     let judged = (loss, Rightness::OfClass);
-    match evaluate_observed(
-        (network, &Team::alone()),
-        judged,
-        rows,
-        weights,
-        poll,
-        |_, _| {},
-    ) {
-        ControlFlow::Continue(evaluation) => evaluation,
+    let mut pass = EvaluationPass::new((network, &team), judged, x.nrows());
+    let poll = || ControlFlow::<Infallible>::Continue(());
+    match pass.add(batch, weights, poll, |_, _| {}) {
+        ControlFlow::Continue(()) => pass.finish(),
         ControlFlow::Break(never) => match never {},
     }
 }

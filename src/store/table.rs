@@ -1,0 +1,109 @@
+//! A table that is read a part at a time: some columns of a revision of a dataset, looked up once.
+
+use std::ops::Range;
+
+use crate::data::{CHUNK_ROWS, Column, ColumnDescription};
+use crate::store::columns::{BYTES_AT_ONCE, Chunk, Revision, Wanted};
+use crate::store::{Error, Store, off_thread};
+
+/// Columns of a revision of a dataset, which are read a part at a time.
+#[derive(Clone)]
+pub struct Table {
+    store: Store,
+    name: String,
+    digest: String,
+    revision: Revision,
+    wanted: Vec<Wanted>,
+}
+
+impl Store {
+    /// Columns as [`Store::dataset_columns`] reads them, of some of the rows, and which of theirs is the first of these.
+    ///
+    /// Errors: as there.
+    ///
+    /// Panics: the revision has not these rows, the caller's bug.
+    pub async fn dataset_rows(
+        &self,
+        name: &str,
+        digest: &str,
+        names: &[String],
+        rows: Range<usize>,
+    ) -> Result<(Vec<Column>, usize), Error> {
+        let table = self.table(name, digest, names).await?;
+        table.rows(rows).await
+    }
+
+    /// The columns of a revision of a dataset, to be read a part at a time.
+    ///
+    /// Errors: there is no such dataset, revision or column.
+    pub async fn table(&self, name: &str, digest: &str, names: &[String]) -> Result<Table, Error> {
+        let (revision, wanted) = self.wanted(name, digest, names).await?;
+        Ok(Table {
+            store: self.clone(),
+            name: name.to_owned(),
+            digest: digest.to_owned(),
+            revision,
+            wanted,
+        })
+    }
+}
+
+impl Table {
+    /// What is known of the columns.
+    pub fn descriptions(&self) -> Vec<ColumnDescription> {
+        let wanted = self.wanted.iter();
+        wanted.map(|column| column.description.clone()).collect()
+    }
+
+    /// One of the columns with all its values.
+    ///
+    /// Errors: as of [`Store::dataset_columns`].
+    pub async fn column(&self, place: usize) -> Result<Column, Error> {
+        let wanted = vec![self.wanted[place].clone()];
+        let read = self
+            .store
+            .clone()
+            .read(self.name.clone(), self.revision, wanted);
+        let mut columns = read.await?;
+        self.store.find_revision(&self.name, &self.digest).await?;
+        Ok(columns.remove(0).1)
+    }
+
+    /// All columns of some of the rows, and which of theirs is the first of these.
+    ///
+    /// Errors: as of [`Store::dataset_columns`].
+    ///
+    /// Panics: the revision has not these rows, the caller's bug.
+    pub async fn rows(&self, rows: Range<usize>) -> Result<(Vec<Column>, usize), Error> {
+        assert!(
+            rows.end <= self.revision.rows as usize,
+            "the revision has the rows"
+        );
+        let numbers = rows.start / CHUNK_ROWS..rows.end.div_ceil(CHUNK_ROWS);
+        let end = rows.end - numbers.start * CHUNK_ROWS;
+        let mut columns = Vec::with_capacity(self.wanted.len());
+        for wanted in self
+            .wanted
+            .chunks(BYTES_AT_ONCE / (size_of::<f64>() * CHUNK_ROWS))
+        {
+            let positions: Vec<_> = wanted.iter().map(|column| column.position).collect();
+            let numbers = numbers.start as i64..numbers.end as i64;
+            let read = self.store.chunks(&self.name, numbers, &positions).await?;
+            let (wanted, dataset) = (wanted.to_vec(), self.name.clone());
+            let part = off_thread(move || {
+                let chunks = Chunk::in_order(&read)?;
+                let wanted = wanted.into_iter();
+                let columns = wanted.map(|column| {
+                    let chunks = column.chunks(&dataset, &chunks)?;
+                    let chunks = chunks.iter().map(|chunk| chunk.bytes);
+                    Ok(Column::decode_part(column.description, end, chunks)?)
+                });
+                columns.collect::<Result<Vec<_>, Error>>()
+            });
+            columns.extend(part.await?);
+        }
+        // Whoever deleted the dataset meanwhile may have put another in its place, or nothing.
+        self.store.find_revision(&self.name, &self.digest).await?;
+        Ok((columns, rows.start % CHUNK_ROWS))
+    }
+}

@@ -1,0 +1,392 @@
+//! The feed of a split: its samples in the order in which an epoch takes them, all in memory, or, of a table that is larger, a
+//! window of them at a time.
+
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+
+use ndarray::{ArrayView2, Axis, s};
+
+use crate::data::{CHUNK_ROWS, SHUFFLE, SHUFFLE_BLOCKS, permutation, permutation_of_part};
+use crate::model::columns::Affine;
+use crate::model::{Preprocessing, Targets};
+use crate::nn::{
+    BLOCK, Batch, Evaluation, EvaluationPass, Loss, Network, Rightness, RowWeight, Scalar, Team,
+};
+use crate::train::samples::{Reader, Samples};
+use crate::train::weighing::Weights;
+use crate::train::{Error, RawSamples};
+
+/// Blocks of a window, at least, where they are not smaller than [`LEAST_BLOCK`]: rows that are shuffled among each other come
+/// from so many places of the table.
+const BLOCKS: usize = 8;
+/// Rows of a block, at least.
+const LEAST_BLOCK: usize = 64;
+
+/// The samples of a split.
+#[derive(Debug)]
+pub(crate) struct Feed<T> {
+    /// Those in memory.
+    held: Samples<T>,
+    /// Their places there, in the order in which they are taken.
+    order: Vec<u32>,
+    /// How many samples of the epoch come before those.
+    first: usize,
+    /// The seed and the epoch whose order it is; none of the order of the table.
+    shuffled: Option<(u64, u64)>,
+    /// Where the others come from, of a table that is not in memory.
+    beyond: Option<Box<Beyond>>,
+}
+
+/// A table that is not in memory, and how its rows come there.
+///
+/// Its rows are read in blocks of consecutive ones. An epoch takes the blocks in a random order, so many at a time as a window
+/// has, and the rows of a window in a random order. Both orders are keyed by the seed and the epoch, that of the rows also by
+/// the window's number, so that a run can be taken up anywhere.
+///
+/// Source: Xu et al. (2022), "Stochastic gradient descent without full data shuffle" (CorgiPile), for the two levels and for why
+/// a random order of blocks is not enough by itself.
+#[derive(Debug)]
+pub(super) struct Beyond {
+    raw: RawSamples,
+    preprocessing: Arc<Preprocessing>,
+    meaning: Targets,
+    outputs: usize,
+    team: Team,
+    /// The split's rows in the table, which rise.
+    rows: Vec<u32>,
+    /// What they weigh.
+    weights: Weights,
+    /// Which of `rows` are in each block that has any.
+    blocks: Vec<Range<usize>>,
+    /// Blocks of a window.
+    together: usize,
+    /// Rows of a window and those that may be carried into it.
+    most: usize,
+    /// The blocks as the epoch takes them.
+    order: Vec<u32>,
+    /// The window that is read next.
+    next: usize,
+}
+
+impl<T: Scalar> Feed<T> {
+    /// Of samples that are all in memory.
+    pub(crate) fn held(samples: Samples<T>) -> Self {
+        Self {
+            held: samples,
+            order: Vec::new(),
+            first: 0,
+            shuffled: None,
+            beyond: None,
+        }
+    }
+
+    /// Of a table that is read in windows of at most `window` rows, or one block.
+    pub(super) fn windowed(beyond: Beyond) -> Self {
+        Self {
+            held: beyond.reader().room(&beyond.raw, 0),
+            order: Vec::new(),
+            first: 0,
+            shuffled: None,
+            beyond: Some(Box::new(beyond)),
+        }
+    }
+
+    /// How many samples there are.
+    pub(super) fn len(&self) -> usize {
+        let beyond = self.beyond.as_ref();
+        beyond.map_or(self.held.inputs.nrows(), |beyond| beyond.rows.len())
+    }
+
+    /// Whether all are in memory.
+    pub(super) fn is_held(&self) -> bool {
+        self.beyond.is_none()
+    }
+
+    /// How each target was scaled; empty where none was.
+    pub(super) fn target_scaling(&self) -> &[Affine] {
+        &self.held.target_scaling
+    }
+
+    /// What all samples weigh in figures; none, where all weigh the same.
+    pub(super) fn figure_weights(&self) -> Option<&[f64]> {
+        let beyond = self.beyond.as_ref();
+        let weights = beyond.map_or(&self.held.weights, |beyond| &beyond.weights);
+        weights.figures.as_deref()
+    }
+
+    /// Begins an epoch, whose order is keyed by a seed and its number, or is that of the table.
+    pub(super) fn arrange(&mut self, shuffled: Option<(u64, u64)>) {
+        (self.first, self.shuffled) = (0, shuffled);
+        if let Some(beyond) = &mut self.beyond {
+            self.order.clear();
+            return beyond.arrange(shuffled);
+        }
+        arrange(&mut self.order, self.held.inputs.nrows(), SHUFFLE, shuffled);
+    }
+
+    /// Reads what is needed for some samples of the epoch to be in memory, perhaps at the expense of those before them.
+    ///
+    /// `poll` is asked again and again while rows are read; its `Break` ends it, and then it is to be begun anew.
+    ///
+    /// Errors: rows cannot be read; a value does not fit.
+    pub(super) fn bring(
+        &mut self,
+        samples: Range<usize>,
+        poll: &mut impl FnMut() -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Error> {
+        while self.beyond.is_some() && samples.end > self.first + self.order.len() {
+            let carried = samples.start.checked_sub(self.first);
+            let carried = carried.filter(|&from| from < self.order.len());
+            if self.read_window(carried, samples.start, poll)?.is_break() {
+                self.order.clear();
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Samples of the epoch that are in memory, as a batch, and what they weigh; nothing, where all weigh the same.
+    ///
+    /// Panics: they are not in memory, the caller's bug.
+    pub(super) fn batch(
+        &self,
+        samples: Range<usize>,
+    ) -> (Batch<'_, T>, impl Iterator<Item = RowWeight>) {
+        let places = samples.start - self.first..samples.end - self.first;
+        let in_own_order = self.shuffled.is_none().then_some(places.start);
+        let rows = &self.order[places];
+        let batch = self.held.batch(rows, in_own_order);
+        (batch, self.held.weights.of(rows))
+    }
+
+    /// The figures of a network that are sums over all samples, in the order of the table, showing `observe(rows, a, y)` outputs
+    /// and targets of all, some at a time. The next epoch is to be arranged anew where not all are in memory.
+    ///
+    /// `poll` and errors: as [`Feed::bring`]; it is also asked as often as there are chunks.
+    pub(super) fn evaluate(
+        &mut self,
+        by: (&Network<T>, &Team),
+        judged: (Loss, Rightness),
+        poll: &mut impl FnMut() -> ControlFlow<()>,
+        mut observe: impl FnMut(Range<usize>, ArrayView2<T>, ArrayView2<T>),
+    ) -> Result<ControlFlow<(), Evaluation>, Error> {
+        let samples = self.len();
+        let mut pass = EvaluationPass::new(by, judged, samples);
+        if !self.is_held() {
+            self.arrange(None);
+        }
+        let mut done = 0;
+        loop {
+            if self
+                .bring(done..samples.min(done + BLOCK), poll)?
+                .is_break()
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+            let places = done - self.first..self.evaluable(done) - self.first;
+            let rows = s![places.clone(), ..];
+            let held = &self.held;
+            let (inputs, targets) = (held.inputs.slice(rows), held.targets.slice(rows));
+            let weights = held.weights.figures.as_deref();
+            let passed = pass.add(
+                Batch::new(inputs, targets),
+                weights.map(|weights| &weights[places.clone()]),
+                &mut *poll,
+                |rows, outputs| {
+                    let of_part = rows.start - done..rows.end - done;
+                    observe(rows, outputs, targets.slice(s![of_part, ..]));
+                },
+            );
+            if passed.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            done += places.len();
+            if done == samples {
+                return Ok(ControlFlow::Continue(pass.finish()));
+            }
+        }
+    }
+
+    /// Up to which sample an evaluation can go on from one of them: to the last that is in memory, or the last whole block.
+    fn evaluable(&self, from: usize) -> usize {
+        let Some(beyond) = &self.beyond else {
+            return self.held.inputs.nrows();
+        };
+        let end = self.first + self.order.len();
+        if end == beyond.rows.len() {
+            return end;
+        }
+        from + (end - from) / BLOCK * BLOCK
+    }
+
+    /// Reads the next window behind the samples from place `carried` of the order on, or that which has `sample` where there are
+    /// none of those.
+    fn read_window(
+        &mut self,
+        carried: Option<usize>,
+        sample: usize,
+        poll: &mut impl FnMut() -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Error> {
+        let Self {
+            held,
+            order,
+            first,
+            shuffled,
+            beyond: Some(beyond),
+        } = self
+        else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        *first = if let Some(from) = carried {
+            order.drain(..from);
+            *first + from
+        } else {
+            order.clear();
+            beyond.seek(sample)
+        };
+        let kept = order.len();
+        let number = beyond.next as u64 + 1;
+        let window = beyond.next_window();
+        let rows: usize = window.iter().map(Range::len).sum();
+        let room = beyond.room();
+        let places: Vec<usize> = order.iter().map(|&place| place as usize).collect();
+        let carried = (
+            held.inputs.select(Axis(0), &places),
+            held.targets.select(Axis(0), &places),
+        );
+        let split_rows = window.iter().cloned().flatten();
+        let weights = beyond.weights.after((&held.weights, order), &split_rows);
+        let reader = beyond.reader();
+        if held.inputs.nrows() < room {
+            *held = reader.room(&beyond.raw, room);
+        }
+        held.weights = weights;
+        held.inputs.slice_mut(s![..kept, ..]).assign(&carried.0);
+        held.targets.slice_mut(s![..kept, ..]).assign(&carried.1);
+        let mut place = kept;
+        for block in window {
+            let rows = &beyond.rows[block];
+            if reader
+                .write(&beyond.raw, rows, (held, place), poll)?
+                .is_break()
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+            place += rows.len();
+        }
+        order.clear();
+        match shuffled {
+            Some((seed, epoch)) => {
+                permutation_of_part(*seed, SHUFFLE, (*epoch, number), rows, order);
+                for place in &mut *order {
+                    *place += kept as u32;
+                }
+                order.splice(0..0, 0..kept as u32);
+            }
+            None => order.extend(0..(kept + rows) as u32),
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl Beyond {
+    /// Of some rows of a table, which rise, of which `window` may be in memory at a time beside a batch.
+    pub(super) fn new(
+        (raw, rows): (&RawSamples, Vec<u32>),
+        reader: (Arc<Preprocessing>, Targets, usize, Team),
+        weights: Weights,
+        (window, batch): (usize, usize),
+    ) -> Self {
+        let (preprocessing, meaning, outputs, team) = reader;
+        let block_rows = block_rows(window);
+        let mut blocks = Vec::new();
+        let mut start = 0;
+        while let Some(&row) = rows.get(start) {
+            let block = row as usize / block_rows;
+            let of_block = |row: &u32| *row as usize / block_rows == block;
+            let end = start + rows[start..].partition_point(of_block);
+            blocks.push(start..end);
+            start = end;
+        }
+        Self {
+            raw: raw.clone(),
+            preprocessing,
+            meaning,
+            outputs,
+            team,
+            rows,
+            weights,
+            order: (0..blocks.len() as u32).collect(),
+            blocks,
+            together: (window / block_rows).max(1),
+            most: window.max(block_rows) + batch.max(BLOCK),
+            next: 0,
+        }
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader {
+            preprocessing: &self.preprocessing,
+            meaning: &self.meaning,
+            outputs: self.outputs,
+            team: &self.team,
+        }
+    }
+
+    /// Rows that there must be room for, at most.
+    fn room(&self) -> usize {
+        self.most.min(self.rows.len())
+    }
+
+    fn arrange(&mut self, shuffled: Option<(u64, u64)>) {
+        self.next = 0;
+        arrange(&mut self.order, self.blocks.len(), SHUFFLE_BLOCKS, shuffled);
+    }
+
+    /// The samples of the epoch's windows, from the `number`th on, each the blocks that it has.
+    fn window(&self, number: usize) -> Vec<Range<usize>> {
+        let blocks = self.order.chunks(self.together).nth(number);
+        let blocks = blocks.unwrap_or_default().iter();
+        blocks
+            .map(|&block| self.blocks[block as usize].clone())
+            .collect()
+    }
+
+    fn next_window(&mut self) -> Vec<Range<usize>> {
+        self.next += 1;
+        self.window(self.next - 1)
+    }
+
+    /// Goes to the window that has a sample; how many samples of the epoch come before it.
+    fn seek(&mut self, sample: usize) -> usize {
+        let mut before = 0;
+        for (number, window) in self.order.chunks(self.together).enumerate() {
+            let blocks = window
+                .iter()
+                .map(|&block| self.blocks[block as usize].len());
+            let rows: usize = blocks.sum();
+            self.next = number;
+            if sample < before + rows {
+                break;
+            }
+            before += rows;
+        }
+        before
+    }
+}
+
+/// 0..n in the order of an epoch: shuffled for a purpose, or as they are.
+fn arrange(order: &mut Vec<u32>, n: usize, purpose: u64, shuffled: Option<(u64, u64)>) {
+    if let Some((seed, epoch)) = shuffled {
+        permutation(seed, purpose, epoch, n, order);
+    } else {
+        order.clear();
+        order.extend(0..n as u32);
+    }
+}
+
+/// Rows of a block: the largest power of two of which a window has enough, up to those of a stored chunk.
+fn block_rows(window: usize) -> usize {
+    let most = (window / BLOCKS).max(1);
+    (1 << most.ilog2()).clamp(LEAST_BLOCK, CHUNK_ROWS)
+}
