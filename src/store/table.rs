@@ -107,3 +107,67 @@ impl Table {
         Ok((columns, rows.start % CHUNK_ROWS))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::create;
+
+    const ROWS: usize = CHUNK_ROWS + 300;
+
+    #[tokio::test]
+    async fn parts_of_a_table_have_the_values_of_its_columns_and_a_damaged_one_is_told() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(directory.path()).await.expect("opens");
+        let rows = (0..ROWS).map(|row| format!("{row},w{}\n", row % 7));
+        let text = "x,w\n".to_owned() + &rows.collect::<String>();
+        create(&store, "t", &text).await.expect("stored");
+        let digest = store.dataset("t").await.expect("a dataset").digest;
+        let names = ["w".to_owned(), "x".to_owned()];
+        let table = store.table("t", &digest, &names).await.expect("a table");
+        let described = table.descriptions();
+        assert_eq!(
+            described
+                .iter()
+                .map(|column| &column.name)
+                .collect::<Vec<_>>(),
+            ["w", "x"]
+        );
+        let whole = table.column(1).await.expect("a column");
+        assert_eq!(whole.numbers().expect("numbers").len(), ROWS);
+        for rows in [
+            0..5,
+            700..CHUNK_ROWS,
+            CHUNK_ROWS..ROWS,
+            CHUNK_ROWS - 1..CHUNK_ROWS + 1,
+        ] {
+            let (part, before) = table.rows(rows.clone()).await.expect("rows");
+            let numbers = part[1].numbers().expect("numbers");
+            let expected: Vec<_> = rows.clone().map(|row| row as f64).collect();
+            assert_eq!(numbers[before..], expected);
+            let codes = part[0].codes().expect("codes");
+            let words = codes[before..]
+                .iter()
+                .map(|&code| &part[0].categories()[code as usize]);
+            assert!(
+                words.eq(rows
+                    .map(|row| format!("w{}", row % 7))
+                    .collect::<Vec<_>>()
+                    .iter())
+            );
+        }
+        sqlx::query("UPDATE dataset_chunks SET bytes = zeroblob(length(bytes)) WHERE chunk = 0")
+            .execute(&store.inner.writer)
+            .await
+            .expect("damaged");
+        let damaged = table.rows(3..4).await;
+        assert!(matches!(damaged, Err(Error::Damaged { .. })));
+        assert!(table.rows(CHUNK_ROWS..ROWS).await.is_ok());
+        store.delete_dataset("t").await.expect("deleted");
+        let gone = table.rows(CHUNK_ROWS..ROWS).await;
+        assert!(matches!(
+            gone,
+            Err(Error::NotFound { .. } | Error::Damaged { .. })
+        ));
+    }
+}

@@ -2,11 +2,12 @@
 
 use ndarray::Array2;
 
+use crate::data::CHUNK_ROWS;
 use crate::model::{Header, Model, Preprocess, Preprocessing};
 use crate::nn::{
     BLOCK, Backpropagation, CHUNK, FAR_APART, LARGE_LAYER, OptimizerSpec, PANEL_UNITS, Team,
 };
-use crate::train::full_report::MOST_ANSWERS;
+use crate::train::full_report::{MOST_ANSWERS, MOST_WINDOWED_ANSWERS};
 use crate::train::{CheckedData, CheckedSpec, Error, Observer, RawSamples, Source, train};
 
 /// Rows of a trial, at most: enough for many steps of the usual batches.
@@ -26,6 +27,7 @@ const TRIAL_NUMBERS: usize = 1 << 22;
 pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -> u64 {
     let width = base.dtype.bytes() as u64;
     let rows = (spec.train_rows + validation_rows) as u64;
+    let in_parts = spec.window_rows.is_some();
     let sample = (base.inputs + base.outputs()) as u64;
     let parameters = parameter_count(base);
     let is_normalized = base
@@ -50,8 +52,17 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
     let loss_weighted = weighted | u64::from(spec.class_weight.is_some());
     let of_batch = spec.batch_rows() as u64 * 16 * loss_weighted;
     // A weight in the table, and once in the loss and once in figures.
-    let prepared = rows * sample * width + rows * 8 * (weighted + loss_weighted);
-    let preparing = rows * (sample + weighted) * 8 + parameters * taken_up * width;
+    let held = held_rows(spec, validation_rows);
+    let prepared = held * sample * width + rows * 8 * (weighted + loss_weighted);
+    // Of a table that is read in parts, targets, weights, places of rows, and the column that is fitted, as it is and in order; and
+    // then a chunk of all columns.
+    let raw = if in_parts {
+        let outputs = base.outputs() as u64;
+        (rows * (outputs + weighted + 3) + CHUNK_ROWS as u64 * sample) * 8
+    } else {
+        rows * (sample + weighted) * 8
+    };
+    let preparing = raw + parameters * taken_up * width;
     let running = (parameters * (networks + gradients) + workspace(spec, base)) * width
         + of_batch
         + spec.train_rows as u64 * 4;
@@ -62,15 +73,31 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
     let in_epochs = spec.metrics.iter().any(|metric| !metric.is_sum());
     let of_answers = |are_held: bool| answers as u64 * if are_held { ANSWER } else { 0 };
     let figures = of_answers(in_epochs) + evaluated;
-    let report = of_answers(in_epochs || answers <= MOST_ANSWERS) + evaluated;
+    let most_answers = if in_parts {
+        MOST_WINDOWED_ANSWERS
+    } else {
+        MOST_ANSWERS
+    };
+    let report = of_answers(in_epochs || answers <= most_answers) + evaluated;
     // The last checkpoint is made into bytes and stored meanwhile.
     let end = parameters * (checkpoints - 2) * width + report;
     // Between the runs of a cross-validation the raw samples and the base are kept for the next.
     let kept = match spec.fold_rows() {
+        [] if in_parts => raw,
         [] => 0,
-        _ => rows * (sample + weighted) * 8 + parameters * width,
+        _ => raw + parameters * width,
     };
     prepared + preparing.max(kept + running + checkpoint.max(figures).max(end))
+}
+
+/// Rows that are in memory at a time, as the network reads them, of those trained on and those validated on.
+fn held_rows(spec: &CheckedSpec, validation_rows: usize) -> u64 {
+    let beside = spec.batch_rows().max(BLOCK);
+    let held = |rows: usize, window: Option<usize>| {
+        window.map_or(rows, |window| rows.min(window + beside)) as u64
+    };
+    held(spec.train_rows, spec.window())
+        + held(validation_rows, spec.validation_window(validation_rows))
 }
 
 /// Numbers of the memory that a pass of training needs, which is that of `nn::Workspace`.

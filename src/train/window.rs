@@ -58,7 +58,8 @@ pub(super) fn check_window(
             violations.add("/window_rows", detail);
         }
     }
-    let Some(window) = checked.window() else {
+    // Of a window of 0 that is said already.
+    let Some(window) = checked.window().filter(|&window| window > 0) else {
         return;
     };
     let why = match given {

@@ -37,18 +37,14 @@ impl StoredColumns for Parts {
         let rows = rows.start - before..rows.end;
         let part = |column: &Column| {
             let name = column.name();
-            match column.codes() {
-                Some(codes) => {
-                    let words = column.categories();
-                    let word = |&code: &u32| words.get(code as usize).map(String::as_str);
-                    let words: Vec<_> = codes[rows.clone()].iter().map(word).collect();
-                    Column::categorical(name, &words)
-                }
-                None => {
-                    let numbers = column.numbers().expect("numbers");
-                    Column::numeric(name, numbers[rows.clone()].iter().copied()).expect("finite")
-                }
+            if let Some(codes) = column.codes() {
+                let words = column.categories();
+                let word = |&code: &u32| words.get(code as usize).map(String::as_str);
+                let words: Vec<_> = codes[rows.clone()].iter().map(word).collect();
+                return Column::categorical(name, &words);
             }
+            let numbers = column.numbers().expect("numbers");
+            Column::numeric(name, numbers[rows.clone()].iter().copied()).expect("finite numbers")
         };
         Ok((self.columns.iter().map(part).collect(), before))
     }
@@ -247,9 +243,9 @@ fn windows_come_to_the_same_bits_with_any_number_of_threads_and_learn_as_well() 
 fn a_run_of_windows_broken_off_anywhere_ends_with_the_bits_of_an_undisturbed_one() {
     let base = model("class", "float32");
     for kind in [KINDS[0], KINDS[1]] {
-        let rest = format!(r#""epochs":2,"seed":4,"batch_size":400,"window_rows":500,{kind}"#);
+        let rest = format!(r#""epochs":2,"seed":4,"batch_size":900,"window_rows":1000,{kind}"#);
         let spec = job(&base, "class", &rest);
-        assert_eq!(spec.window_rows, Some(500));
+        assert_eq!(spec.window_rows, Some(1000));
         let source = || source(&spec, "class", true);
         unmoved_by_breaks((&spec, &base), source, written, kind);
     }

@@ -201,6 +201,12 @@ fn field_shapes() -> Vec<Bad> {
             &["/shuffle"],
             "must be true or false",
         ),
+        of(
+            json!({"window_rows": 5}),
+            &["/window_rows"],
+            "must be left out where data is inline, got 5",
+        ),
+        of(json!({"window_rows": 1.5}), &["/window_rows"], "got 1.5"),
         of(json!({"seed": -1}), &["/seed"], "got -1"),
         of(
             json!({"metrics": ["f5"]}),

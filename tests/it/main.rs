@@ -70,4 +70,5 @@ mod threads;
 mod tokens;
 mod versions;
 mod weights;
+mod windows;
 mod xor;

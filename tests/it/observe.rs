@@ -121,6 +121,7 @@ async fn the_limits_answered_are_those_of_the_configuration() {
     let mut expected = serde_json::to_value(limits).expect("limits as JSON");
     expected["job_slots"] = json!(3);
     expected["training_threads"] = json!(1);
+    expected["training_data_mib"] = json!(256);
     let answered = server.get("/v1/limits").await.expect(200);
     assert_eq!(answered, expected);
     assert_eq!(answered["predict_rows"], 17);

@@ -73,7 +73,7 @@ impl TestServer {
         Self::start_in(scratch(), config).await
     }
 
-    async fn start_in(data_dir: TempDir, config: Config) -> Self {
+    pub(crate) async fn start_in(data_dir: TempDir, config: Config) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0))
             .await
             .expect("a free port");
@@ -288,12 +288,12 @@ impl Answer {
     }
 }
 
-fn scratch() -> TempDir {
+pub(crate) fn scratch() -> TempDir {
     TempDir::new().expect("a scratch folder")
 }
 
 /// A configuration without the address and the data directory, which each server has of its own.
-fn config(job_slots: u16, limits: Limits) -> Config {
+pub(crate) fn config(job_slots: u16, limits: Limits) -> Config {
     Config {
         listen: ([127, 0, 0, 1], 0).into(),
         data_dir: PathBuf::new(),
