@@ -12,15 +12,14 @@ use tokio::sync::mpsc;
 
 use crate::data::{CsvOptions, TableLimits, read_texts};
 use crate::http::App;
-use crate::http::body::{check_length, media_type};
+use crate::http::body::check_length;
 use crate::http::errors::internal;
+use crate::http::format::CSV;
 use crate::http::problem::Problem;
 use crate::http::upload::{PIECES, Pieces, feed, slot};
 use crate::model::{Model, PredictedRows, TableRowsError};
 use crate::serve::VersionName;
 
-/// The media type of rows that are predicted as they come.
-pub(crate) const CSV: &str = "text/csv";
 /// Bytes of predictions that are sent at a time.
 const SENT: usize = 64 << 10;
 
@@ -34,13 +33,8 @@ pub(crate) async fn predict(
     app: &App,
     (model, version): (&str, &VersionName),
     headers: &HeaderMap,
-    body: Body,
+    (body, options): (Body, CsvOptions),
 ) -> Result<Response, Problem> {
-    media_type(
-        headers,
-        &[CSV],
-        "curl -H 'Content-Type: text/csv' --data-binary @FILE",
-    )?;
     check_length(headers, app.limits.body_dataset)?;
     let model = app.serve.version(model, version).await?.model;
     let _slot = slot(app)?;
@@ -49,7 +43,12 @@ pub(crate) async fn predict(
     let (pieces, incoming) = mpsc::channel(PIECES);
     let (limits, most) = (app.limits.table, app.limits.body_dataset);
     let predicting = tokio::task::spawn_blocking(move || {
-        predicted(&model, Pieces::new(incoming), limits, (kept, most))
+        predicted(
+            &model,
+            (Pieces::new(incoming), &options),
+            limits,
+            (kept, most),
+        )
     });
     let fed = feed(body, Some(pieces), &app.limits);
     let (fed, predicted) = tokio::join!(fed, predicting);
@@ -62,12 +61,12 @@ pub(crate) async fn predict(
 /// The predictions of all rows, in a file that stands at its beginning.
 fn predicted(
     model: &Model,
-    text: impl Read,
+    (text, options): (impl Read, &CsvOptions),
     limits: TableLimits,
     (kept, most): (File, u64),
 ) -> Result<File, TableRowsError> {
     let mut rows = PredictedRows::new(model, (BufWriter::new(kept), most));
-    read_texts(text, &CsvOptions::default(), limits, &mut rows)?;
+    read_texts(text, options, limits, &mut rows)?;
     let kept = rows.finish()?.into_inner();
     let mut kept = kept.map_err(|error| TableRowsError::Io(error.into_error()))?;
     kept.rewind()?;

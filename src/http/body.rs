@@ -22,6 +22,9 @@ use crate::model::escaped;
 /// How long a JSON body may take to come.
 const SLOWEST_BODY: Duration = Duration::from_mins(1);
 
+/// The media type of JSON.
+pub(crate) const JSON: &str = "application/json";
+
 /// A JSON body of type `T`.
 pub(crate) struct Body<T>(pub(crate) T);
 
@@ -44,7 +47,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Bo
 pub(crate) async fn receive<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
     check_media_type(
         request.headers(),
-        "application/json",
+        JSON,
         "use curl --json or -H 'Content-Type: application/json'",
     )?;
     let limit = request.extensions().get::<BodyLimit>().copied();

@@ -15,7 +15,8 @@ use crate::http::query::{FromQuery, Parameters};
 use crate::model::Violations;
 use crate::store::Store;
 
-const CSV: &str = "text/csv";
+/// The media type of CSV.
+pub(crate) const CSV: &str = "text/csv";
 const NDJSON: &str = "application/x-ndjson";
 const PARQUET: &str = "application/vnd.apache.parquet";
 
@@ -136,14 +137,28 @@ impl TableOptions {
     pub(crate) fn format(&self, store: &Store, headers: &HeaderMap) -> Result<Format, Problem> {
         let hint = "curl -H 'Content-Type: text/csv' --data-binary @FILE";
         let media_type = media_type(headers, &[CSV, NDJSON, PARQUET], hint)?;
-        let csv = CsvOptions::default();
         if media_type == CSV {
-            return Ok(Format::Csv(CsvOptions {
-                delimiter: self.delimiter.unwrap_or(csv.delimiter),
-                quote: self.quote.map_or(csv.quote, Quote::byte),
-                missing: self.missing.clone().unwrap_or(csv.missing),
-            }));
+            return Ok(Format::Csv(self.csv()));
         }
+        self.refuse_beside(media_type)?;
+        if media_type == PARQUET {
+            return Ok(Format::Parquet(store.scratch()?));
+        }
+        Ok(Format::Ndjson)
+    }
+
+    /// How the query says that CSV is written.
+    pub(crate) fn csv(&self) -> CsvOptions {
+        let csv = CsvOptions::default();
+        CsvOptions {
+            delimiter: self.delimiter.unwrap_or(csv.delimiter),
+            quote: self.quote.map_or(csv.quote, Quote::byte),
+            missing: self.missing.clone().unwrap_or(csv.missing),
+        }
+    }
+
+    /// Notes what the query says that only CSV has, beside a body that is none.
+    pub(crate) fn refuse_beside(&self, media_type: &str) -> Result<(), Problem> {
         let mut violations = Violations::default();
         for (name, is_given) in [
             ("/delimiter", self.delimiter.is_some()),
@@ -159,11 +174,7 @@ impl TableOptions {
         }
         violations
             .finish()
-            .map_err(|violations| Problem::violations(INVALID_QUERY, violations))?;
-        if media_type == PARQUET {
-            return Ok(Format::Parquet(store.scratch()?));
-        }
-        Ok(Format::Ndjson)
+            .map_err(|violations| Problem::violations(INVALID_QUERY, violations))
     }
 }
 

@@ -7,13 +7,19 @@ use serde::{Deserialize, Serialize};
 use crate::http::App;
 use crate::http::answer::json;
 use crate::http::batches;
-use crate::http::body::{Body, is_csv};
+use crate::http::body::{Body, JSON, media_type};
+use crate::http::format::{CSV, TableOptions};
 use crate::http::path::Path;
 use crate::http::problem::{INVALID_SPEC, Problem};
+use crate::http::query::Query;
 use crate::http::versions::version_name;
 use crate::model::columns::Instance;
 use crate::model::{InputRows, Outputs, Prediction, Rows, given};
 use crate::serve::{Question, VersionName};
+
+/// How to send rows.
+const HINT: &str =
+    "use curl --json, or -H 'Content-Type: text/csv' --data-binary @FILE for rows of CSV";
 
 /// What to predict: `inputs` or `instances`.
 #[derive(Deserialize)]
@@ -69,30 +75,35 @@ pub(crate) fn input_rows(
 pub(crate) async fn predict(
     State(app): State<App>,
     Path(name): Path<String>,
+    Query(options): Query<TableOptions>,
     request: Request,
 ) -> Result<Response, Problem> {
-    answer(&app, name, &VersionName::Latest, request).await
+    answer(&app, (name, &VersionName::Latest), &options, request).await
 }
 
 /// `POST /v1/models/{name}/versions/{version}/predict`
 pub(crate) async fn predict_version(
     State(app): State<App>,
     Path((name, version)): Path<(String, String)>,
+    Query(options): Query<TableOptions>,
     request: Request,
 ) -> Result<Response, Problem> {
-    answer(&app, name, &version_name(&version), request).await
+    answer(&app, (name, &version_name(&version)), &options, request).await
 }
 
 async fn answer(
     app: &App,
-    model: String,
-    version: &VersionName,
+    (model, version): (String, &VersionName),
+    options: &TableOptions,
     request: Request,
 ) -> Result<Response, Problem> {
-    if is_csv(request.headers()) {
+    let media_type = media_type(request.headers(), &[JSON, CSV], HINT)?;
+    if media_type == CSV {
         let (parts, body) = request.into_parts();
+        let body = (body, options.csv());
         return batches::predict(app, (&model, version), &parts.headers, body).await;
     }
+    options.refuse_beside(media_type)?;
     let Body(body) = Body::<Predict>::from_request(request, app).await?;
     let question = body.question()?;
     let (version, answer) = app.serve.predict(&model, version, question).await?;

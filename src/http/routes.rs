@@ -22,7 +22,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
     let bare = |route: MethodRouter<App>| route.route_layer(middleware::from_fn(requests::without_query));
     let control = |route| limited(bare(route), limits.body_control);
     let rows = |route| limited(route, limits.body_rows);
-    let predict = |route| limited(bare(route), limits.body_predict);
+    let predict = |route| limited(route, limits.body_predict);
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -38,15 +38,15 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/v1/models", rows(bare(post(models::create)).get(models::list)))
         .route("/v1/models/{name}", control(get(models::show).delete(models::delete)))
         .route("/v1/models/{name}/predict", predict(post(predictions::predict)))
-        .route("/v1/models/{name}/gradients", predict(post(gradients::inspect)))
-        .route("/v1/models/{name}/gradient-check", predict(post(gradients::check)))
+        .route("/v1/models/{name}/gradients", predict(bare(post(gradients::inspect))))
+        .route("/v1/models/{name}/gradient-check", predict(bare(post(gradients::check))))
         .route("/v1/models/{name}/aliases/{alias}", control(put(aliases::set).delete(aliases::delete)))
         .route("/v1/models/{name}/versions", get(versions::list))
         .route("/v1/models/{name}/versions/{version}", bare(get(versions::show).delete(versions::delete)))
         .route("/v1/models/{name}/versions/{version}/parameters", bare(get(versions::parameters)))
         .route("/v1/models/{name}/versions/{version}/selftest", bare(get(versions::selftest)))
         .route("/v1/models/{name}/versions/{version}/predict", predict(post(predictions::predict_version)))
-        .route("/v1/models/{name}/versions/{version}/gradients", predict(post(gradients::inspect_version)))
+        .route("/v1/models/{name}/versions/{version}/gradients", predict(bare(post(gradients::inspect_version))))
         .route("/v1/models/{name}/versions/{version}/evaluate", rows(bare(post(evaluations::evaluate))))
         .route("/v1/jobs", rows(get(jobs::list).post(jobs::create)))
         .route("/v1/jobs/{id}", bare(get(jobs::show).delete(jobs::delete)))
@@ -58,7 +58,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/v1/jobs/{id}/events", get(events::events))
         .route("/v1/jobs/{id}/gradients", get(history::gradients))
         .route("/v1/jobs/{id}/checkpoints", bare(get(history::checkpoints)))
-        .route("/v1/jobs/{id}/checkpoints/{epoch}/predict", predict(post(checkpoints::predict)))
+        .route("/v1/jobs/{id}/checkpoints/{epoch}/predict", predict(bare(post(checkpoints::predict))))
         .route("/v1/jobs/{id}/checkpoints/{epoch}/publish", bare(post(checkpoints::publish)))
         .route("/v1/datasets", get(datasets::list).post(upload::create))
         .route("/v1/datasets/{name}", bare(get(datasets::show).delete(datasets::delete)))

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::jobs::{Error, Jobs};
 use crate::train::{
     CheckedData, CheckedJob, CheckedSpec, CheckedValidation, Checkpoint, EpochReport, JobSpec,
-    Observer, chunks, memory_bytes, trial,
+    Observer, Warning, chunks, memory_bytes, trial,
 };
 
 /// How long a dry run trains, but for the chunk that it is in then.
@@ -26,6 +26,8 @@ pub struct Estimate {
     /// How long it trains, roughly: as long as its chunks take at the pace of a short trial on this machine now,
     /// and no longer than it may.
     pub estimated_seconds: f64,
+    /// What its user should know, though it trains.
+    pub warnings: Vec<Warning>,
 }
 
 /// Counts the chunks of a trial and breaks it off when its time is over.
@@ -63,7 +65,12 @@ impl Jobs {
     ///
     /// Errors: the spec breaks rules.
     pub async fn estimate(&self, spec: JobSpec) -> Result<Estimate, Error> {
-        let CheckedJob { spec, base, .. } = self.check(spec).await?;
+        let CheckedJob {
+            spec,
+            base,
+            warnings,
+            ..
+        } = self.check(spec).await?;
         let validation_rows = self.validation_rows(&spec).await?;
         let store = &self.inner.store;
         let _turn = self.inner.trial.acquire().await;
@@ -95,6 +102,7 @@ impl Jobs {
             spec,
             parameter_count,
             memory_bytes,
+            warnings,
         })
     }
 

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::store::jobs::parse_status;
 use crate::store::{Error, HistoryRow, JobError, JobStatus, Page, Store, Timestamp, Tx};
+use crate::train::Warning;
 
 /// An event of a job.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -50,8 +51,9 @@ pub enum EventData {
         code: String,
         /// A sentence.
         detail: String,
-        /// The epoch that the job was set back to.
-        epoch: u64,
+        /// The epoch that the job was set back to, where it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        epoch: Option<u64>,
     },
 }
 
@@ -71,7 +73,16 @@ impl EventData {
         Self::Warning {
             code: code.to_owned(),
             detail: format!("{cause}; epochs after {epoch} are made again"),
-            epoch,
+            epoch: Some(epoch),
+        }
+    }
+
+    /// A warning of what the job trains on.
+    pub(crate) fn of_data(warning: &Warning) -> Self {
+        Self::Warning {
+            code: warning.code.to_owned(),
+            detail: warning.detail.clone(),
+            epoch: None,
         }
     }
 }

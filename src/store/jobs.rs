@@ -8,9 +8,9 @@ use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use crate::model::digest;
-use crate::store::events::tell_status;
+use crate::store::events::{tell, tell_status};
 use crate::store::{
-    Answer, Error, JobStatus, Once, Page, PageQuery, Request, Store, Timestamp, Tx,
+    Answer, Error, EventData, JobStatus, Once, Page, PageQuery, Request, Store, Timestamp, Tx,
 };
 use crate::train::{CheckedJob, CheckedSpec, EndedBy, Metrics};
 
@@ -145,6 +145,10 @@ impl Store {
         .await?;
         insert_data(&mut tx, id, &checked).await?;
         tell_status(&mut tx, &id.to_string(), now).await?;
+        for warning in &checked.warnings {
+            let event = EventData::of_data(warning);
+            tell(&mut tx, &id.to_string(), &event, now).await?;
+        }
         let row = sqlx::query("SELECT * FROM jobs WHERE id = $1")
             .bind(id.to_string())
             .fetch_one(&mut *tx)

@@ -11,6 +11,7 @@ use crate::train::lbfgs::{batches, check_history, check_whole};
 use crate::train::normalization::{check_fold_normalization, check_normalization};
 use crate::train::selection::{Selection, select};
 use crate::train::validation::{Against, Validation, check_validation};
+use crate::train::warnings::{Warning, of_columns};
 use crate::train::weights::check_classes;
 use crate::train::window::{check_window, window_rows};
 use crate::train::{BatchSize, CheckedData, CheckedSpec, DataSpec, JobLimits, JobSpec};
@@ -45,6 +46,8 @@ pub struct CheckedJob {
     pub inline_validation: Option<Vec<u8>>,
     /// The checkpoint that it starts from, where it is one: not the check's to fill in.
     pub base: Option<Vec<u8>>,
+    /// What its user should know, though it trains.
+    pub warnings: Vec<Warning>,
 }
 
 /// What `data` came to.
@@ -53,6 +56,7 @@ pub(crate) struct Data {
     pub(crate) inline: Option<Vec<u8>>,
     pub(crate) rows: usize,
     pub(crate) targets: Targets,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// Seconds that a job may be given, up to a year.
@@ -139,6 +143,7 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         inline: data.inline,
         inline_validation,
         base: None,
+        warnings: data.warnings,
     })
 }
 
@@ -261,6 +266,7 @@ fn check_dataset(
         sample_weight,
         rows,
     } = select(data, base, view, &context.limits, violations)?;
+    let warnings = of_columns(&names, view);
     let checked = CheckedData::Dataset {
         dataset: view.name.clone(),
         digest: view.digest.clone(),
@@ -275,6 +281,7 @@ fn check_dataset(
         inline: None,
         rows,
         targets,
+        warnings,
     })
 }
 

@@ -6,6 +6,7 @@ use crate::model::{Error, Header, Rows, TargetRows, Targets, Violation, Violatio
 use crate::train::check::Data;
 use crate::train::source::encode_inline;
 use crate::train::targets::{check_kept, check_last_of_labels};
+use crate::train::warnings::of_rows;
 use crate::train::weights::check_rows;
 use crate::train::{CheckedData, DataSpec, TargetKind};
 
@@ -57,6 +58,7 @@ pub(crate) fn check_inline(
     Some(Data {
         checked,
         rows: inputs.nrows(),
+        warnings: of_rows(&targets),
         inline: Some(bytes),
         targets: header.targets,
     })

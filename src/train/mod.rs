@@ -47,6 +47,7 @@ mod tests;
 #[cfg(test)]
 mod thread_tests;
 mod validation;
+mod warnings;
 mod weighing;
 mod weights;
 mod window;
@@ -74,4 +75,5 @@ pub use crate::train::spec::{
 };
 pub use crate::train::stopping::{Best, EarlyStopping, EndedBy, TargetMetric, Watched};
 pub use crate::train::validation::{CheckedValidation, ValidationSpec};
+pub use crate::train::warnings::Warning;
 pub use crate::train::weights::{ClassWeight, SampleWeight};

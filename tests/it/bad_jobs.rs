@@ -32,6 +32,11 @@ fn ranges() -> Vec<Bad> {
             "must be in [1, 100000], got 100001",
         ),
         of(
+            json!({"window_rows": 5}),
+            &["/window_rows"],
+            "must be left out where data is inline, got 5",
+        ),
+        of(
             json!({"epochs": u64::MAX}),
             &["/epochs"],
             "must be in [1, 100000]",
@@ -200,11 +205,6 @@ fn field_shapes() -> Vec<Bad> {
             json!({"shuffle": 1}),
             &["/shuffle"],
             "must be true or false",
-        ),
-        of(
-            json!({"window_rows": 5}),
-            &["/window_rows"],
-            "must be left out where data is inline, got 5",
         ),
         of(json!({"window_rows": 1.5}), &["/window_rows"], "got 1.5"),
         of(json!({"seed": -1}), &["/seed"], "got -1"),

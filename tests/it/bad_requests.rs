@@ -245,11 +245,12 @@ fn media_types() -> Vec<Bad> {
             .into_iter()
             .filter(|media_type| !takes_csv || *media_type != "text/csv");
         rows.extend(refused.map(|media_type| {
-            of(
-                path,
-                media_type,
-                "Content-Type must be application/json (use curl --json or -H 'Content-Type: application/json'), got ",
-            )
+            let detail = if takes_csv {
+                "Content-Type must be application/json or text/csv (use curl --json, or -H 'Content-Type: text/csv' --data-binary @FILE for rows of CSV), got "
+            } else {
+                "Content-Type must be application/json (use curl --json or -H 'Content-Type: application/json'), got "
+            };
+            of(path, media_type, detail)
         }));
     }
     rows.push(of("/v1/models", "", "got none"));

@@ -81,6 +81,36 @@ async fn rows_of_csv_are_answered_as_those_of_json() {
 }
 
 #[tokio::test]
+async fn rows_may_be_written_as_the_query_says_and_what_is_neither_csv_nor_json_is_told_both() {
+    let server = trained(
+        PENGUINS,
+        json!({"name": "p", "dataset": "t", "target": "species"}),
+    )
+    .await;
+    let expected = predict(&server, "p", PENGUINS).await.text();
+    let written = PENGUINS.replace(',', ";").replace("NA", "?");
+    let ask = async |query: &str, media_type: &str, body: String| {
+        let path = format!("/v1/models/p/predict{query}");
+        let request = server.request(Method::POST, &path);
+        send(request.header("Content-Type", media_type).body(body)).await
+    };
+    let query = "?delimiter=%3B&missing=%3F&quote=none";
+    let answer = ask(query, "text/csv", written.clone()).await;
+    assert_eq!(answer.text(), expected);
+    let refused = ask("", "text/csv", written).await;
+    refused.problem(422, "invalid-table");
+    let problem = ask("", "text/plain", String::new()).await;
+    let problem = problem.problem(415, "unsupported-media-type");
+    let detail = "Content-Type must be application/json or text/csv (use curl --json, or -H 'Content-Type: text/csv'";
+    assert!(text(&problem["detail"]).starts_with(detail), "{problem}");
+    let beside = ask("?delimiter=tab", "application/json", "{}".to_owned()).await;
+    let beside = beside.problem(400, "invalid-query");
+    let detail = "is for text/csv only, and the body is application/json";
+    assert!(beside.to_string().contains(detail), "{beside}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_model_by_its_inputs_takes_columns_in_their_order_or_by_their_names() {
     let server = trained(
         IRIS,

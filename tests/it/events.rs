@@ -130,6 +130,51 @@ pub(crate) fn of_type(log: &[Value], of: &str) -> Vec<Value> {
     events.map(|event| event["data"].clone()).collect()
 }
 
+#[tokio::test]
+async fn what_cannot_be_learned_is_trained_on_with_a_warning() {
+    let server = TestServer::start().await;
+    server.create(xor_model("xor")).await;
+    let rows = |targets: Value| json!({"inputs": [[0, 1], [1, 0], [1, 1]], "targets": targets});
+    let job = |model: &str, data: Value| json!({"model": model, "data": data, "epochs": 1});
+    let csv = "x,y,label,kind\n1,7,0,a\n2,7,1,a\n4,7,0,a\n";
+    server.upload("t", csv).await.expect(201);
+    for (name, target) in [("class", "kind"), ("number", "y"), ("fine", "label")] {
+        let columns = ["y", "label", "kind"]
+            .into_iter()
+            .filter(|column| *column != target);
+        let columns: Vec<_> = columns
+            .map(|name| json!({"name": name, "role": "ignore"}))
+            .collect();
+        let model = json!({"name": name, "dataset": "t", "target": target, "columns": columns, "hidden": []});
+        server.create(model).await;
+    }
+    let same = "every row has the same target: there is nothing to tell rows apart by";
+    let one = "target \"kind\" has one class only, \"a\": there is nothing to tell rows apart by";
+    let seven = "target \"y\" is 7 in every row: there is nothing to tell rows apart by";
+    for (job, warning) in [
+        (
+            job("xor", rows(json!([[1], [1], [1]]))),
+            Some(("constant_target", same)),
+        ),
+        (job("xor", rows(json!([[1], [0], [1]]))), None),
+        (job("class", json!({})), Some(("single_class", one))),
+        (job("number", json!({})), Some(("constant_target", seven))),
+        (job("fine", json!({})), None),
+    ] {
+        let warnings = warning.map(|(code, detail)| json!({"code": code, "detail": detail}));
+        let warnings: Vec<_> = warnings.into_iter().collect();
+        let dry = server
+            .post("/v1/jobs?dry_run=true", job.clone())
+            .await
+            .expect(200);
+        assert_eq!(dry["warnings"], json!(warnings));
+        let ended = server.train(job).await;
+        let events = log(&server, &text(&ended["id"])).await;
+        assert_eq!(of_type(&events, "warning"), warnings);
+    }
+    server.stop().await;
+}
+
 /// The moves that a log tells: status and attempt.
 pub(crate) fn moves(log: &[Value]) -> Vec<(String, u64)> {
     let moves = of_type(log, "status");

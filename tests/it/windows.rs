@@ -67,7 +67,10 @@ async fn a_table_larger_than_a_job_may_hold_is_learned_from_windows_that_its_spe
     // What the report says of the validation rows, the epoch said, too, and an evaluation of all rows agrees with both.
     assert_eq!(number(&validation["metrics"]["loss"]), loss);
     let all = server
-        .post("/v1/models/a/versions/latest/evaluate", json!({"dataset": "words"}))
+        .post(
+            "/v1/models/a/versions/latest/evaluate",
+            json!({"dataset": "words"}),
+        )
         .await
         .expect(200);
     let mean = (4800.0 * number(&train["metrics"]["loss"]) + 1200.0 * loss) / 6000.0;
