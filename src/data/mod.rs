@@ -30,6 +30,7 @@ pub(crate) mod tests;
 mod texts;
 mod undecided;
 mod words;
+mod writer;
 
 pub use self::builder::Sink;
 pub use self::column::{Column, ColumnDescription, FirstWord, Kind, MISSING, Value};
@@ -51,3 +52,4 @@ pub use self::summary::{
 };
 pub use self::texts::{TextRows, read_texts};
 pub use self::words::{format_timestamp, parse_boolean, parse_timestamp};
+pub use self::writer::{CsvWriter, TableFormat, TableWriter, Written};
