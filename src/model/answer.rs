@@ -6,8 +6,8 @@ use ndarray::{Array2, ArrayView1};
 use serde::{Serialize, Serializer};
 
 use crate::model::columns::Affine;
-use crate::model::{AnyNetwork, Matrix, Model, Targets};
-use crate::nn::{Activation, Network, Scalar};
+use crate::model::{Matrix, Model, Targets};
+use crate::nn::Scalar;
 
 /// Output activations (N × J) in the model's dtype, so that each number is written with its shortest exact digits.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,9 +79,28 @@ impl Serialize for Outputs {
 impl Outputs {
     /// Whether every output is finite.
     pub fn is_finite(&self) -> bool {
+        self.first_not_finite().is_none()
+    }
+
+    /// The first row that has an output that is not finite.
+    pub fn first_not_finite(&self) -> Option<usize> {
         match self {
-            Self::Float32(rows) => rows.iter().all(|value| value.is_finite()),
-            Self::Float64(rows) => rows.iter().all(|value| value.is_finite()),
+            Self::Float32(rows) => first_not_finite(rows),
+            Self::Float64(rows) => first_not_finite(rows),
+        }
+    }
+
+    /// Hands out the outputs of each row, each as the f64 that is written with its digits.
+    pub(crate) fn each_row(&self, mut take: impl FnMut(&mut dyn Iterator<Item = f64>)) {
+        match self {
+            Self::Float32(rows) => rows
+                .rows()
+                .into_iter()
+                .for_each(|row| take(&mut row.iter().copied().map(shortest))),
+            Self::Float64(rows) => rows
+                .rows()
+                .into_iter()
+                .for_each(|row| take(&mut row.iter().copied().map(shortest))),
         }
     }
 }
@@ -131,21 +150,12 @@ impl Prediction {
 impl Model {
     /// The classes that have probabilities; none where the outputs are no probabilities of classes.
     pub fn probable_classes(&self) -> Option<&[String]> {
-        let classes = self.targets.classes()?;
-        let is_probable = self.targets.is_binary(self.network.outputs())
-            || match &self.network {
-                AnyNetwork::Float32(network) => is_probable(network),
-                AnyNetwork::Float64(network) => is_probable(network),
-            };
-        is_probable.then_some(classes)
+        self.targets.probable_classes(&self.network.shape())
     }
 
     /// Predictions in the table's own terms. `None` where the model was not trained on named targets.
     pub fn predictions(&self, outputs: &Outputs) -> Option<Vec<Prediction>> {
-        let probable = match &self.network {
-            AnyNetwork::Float32(network) => is_probable(network),
-            AnyNetwork::Float64(network) => is_probable(network),
-        };
+        let probable = self.probable_classes().is_some();
         let scaling = self.target_scaling();
         match outputs {
             Outputs::Float32(rows) => predictions((&self.targets, scaling), probable, rows),
@@ -154,10 +164,9 @@ impl Model {
     }
 }
 
-/// Whether the outputs are probabilities.
-fn is_probable<T: Scalar>(network: &Network<T>) -> bool {
-    let last = network.layers().last();
-    last.is_some_and(|layer| layer.activation == Activation::Softmax)
+fn first_not_finite<T: Scalar>(rows: &Array2<T>) -> Option<usize> {
+    let mut rows = rows.rows().into_iter();
+    rows.position(|row| row.iter().any(|value| !value.is_finite()))
 }
 
 fn predictions<T: Scalar>(

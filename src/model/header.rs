@@ -100,6 +100,22 @@ impl Targets {
         outputs == 1 && self.classes().is_some_and(|classes| classes.len() == 2)
     }
 
+    /// The classes that have probabilities, of a network with these layers; none where its outputs are no probabilities of
+    /// classes.
+    pub fn probable_classes(&self, layers: &[LayerShape]) -> Option<&[String]> {
+        let last = layers.last()?;
+        let is_probable = self.is_binary(last.units) || last.activation == Activation::Softmax;
+        self.classes().filter(|_| is_probable)
+    }
+
+    /// Names of the target columns of numbers or labels, where they have any.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::Values { names } | Self::Labels { names } => names.as_deref().unwrap_or_default(),
+            Self::Classes { .. } => &[],
+        }
+    }
+
     /// The classes, where the outputs are classes.
     pub fn classes(&self) -> Option<&[String]> {
         match self {
@@ -110,6 +126,18 @@ impl Targets {
 }
 
 impl Header {
+    /// Errors: the preprocessing has not its numbers yet.
+    pub fn check_fitted(&self) -> Result<(), Error> {
+        if self.fitted {
+            return Ok(());
+        }
+        let preprocess = match &self.columns {
+            Some(_) => "of the columns",
+            None => self.preprocess.name(),
+        };
+        Err(Error::NotFitted { preprocess })
+    }
+
     /// Numbers in an output row.
     pub fn outputs(&self) -> usize {
         self.layers.last().map_or(0, |layer| layer.units)

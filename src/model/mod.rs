@@ -1,6 +1,7 @@
 //! Model: a network with the preprocessing it was fitted with, ready to predict; its spec, its answers and its bytes.
 
 mod answer;
+mod answer_columns;
 mod artifact;
 pub mod choice;
 pub mod columns;
@@ -22,6 +23,7 @@ mod violation;
 use ndarray::Array2;
 
 pub use crate::model::answer::{ClassProbability, Outputs, Prediction};
+pub use crate::model::answer_columns::AnswerColumns;
 pub use crate::model::artifact::{digest, hex};
 use crate::model::columns::Affine;
 pub use crate::model::columns::{ModelDeclaration, TableView};

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::io::Write;
 
-use crate::data::{Error as TableError, Kind, Place, TextRows, parse_boolean, quoted};
+use crate::data::{CsvWriter, Error as TableError, Kind, Place, TextRows, Written, parse_boolean};
 use crate::model::columns::{Cell, Encoder, Instance};
-use crate::model::{Error, InputRows, Model, Outputs, Prediction, Rows, Targets, known, shortened};
+use crate::model::{AnswerColumns, Error, InputRows, Model, Rows, Targets, known, shortened};
 
 /// Rows that are predicted together, at most.
 const ROWS: usize = 1024;
@@ -57,9 +57,11 @@ pub enum TableRowsError {
 /// Reads rows and writes an answer for each.
 pub struct PredictedRows<'a, W> {
     model: &'a Model,
-    into: W,
-    /// Bytes written, and the most that may be.
-    written: u64,
+    answers: AnswerColumns<'a>,
+    /// What answers go to, before the header has come.
+    into: Option<W>,
+    writer: Option<CsvWriter<W>>,
+    /// Bytes that may be written.
     most: u64,
     columns: Vec<Reads<'a>>,
     waiting: Waiting,
@@ -83,14 +85,23 @@ enum Waiting {
     Instances(Vec<Instance>),
 }
 
+impl Model {
+    /// Rows that are predicted together, at most.
+    pub fn rows_at_once(&self) -> usize {
+        let row = self.network.inputs() + self.network.outputs();
+        (NUMBERS / row).clamp(1, ROWS)
+    }
+}
+
 impl<'a, W: Write> PredictedRows<'a, W> {
     /// Answers go to `into`, at most so many bytes, those of a thousand rows at a time.
     pub fn new(model: &'a Model, (into, most): (W, u64)) -> Self {
         let by_name = model.preprocessing.features().is_some();
         Self {
             model,
-            into,
-            written: 0,
+            answers: AnswerColumns::new(model, None),
+            into: Some(into),
+            writer: None,
             most,
             columns: Vec::new(),
             waiting: if by_name {
@@ -107,7 +118,8 @@ impl<'a, W: Write> PredictedRows<'a, W> {
     /// Errors: as of a row.
     pub fn finish(mut self) -> Result<W, TableRowsError> {
         self.answer()?;
-        Ok(self.into)
+        let writer = self.writer.expect("a text without a header is refused");
+        Ok(writer.finish())
     }
 
     fn answer(&mut self) -> Result<(), TableRowsError> {
@@ -123,121 +135,26 @@ impl<'a, W: Write> PredictedRows<'a, W> {
             Waiting::Instances(instances) => InputRows::Instances(std::mem::take(instances)),
         };
         let outputs = self.model.predict(&rows)?;
-        if !outputs.is_finite() {
-            return Err(TableRowsError::NotFinite { first, last });
-        }
-        match self.model.predictions(&outputs) {
-            Some(predictions) if !predictions.iter().all(Prediction::is_finite) => {
-                return Err(TableRowsError::NotFinite { first, last });
-            }
-            Some(predictions) => {
-                for prediction in &predictions {
-                    self.write(prediction)?;
-                }
-            }
-            None => self.write_outputs(&outputs)?,
-        }
-        Ok(())
-    }
-
-    fn write_header(&mut self) -> Result<(), TableRowsError> {
-        let probability = |name: &String| format!("probability_{name}");
-        let names = match &self.model.targets {
-            Targets::Classes { .. } => match self.model.probable_classes() {
-                Some(classes) => {
-                    let first = ["class", "probability"].map(str::to_owned).into_iter();
-                    first.chain(classes.iter().map(probability)).collect()
-                }
-                None => vec!["class".to_owned()],
-            },
-            Targets::Labels { names: Some(names) } => {
-                let first = std::iter::once("labels".to_owned());
-                first.chain(names.iter().map(probability)).collect()
-            }
-            Targets::Values { names: Some(names) } => names.clone(),
-            Targets::Labels { names: None } | Targets::Values { names: None } => {
-                let outputs = 1..=self.model.network.outputs();
-                outputs.map(|output| format!("output_{output}")).collect()
-            }
-        };
-        self.write_line(names.iter().map(|name| quoted(name)))
-    }
-
-    fn write(&mut self, prediction: &Prediction) -> Result<(), TableRowsError> {
-        let classes = self.model.targets.classes().unwrap_or_default();
-        let cells: Vec<String> = match prediction {
-            Prediction::Class { class } | Prediction::Top { class, .. } => {
-                vec![quoted(class).into_owned()]
-            }
-            Prediction::Probable {
-                class,
-                probability,
-                probabilities,
-            } => {
-                let each = classes.iter().map(|class| probabilities[class].to_string());
-                let first = [quoted(class).into_owned(), probability.to_string()];
-                first.into_iter().chain(each).collect()
-            }
-            Prediction::Labels {
-                labels,
-                probabilities,
-            } => {
-                let names = self.target_names().iter();
-                let each = names.map(|name| probabilities[name].to_string());
-                let first = quoted(&labels.join(";")).into_owned();
-                std::iter::once(first).chain(each).collect()
-            }
-            Prediction::Number(number) => vec![number.to_string()],
-            Prediction::Numbers(numbers) => {
-                let names = self.target_names().iter();
-                names.map(|name| numbers[name].to_string()).collect()
-            }
-        };
-        self.write_line(cells)
-    }
-
-    fn write_outputs(&mut self, outputs: &Outputs) -> Result<(), TableRowsError> {
-        match outputs {
-            Outputs::Float32(rows) => {
-                for row in rows.rows() {
-                    self.write_line(row.iter().map(f32::to_string))?;
-                }
-            }
-            Outputs::Float64(rows) => {
-                for row in rows.rows() {
-                    self.write_line(row.iter().map(f64::to_string))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn write_line(
-        &mut self,
-        cells: impl IntoIterator<Item = impl AsRef<str>>,
-    ) -> Result<(), TableRowsError> {
-        for (place, cell) in cells.into_iter().enumerate() {
-            if place > 0 {
-                self.into.write_all(b",")?;
-            }
-            self.into.write_all(cell.as_ref().as_bytes())?;
-            self.written += 1 + cell.as_ref().len() as u64;
-        }
-        self.into.write_all(b"\n")?;
+        let pushed = self.answers.push(&outputs);
+        pushed.map_err(|_| TableRowsError::NotFinite { first, last })?;
+        let answers = self.answers.take();
+        let columns = answers.iter().map(|column| Written { column, first: 0 });
+        let columns: Vec<_> = columns.collect();
+        let writer = self.writer.as_mut().expect("a header before its rows");
+        writer.write(&columns, rows.len())?;
         let most = self.most;
-        if self.written > most {
+        if writer.bytes() > most {
             return Err(TableRowsError::TooLong { most });
         }
         Ok(())
     }
 
-    fn target_names(&self) -> &'a [String] {
-        match &self.model.targets {
-            Targets::Values { names } | Targets::Labels { names } => {
-                names.as_deref().unwrap_or_default()
-            }
-            Targets::Classes { .. } => &[],
-        }
+    fn begin(&mut self) -> Result<(), TableRowsError> {
+        let names = self.model.header().answer_columns(None);
+        let into = self.into.take().expect("a text has one header");
+        let names = names.iter().map(|(name, _)| name.as_str());
+        self.writer = Some(CsvWriter::begin(into, names)?);
+        Ok(())
     }
 
     /// What the model makes of each column that it knows, by its name; none where it knows its inputs by their places.
@@ -254,7 +171,7 @@ impl<'a, W: Write> PredictedRows<'a, W> {
         }
         let targets = match &self.model.targets {
             Targets::Classes { name, .. } => std::slice::from_ref(name),
-            Targets::Values { .. } | Targets::Labels { .. } => self.target_names(),
+            Targets::Values { .. } | Targets::Labels { .. } => self.model.targets.names(),
         };
         let number = |name: String| (name.clone(), Reads::Number(Some(name)));
         let features = self.model.preprocessing.features()?.into_iter();
@@ -280,7 +197,7 @@ impl<W: Write> TextRows for PredictedRows<'_, W> {
             }
             self.columns
                 .extend(names.iter().map(|_| Reads::Number(None)));
-            return self.write_header();
+            return self.begin();
         };
         let features = self.model.preprocessing.features().unwrap_or_default();
         for name in names {
@@ -300,7 +217,7 @@ impl<W: Write> TextRows for PredictedRows<'_, W> {
                 shortened(&absent)
             )));
         }
-        self.write_header()
+        self.begin()
     }
 
     fn row(
@@ -347,8 +264,7 @@ impl<W: Write> TextRows for PredictedRows<'_, W> {
             .lines
             .map_or((line, 1), |(first, _)| (first, self.waiting_rows()));
         self.lines = Some((first, line));
-        let row = self.model.network.inputs() + self.model.network.outputs();
-        if rows >= (NUMBERS / row).clamp(1, ROWS) {
+        if rows >= self.model.rows_at_once() {
             self.answer()?;
         }
         Ok(())

@@ -32,10 +32,7 @@ impl Serve {
     ) -> Result<Evaluated, Error> {
         let version = self.version(model, version).await?;
         let header = version.model.header();
-        if !header.fitted {
-            let preprocess = version.model.preprocessing.described();
-            return Err(model::Error::NotFitted { preprocess }.into());
-        }
+        header.check_fitted()?;
         let mut violations = Violations::default();
         spec.check(&mut violations);
         spec.check_metrics(&header, &mut violations);

@@ -247,13 +247,7 @@ impl Serve {
 /// Errors: there are not so many classes, or none that have probabilities.
 fn check_top_k(k: u64, model: &Model) -> Result<(), Error> {
     let mut violations = Violations::default();
-    match model.probable_classes() {
-        Some(classes) => violations.range("/top_k", k, 1, classes.len() as u64),
-        None => violations.add(
-            "/top_k",
-            "must be left out: the outputs are no probabilities of classes",
-        ),
-    }
+    model.header().check_top_k(k, &mut violations);
     Ok(violations.finish().map_err(model::Error::from)?)
 }
 
