@@ -64,19 +64,28 @@ pub(super) fn encode<T: Scalar>(
     let readings = readings.map(|(encoder, column)| Reading::new(encoder, column));
     let readings: Result<Vec<_>, _> = readings.collect();
     let readings = readings.map_err(|detail| Error::Data { detail })?;
-    let (width, work) = (columns.width(), WORK);
+    Ok(write((&readings, columns.width()), rows, into, team, poll))
+}
+
+/// [`encode`] of columns whose values are known to be taken.
+pub(super) fn write<T: Scalar>(
+    (readings, width): (&[Reading], usize),
+    rows: &[u32],
+    into: &mut [T],
+    team: &Team,
+    poll: &mut impl FnMut() -> ControlFlow<()>,
+) -> ControlFlow<(), Result<(), Misfit>> {
+    let work = WORK;
     let bands = Bands { width, work, team };
-    let written = bands.write(rows, into, poll, |rows, into| {
-        write_rows(&readings, rows, width, into)
-    });
-    Ok(written.map_continue(|fits| {
-        if fits {
-            return Ok(());
-        }
-        let places = readings.iter().enumerate();
-        let mut misfits = places.filter_map(|(column, reading)| misfit::<T>(reading, column, rows));
-        Err(misfits.next().expect("a number that does not fit"))
-    }))
+    let fits = bands.write(rows, into, poll, |rows, into| {
+        write_rows(readings, rows, width, into)
+    })?;
+    if fits {
+        return ControlFlow::Continue(Ok(()));
+    }
+    let places = readings.iter().enumerate();
+    let mut misfits = places.filter_map(|(column, reading)| misfit::<T>(reading, column, rows));
+    ControlFlow::Continue(Err(misfits.next().expect("a number that does not fit")))
 }
 
 /// Writes some rows, column after column; whether all of their numbers fit.

@@ -51,7 +51,7 @@ fn instance(columns: &[Column], row: usize) -> Instance {
 }
 
 /// The value of a column in a row as its sender would write it.
-fn cell(column: &Column, row: usize) -> Cell {
+pub(super) fn cell(column: &Column, row: usize) -> Cell {
     if column.is_missing(row) {
         return Cell::Missing;
     }

@@ -32,6 +32,10 @@ mod normalization;
 mod optimizer_state;
 mod outcome;
 mod place;
+mod predicted;
+#[cfg(test)]
+mod predicted_tests;
+mod prediction;
 mod prepare;
 mod report;
 mod run;
@@ -68,6 +72,8 @@ pub use crate::train::full_report::{Figures, FullReport, LabelFigures, SplitRepo
 pub use crate::train::metric::{DEFAULT_K, Metric, Metrics, Needs};
 pub use crate::train::optimizer_state::AnyOptimizerState;
 pub use crate::train::outcome::Outcome;
+pub use crate::train::predicted::{Predicting, PredictionError, ReadColumns};
+pub use crate::train::prediction::{CheckedPrediction, Kept, PredictionSpec, VersionGiven};
 pub use crate::train::report::{EpochReport, Observer, is_recorded};
 pub use crate::train::source::{Features, RawSamples, Source, StoredColumns};
 pub use crate::train::spec::{
