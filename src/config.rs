@@ -141,6 +141,10 @@ pub struct Limits {
     pub classes: usize,
     /// Jobs that wait. Default 256.
     pub queued_jobs: u64,
+    /// Batch predictions that wait. Default 256.
+    pub queued_predictions: u64,
+    /// Bytes of the result of a batch prediction. Default 4 GiB.
+    pub prediction_bytes: u64,
     /// Rows of one prediction or inspection. Default 4,096.
     pub predict_rows: u64,
     /// Multiply-adds of one prediction or inspection (rows × parameters). Default 10⁹.
@@ -188,6 +192,8 @@ impl Default for Limits {
             batch_activations: 64_000_000,
             classes: 10_000,
             queued_jobs: 256,
+            queued_predictions: 256,
+            prediction_bytes: 4 << 30,
             predict_rows: 4096,
             predict_work: 1_000_000_000,
             evaluate_work: 100_000_000_000,
@@ -263,6 +269,8 @@ impl Config {
             batch_activations,
             classes,
             queued_jobs,
+            queued_predictions,
+            prediction_bytes,
             ..
         } = self.limits;
         let limits = JobLimits {
@@ -277,6 +285,8 @@ impl Config {
             slots: usize::from(self.job_slots),
             threads: usize::from(self.training_threads),
             queue: queued_jobs,
+            queued_predictions,
+            prediction_bytes,
             limits,
         }
     }

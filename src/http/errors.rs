@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use crate::http::etag::etag;
 use crate::http::problem::{
     ALREADY_EXISTS, DAMAGED, DISK_FULL, IDEMPOTENCY_KEY_REUSED, ILLEGAL_MOVE, IN_USE, INTERNAL,
-    INVALID_DATASET, INVALID_QUERY, INVALID_SPEC, NOT_FINITE, NOT_FITTED, NOT_FOUND, NOT_READY,
-    PRECONDITION_FAILED, Problem, QUEUE_FULL, TOO_LARGE,
+    INVALID_DATASET, INVALID_QUERY, INVALID_SPEC, NO_RESULT, NOT_FINITE, NOT_FITTED, NOT_FOUND,
+    NOT_READY, PRECONDITION_FAILED, Problem, QUEUE_FULL, TOO_LARGE,
 };
 use crate::{data, jobs, model, serve, store};
 
@@ -71,6 +71,7 @@ impl From<store::Error> for Problem {
             | store::Error::ModelGone { .. } => NOT_FOUND,
             store::Error::Exists { .. } => ALREADY_EXISTS,
             store::Error::InUse { .. } => IN_USE,
+            store::Error::NoResult { .. } => NO_RESULT,
             store::Error::TooManyRevisions { .. } => TOO_LARGE,
             store::Error::IllegalMove { .. } => ILLEGAL_MOVE,
             store::Error::UnknownPlace { .. } => {
@@ -118,6 +119,7 @@ impl From<jobs::Error> for Problem {
     fn from(error: jobs::Error) -> Self {
         match error {
             jobs::Error::Invalid { violations } => Self::violations(INVALID_SPEC, violations),
+            jobs::Error::Model(error) => Self::from(error),
             jobs::Error::Store(error) => Self::from(error),
             jobs::Error::Threads { .. } => internal(&error),
         }

@@ -18,7 +18,7 @@ use crate::store::Store;
 /// The media type of CSV.
 pub(crate) const CSV: &str = "text/csv";
 const NDJSON: &str = "application/x-ndjson";
-const PARQUET: &str = "application/vnd.apache.parquet";
+pub(crate) const PARQUET: &str = "application/vnd.apache.parquet";
 
 /// The kinds by their names.
 const KINDS: [(&str, Kind); 4] = [

@@ -137,14 +137,19 @@ impl From<StoredJob> for Job {
     }
 }
 
-/// The id that a path names.
+/// The id of a job that a path names.
 pub(crate) fn job_id(text: &str) -> Result<Uuid, Problem> {
+    known_id("job", text)
+}
+
+/// The id of a thing of this kind that a path names.
+pub(crate) fn known_id(kind: &str, text: &str) -> Result<Uuid, Problem> {
     let id = text.parse::<Uuid>().ok();
     // One spelling for each id, so that it can be compared as text.
     id.filter(|id| id.to_string() == text).ok_or_else(|| {
         Problem::new(
             NOT_FOUND,
-            format!("there is no job {text:?}: ids are UUIDs, hyphenated and in lower case"),
+            format!("there is no {kind} {text:?}: ids are UUIDs, hyphenated and in lower case"),
         )
     })
 }

@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     requests: Family<Answered, Counter>,
     durations: Durations,
     jobs: Family<Status, Gauge>,
+    batch_predictions: Family<Status, Gauge>,
     models_loaded: Gauge,
     uploads: Gauge,
 }
@@ -69,6 +70,9 @@ impl Metrics {
         let (jobs, models_loaded, uploads) =
             (Family::default(), Gauge::default(), Gauge::default());
         registry.register("jobs", "Jobs by their status", jobs.clone());
+        let batch_predictions = Family::<Status, Gauge>::default();
+        let help = "Batch predictions by their status";
+        registry.register("batch_predictions", help, batch_predictions.clone());
         let help = "Versions of models in memory";
         registry.register("models_loaded", help, models_loaded.clone());
         registry.register("uploads", "Uploads being read", uploads.clone());
@@ -79,6 +83,7 @@ impl Metrics {
             requests,
             durations,
             jobs,
+            batch_predictions,
             models_loaded,
             uploads,
         }
@@ -91,6 +96,12 @@ pub(crate) async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, 
     for (status, jobs) in app.store.count_jobs().await? {
         let status = status.name();
         metrics.jobs.get_or_create(&Status { status }).set(jobs);
+    }
+    for (status, count) in app.store.count_predictions().await? {
+        let status = Status {
+            status: status.name(),
+        };
+        metrics.batch_predictions.get_or_create(&status).set(count);
     }
     metrics.models_loaded.set(app.serve.loaded() as i64);
     metrics.uploads.set(app.uploading() as i64);

@@ -2,6 +2,7 @@
 
 mod aliases;
 mod answer;
+mod batch_predictions;
 mod batches;
 mod body;
 mod checkpoints;

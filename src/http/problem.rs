@@ -79,6 +79,9 @@ kinds! {
     ILLEGAL_MOVE = "illegal-move", 409, "The job's status does not allow this",
         Said("a job that is succeeded cannot be paused: only a queued or running one can"),
         "GET the job to see its status: ended jobs stay as they are, and only paused ones are resumed.";
+    NO_RESULT = "no-result", 409, "There is no result, or none yet",
+        Said("batch prediction 01a20adb-7748-7577-ba20-38b559553eb2 is running and has no result: ask again once it has succeeded"),
+        "GET the batch prediction to see its status and, where it failed, its error.";
     NOT_FITTED = "not-fitted", 409, "The model's preprocessing is not fitted yet",
         Said("this version is not trained, and preprocess standardize is fitted by training: train the model, or ask a version that a job published"),
         "Train the model once; its first job fits the preprocessing on the training rows.";

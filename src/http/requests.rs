@@ -15,6 +15,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use uuid::Uuid;
 
 use crate::http::body::is_csv;
+use crate::http::format::PARQUET;
 use crate::http::problem::{INTERNAL, INVALID_QUERY, Problem, REQUEST_ID, TOOK_TOO_LONG};
 
 /// Headers that a page of another origin may send.
@@ -59,9 +60,12 @@ pub(crate) fn around<S: Clone + Send + Sync + 'static>(
     routes.layer(cross_origin(origins))
 }
 
-/// Answers that are long enough to be worth it; not those that are streamed, and not numbers as they are in memory.
+/// Answers that are long enough to be worth it; not those that are streamed, not numbers as they are in memory, and not what
+/// is compressed by itself.
 fn worth_compressing() -> impl Predicate {
-    DefaultPredicate::new().and(NotForContentType::const_new("application/x-safetensors"))
+    DefaultPredicate::new()
+        .and(NotForContentType::const_new("application/x-safetensors"))
+        .and(NotForContentType::const_new(PARQUET))
 }
 
 /// Takes no notice of who refuses every encoding: a plain answer serves better than 406 and none.

@@ -8,9 +8,9 @@ use axum::{Extension, Router, middleware};
 
 use crate::http::body::BodyLimit;
 use crate::http::{
-    App, aliases, checkpoints, datasets, docs, evaluations, events, gradients, health, history,
-    hyperparameters, jobs, metrics, models, paths, predictions, problem, requests, rows as shown,
-    upload, versions,
+    App, aliases, batch_predictions as batch, checkpoints, datasets, docs, evaluations, events,
+    gradients, health, history, hyperparameters, jobs, metrics, models, paths, predictions,
+    problem, requests, rows as shown, upload, versions,
 };
 
 /// Every operation there is. `openapi.yaml` describes the same ones; a test says so otherwise. A `bare` one takes no
@@ -38,6 +38,10 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/v1/models", rows(bare(post(models::create)).get(models::list)))
         .route("/v1/models/{name}", control(get(models::show).delete(models::delete)))
         .route("/v1/models/{name}/predict", predict(post(predictions::predict)))
+        .route("/v1/models/{name}/predictions", limited(bare(post(batch::create)).get(batch::list), limits.body_control))
+        .route("/v1/models/{name}/predictions/{id}", bare(get(batch::show).delete(batch::delete)))
+        .route("/v1/models/{name}/predictions/{id}/result", bare(get(batch::result)))
+        .route("/v1/models/{name}/predictions/{id}/cancel", bare(post(batch::cancel)))
         .route("/v1/models/{name}/gradients", predict(bare(post(gradients::inspect))))
         .route("/v1/models/{name}/gradient-check", predict(bare(post(gradients::check))))
         .route("/v1/models/{name}/aliases/{alias}", control(put(aliases::set).delete(aliases::delete)))

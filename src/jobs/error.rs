@@ -13,6 +13,9 @@ pub enum Error {
         /// Every rule that it breaks.
         violations: Vec<Violation>,
     },
+    /// The version is not fitted.
+    #[error(transparent)]
+    Model(#[from] crate::model::Error),
     /// The store refuses or fails.
     #[error(transparent)]
     Store(#[from] crate::store::Error),

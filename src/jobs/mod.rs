@@ -6,6 +6,8 @@ mod error;
 mod estimate;
 mod load;
 mod observer;
+mod predicting;
+mod predictions;
 mod runner;
 mod stored;
 mod submit;
@@ -36,10 +38,16 @@ pub struct JobsConfig {
     pub threads: usize,
     /// Jobs that may wait.
     pub queue: u64,
+    /// Batch predictions that may wait.
+    pub queued_predictions: u64,
+    /// Bytes of the result of one, at most.
+    pub prediction_bytes: u64,
     /// The largest jobs that are accepted.
     pub limits: JobLimits,
 }
 
+/// Batch predictions at the same time: each reads, computes and writes at once.
+const PREDICTION_SLOTS: usize = 1;
 /// How long a request to cancel or pause waits for the runner before it answers with the job as it then is.
 const SETTLE: Duration = Duration::from_secs(5);
 /// How long a slot or runner waits before it tries a failing store again.
@@ -61,6 +69,8 @@ struct Inner {
     running: Mutex<HashMap<Uuid, Arc<Control>>>,
     /// Counts the jobs that have come to wait for a slot.
     queued: watch::Sender<u64>,
+    /// Counts the batch predictions that have come to wait.
+    waiting: watch::Sender<u64>,
     /// Counts the jobs that have left their runners.
     left: watch::Sender<u64>,
     stopping: watch::Sender<bool>,
@@ -78,9 +88,16 @@ impl Jobs {
         if taken > 0 {
             tracing::info!(jobs = taken, "took up the jobs of an earlier process");
         }
+        let predictions = store.take_up_predictions().await?;
+        if predictions > 0 {
+            tracing::info!(
+                predictions,
+                "took up the batch predictions of an earlier process"
+            );
+        }
         let training = Builder::new_multi_thread()
             .worker_threads(1)
-            .max_blocking_threads(config.slots)
+            .max_blocking_threads(config.slots + PREDICTION_SLOTS)
             .thread_name("training")
             .on_thread_start(lower_priority)
             .build()
@@ -95,6 +112,7 @@ impl Jobs {
                 team,
                 running: Mutex::new(HashMap::new()),
                 queued: watch::Sender::new(0),
+                waiting: watch::Sender::new(0),
                 left: watch::Sender::new(0),
                 stopping: watch::Sender::new(false),
                 slots: tokio::sync::Mutex::new(JoinSet::new()),
@@ -104,6 +122,9 @@ impl Jobs {
         let mut slots = jobs.inner.slots.lock().await;
         for _ in 0..config.slots {
             slots.spawn(jobs.clone().slot());
+        }
+        for _ in 0..PREDICTION_SLOTS {
+            slots.spawn(jobs.clone().prediction_slot());
         }
         drop(slots);
         Ok(jobs)

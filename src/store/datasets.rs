@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use crate::data::ColumnDescription;
+use crate::store::predictions::{Needed, check_unneeded};
 use crate::store::{Error, Page, PageQuery, Store, Timestamp};
 
 /// A dataset as it is stored, without its values.
@@ -155,7 +156,7 @@ impl Store {
 
     /// Deletes a dataset.
     ///
-    /// Errors: there is none; an unfinished job reads it.
+    /// Errors: there is none; an unfinished job or batch prediction reads it.
     pub async fn delete_dataset(&self, name: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         let job: Option<String> = sqlx::query_scalar(
@@ -173,6 +174,15 @@ impl Store {
                 by,
             });
         }
+        let needed = Needed {
+            dataset: Some(name),
+            ..Needed::default()
+        };
+        check_unneeded(&mut tx, needed, |by| {
+            let (kind, name) = ("dataset", name.to_owned());
+            Error::InUse { kind, name, by }
+        })
+        .await?;
         let deleted = sqlx::query("DELETE FROM datasets WHERE name = $1 AND ready = 1")
             .bind(name)
             .execute(&mut *tx)

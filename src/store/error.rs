@@ -13,7 +13,7 @@ pub enum Error {
     /// There is no such thing.
     #[error("there is no {kind} {name:?}")]
     NotFound {
-        /// `model`, `version`, `alias`, `job`, `dataset` or `column`.
+        /// `model`, `version`, `alias`, `job`, `batch prediction`, `dataset` or `column`.
         kind: &'static str,
         /// Its name.
         name: String,
@@ -29,7 +29,7 @@ pub enum Error {
     /// A list is to go on after something that is not in it.
     #[error("must be one of the {kind}s there are, got {after:?}")]
     UnknownPlace {
-        /// `model`, `version`, `job` or `dataset`.
+        /// `model`, `version`, `job`, `batch prediction` or `dataset`.
         kind: &'static str,
         /// What was given.
         after: String,
@@ -47,7 +47,7 @@ pub enum Error {
     /// Something unfinished needs it.
     #[error("{kind} {name:?} is in use: {by}")]
     InUse {
-        /// `model`, `version`, `job` or `dataset`.
+        /// `model`, `version`, `job`, `batch prediction` or `dataset`.
         kind: &'static str,
         /// Its name.
         name: String,
@@ -110,9 +110,19 @@ pub enum Error {
         /// The state that it is in.
         revision: Revision,
     },
+    /// The batch prediction has no result, or none yet.
+    #[error("batch prediction {id} is {status} and has no result: {}", awaited(*.status))]
+    NoResult {
+        /// The batch prediction.
+        id: Uuid,
+        /// Where it stands.
+        status: JobStatus,
+    },
     /// Too many jobs wait.
-    #[error("the queue is full: {limit} jobs wait")]
+    #[error("the queue is full: {limit} {kind}s wait")]
     QueueFull {
+        /// `job` or `batch prediction`.
+        kind: &'static str,
         /// Jobs that may wait.
         limit: u64,
     },
@@ -252,6 +262,18 @@ impl From<crate::data::Error> for Error {
         }
     }
 }
+/// What to do where a result is not there.
+fn awaited(status: JobStatus) -> &'static str {
+    match status {
+        JobStatus::Queued | JobStatus::Running | JobStatus::Paused => {
+            "ask again once it has succeeded"
+        }
+        JobStatus::Failed => "its error says why",
+        JobStatus::Cancelled => "submit it again",
+        JobStatus::Succeeded => "it was deleted meanwhile",
+    }
+}
+
 /// What was asked of a job, and when it can be done.
 fn asked(to: JobStatus) -> &'static str {
     match to {

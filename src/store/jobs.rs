@@ -126,7 +126,8 @@ impl Store {
             .fetch_one(&mut *tx)
             .await?;
         if waiting as u64 >= queue_limit {
-            return Err(Error::QueueFull { limit: queue_limit });
+            let (kind, limit) = ("job", queue_limit);
+            return Err(Error::QueueFull { kind, limit });
         }
         check_base(&mut tx, spec).await?;
         sqlx::query(
@@ -211,12 +212,7 @@ impl Store {
             sqlx::query_as("SELECT status, COUNT(*) FROM jobs GROUP BY status")
                 .fetch_all(self.reader())
                 .await?;
-        let mut counts = JobStatus::ALL.map(|status| (status, 0));
-        for (status, jobs) in &mut counts {
-            let found = counted.iter().find(|(name, _)| name == status.name());
-            *jobs = found.map_or(0, |(_, jobs)| *jobs);
-        }
-        Ok(counts.to_vec())
+        Ok(JobStatus::of_all(&counted, &JobStatus::ALL))
     }
 
     /// Moves a job that nobody runs, or notes what is asked of the one who runs it.

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use crate::model::{CheckedModelSpec, Model, ModelSpec};
 use crate::store::error::is_taken;
+use crate::store::predictions::{Needed, check_unneeded};
 use crate::store::versions::Artifact;
 use crate::store::{
     Answer, Change, Error, Expected, Lineage, Once, Page, PageQuery, Revision, Store, Timestamp,
@@ -131,9 +132,10 @@ impl Store {
         Ok(Page::cut(models, page.limit as usize))
     }
 
-    /// Deletes a model with its versions and aliases. Its ended jobs stay.
+    /// Deletes a model with its versions, aliases and batch predictions. Its ended jobs stay.
     ///
-    /// Errors: there is none; it is not in the expected state; an unfinished job trains it.
+    /// Errors: there is none; it is not in the expected state; an unfinished job trains it, or an unfinished batch prediction
+    /// needs it.
     pub async fn delete_model(&self, name: &str, expected: &Expected) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         expected.check(&mut tx, name).await?;
@@ -151,6 +153,15 @@ impl Store {
                 by,
             });
         }
+        let needed = Needed {
+            model: Some(name),
+            ..Needed::default()
+        };
+        check_unneeded(&mut tx, needed, |by| {
+            let (kind, name) = ("model", name.to_owned());
+            Error::InUse { kind, name, by }
+        })
+        .await?;
         let deleted = sqlx::query("DELETE FROM models WHERE name = $1")
             .bind(name)
             .execute(&mut *tx)

@@ -43,6 +43,24 @@ impl JobStatus {
         Self::Cancelled,
     ];
 
+    /// Those of a job that is never paused: a batch prediction.
+    pub const NEVER_PAUSED: [Self; 5] = [
+        Self::Queued,
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// How many there are of each of some statuses, among those that were counted by their words.
+    pub(crate) fn of_all(counted: &[(String, i64)], statuses: &[Self]) -> Vec<(Self, i64)> {
+        let count = |status: &Self| {
+            let found = counted.iter().find(|(name, _)| name == status.name());
+            (*status, found.map_or(0, |(_, jobs)| *jobs))
+        };
+        statuses.iter().map(count).collect()
+    }
+
     /// The word for it, in the database and in answers.
     pub fn name(self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use crate::model::{Header, Model, Selftest, digest};
+use crate::store::predictions::{Needed, check_unneeded};
 use crate::store::{
     Change, Error, Expected, JobMetrics, Page, PageQuery, Revision, Store, Timestamp, Tx,
     off_thread,
@@ -226,7 +227,8 @@ impl Store {
 
     /// Deletes a version.
     ///
-    /// Errors: there is none; it is the latest, an alias names it, or an unfinished job started from it.
+    /// Errors: there is none; it is the latest, an alias names it, an unfinished job started from it, or an unfinished batch
+    /// prediction predicts with it.
     pub async fn delete_version(&self, name: &str, version: u64) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         let latest: Option<i64> =
@@ -270,6 +272,12 @@ impl Store {
                 "job {job} starts from it; cancel the job first"
             )));
         }
+        let needed = Needed {
+            model: Some(name),
+            version: Some(version),
+            ..Needed::default()
+        };
+        check_unneeded(&mut tx, needed, in_use).await?;
         let deleted = sqlx::query("DELETE FROM versions WHERE model = $1 AND version = $2")
             .bind(name)
             .bind(version as i64)

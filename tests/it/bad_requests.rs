@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::{
     bad_choices, bad_columns, bad_data, bad_evaluations, bad_gradients, bad_hyperparameters,
-    bad_jobs, bad_metrics, bad_models, bad_normalization, bad_paths, bad_rows, bad_tables,
-    bad_weights,
+    bad_jobs, bad_metrics, bad_models, bad_normalization, bad_paths, bad_predictions, bad_rows,
+    bad_tables, bad_weights,
 };
 
 /// A request that must be refused, and how.
@@ -64,6 +64,7 @@ pub(crate) fn all() -> Vec<Bad> {
         bad_choices::all(),
         bad_columns::all(),
         bad_normalization::all(),
+        bad_predictions::all(),
         bad_rows::all(),
         bad_gradients::all(),
         bad_hyperparameters::all(),

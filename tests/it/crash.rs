@@ -13,6 +13,8 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use crate::events::{log, moves, of_type};
+use crate::prediction_runs::begun;
+use crate::predictions::{result, submit, succeeded};
 use crate::server::{Api, long_job, text, until, xor_job, xor_model, xor_rows};
 
 /// How long a process may take to end once it is told to.
@@ -384,4 +386,27 @@ async fn sigterm_ends_the_process_in_order_with_a_checkpoint_of_the_running_job(
     let taken = server.job_once(&id, |job| job["attempt"] == 2).await;
     assert!(epoch(&taken) >= reached, "{taken}");
     server.cancel(&id).await;
+}
+
+#[tokio::test]
+async fn a_batch_prediction_whose_process_is_killed_begins_anew_and_ends_with_the_same_bytes() {
+    let mut rows = 20_000;
+    let (data_dir, server, path) = loop {
+        let data_dir = TempDir::new().expect("a scratch folder");
+        let server = Daemon::start(data_dir.path()).await;
+        if let Some(path) = begun(&server, rows).await {
+            break (data_dir, server, path);
+        }
+        rows *= 2;
+    };
+    server.kill();
+
+    let server = Daemon::start(data_dir.path()).await;
+    let ended = succeeded(&server, &path).await;
+    assert_eq!(ended["progress"]["rows_done"], rows);
+    let undisturbed = submit(&server, "slow", json!({"dataset": "many"})).await;
+    succeeded(&server, &undisturbed).await;
+    let killed = result(&server, &path).await.bytes;
+    assert!(killed == result(&server, &undisturbed).await.bytes);
+    server.kill();
 }

@@ -400,6 +400,15 @@ async fn the_examples_of_requests_are_accepted() {
         )
         .await
         .expect(200);
+    let batch = "~1v1~1models~1{name}~1predictions/post";
+    for name in ["latest", "all"] {
+        let answer = server.post("/v1/models/iris/predictions", body(batch, name));
+        let made = answer.await.expect(202);
+        let expected = answered(&contract, batch, 202);
+        for field in ["model", "version", "dataset", "status", "progress"] {
+            assert_eq!(made[field], expected[field], "{name}: {field}");
+        }
+    }
     let alias = body("~1v1~1models~1{name}~1aliases~1{alias}/put", "");
     server
         .put("/v1/models/xor/aliases/best", alias)

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gradientd::config::{Config, Limits, TRAINING_DATA_MIB};
@@ -101,8 +101,14 @@ impl TestServer {
 
     /// Ends the server as SIGTERM does and starts another on the same data directory.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_after(|_| ()).await
+    }
+
+    /// The same, with something done to the data directory in between.
+    pub(crate) async fn restart_after(self, between: impl FnOnce(&Path)) -> Self {
         let config = self.config.clone();
         let data_dir = self.stop().await;
+        between(data_dir.path());
         Self::start_in(data_dir, config).await
     }
 
