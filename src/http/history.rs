@@ -13,6 +13,7 @@ use crate::http::jobs::job_id;
 use crate::http::path::Path;
 use crate::http::problem::Problem;
 use crate::http::query::{FromQuery, Parameters, Query};
+use crate::nn::NetworkStatistics;
 use crate::store::{CheckpointRow, HistoryRow, Page, ReportRow, StatisticsRow};
 use crate::train::Metric;
 
@@ -150,10 +151,16 @@ pub(crate) async fn gradients(
     } = query;
     let mut page = app.store.statistics(job_id(&id)?, after, limit).await?;
     for row in &mut page.data {
-        row.layers
-            .retain(|found| layer.is_none_or(|layer| found.layer as u64 == layer));
-        for found in row.layers.iter_mut().filter(|_| !histograms) {
-            found.histograms = None;
+        let NetworkStatistics { layers, embeddings } = &mut row.statistics;
+        layers.retain(|found| layer.is_none_or(|layer| found.layer as u64 == layer));
+        embeddings.retain(|_| layer.is_none());
+        if !histograms {
+            for found in layers {
+                found.histograms = None;
+            }
+            for found in embeddings {
+                found.histograms = None;
+            }
         }
     }
     Ok(Json(page))

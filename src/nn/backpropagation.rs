@@ -348,7 +348,7 @@ impl<T: Scalar> Backpropagation<T> {
             let noise = self.noise.as_ref().map(|noise| noise.of(self.step, first));
             polls.pass()?;
             workspace.take_targets(part.targets());
-            workspace.disturb(x, noise);
+            workspace.take_inputs(network, x, noise);
             for layer in 0..layers {
                 if layer > 0 {
                     polls.pass()?;

@@ -50,6 +50,36 @@ pub enum Error {
         /// Rows of its weights.
         expected: usize,
     },
+    /// A table of vectors is empty.
+    #[error(
+        "the embedding of {column:?} must have at least one category and one dimension, got {categories} categories and {dimensions} dimensions"
+    )]
+    EmptyEmbedding {
+        /// Its column.
+        column: String,
+        /// Rows of its table.
+        categories: usize,
+        /// Columns of its table.
+        dimensions: usize,
+    },
+    /// A table is of an input that there is not, or that is not behind those of the tables before it.
+    #[error("the embedding of {column:?} must be of an input in [{least}, {inputs}), got {got}")]
+    EmbeddingMismatch {
+        /// Its column.
+        column: String,
+        /// The first input behind those of the tables before it.
+        least: usize,
+        /// Numbers in an input row.
+        inputs: usize,
+        /// Its input.
+        got: usize,
+    },
+    /// A number of a vector is NaN or infinite.
+    #[error("the embedding of {column:?} has a number that is not finite")]
+    NotFiniteEmbedding {
+        /// Its column.
+        column: String,
+    },
     /// A weight or bias is NaN or infinite.
     #[error("layer {layer} has a weight or bias that is not finite")]
     NotFinite {

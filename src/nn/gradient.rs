@@ -11,10 +11,11 @@ use crate::nn::{
     Accumulator, Activation, Bins, Loss, Moments, Network, RowWeight, Scalar, Workspace,
 };
 
-/// ∂C/∂w, ∂C/∂b and ∂C/∂γ of every layer, in the shapes of the network.
+/// ∂C/∂w, ∂C/∂b and ∂C/∂γ of every layer, and ∂C/∂E of every embedding, in the shapes of the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gradient<T> {
-    /// One entry per layer, in the order of `Network::layers`.
+    /// One entry per layer, in the order of `Network::layers`, then one per embedding, whose weights are its table
+    /// (dimensions × categories).
     pub layers: Vec<LayerGradient<T>>,
 }
 
@@ -32,10 +33,10 @@ pub struct LayerGradient<T> {
 impl<T: Scalar> Gradient<T> {
     /// All zeros, in the shapes of the network.
     pub fn zeros(network: &Network<T>) -> Self {
-        let layers = network.layers().iter().map(|layer| {
+        let layers = network.parts().iter().map(|layer| {
             let gradient = LayerGradient {
                 weights: Array2::zeros(layer.weights.raw_dim().f()),
-                biases: Array1::zeros(layer.units()),
+                biases: Array1::zeros(layer.biases.len()),
                 scales: Array1::zeros(layer.normalization.as_ref().map_or(0, |_| layer.units())),
             };
             prefer_large_pages(gradient.slices()[0], Filled::No);

@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use serde::Serialize;
 
 use crate::nn::random::{GRADIENT_CHECK, below, keyed};
-use crate::nn::{
-    Batch, FixedTree, Layer, Loss, Network, Team, Workspace, flush_denormals, inspect,
-};
+use crate::nn::{Batch, FixedTree, Loss, Network, Team, Workspace, flush_denormals, inspect};
 
 /// How much is checked, and how strictly.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +51,9 @@ pub struct GradientCheck {
     pub worst: Option<WorstParameter>,
     /// Layers 1..L.
     pub layers: Vec<LayerCheck>,
+    /// The embeddings, in the order of their inputs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<EmbeddingCheck>,
 }
 
 impl GradientCheck {
@@ -69,13 +70,17 @@ impl GradientCheck {
 /// One parameter and its two derivatives.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WorstParameter {
-    /// The layer's number, 1..L.
-    pub layer: usize,
+    /// The layer's number, 1..L; none for a number of a vector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer: Option<usize>,
+    /// The column whose embedding it is of; none for a parameter of a layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<String>,
     /// `"weight"`, `"bias"` or `"scale"`.
     pub parameter: &'static str,
-    /// Its unit, from 0.
+    /// Its unit, or its category, from 0.
     pub row: usize,
-    /// Its input, from 0; none for a bias or a scale.
+    /// Its input, or its dimension, from 0; none for a bias or a scale.
     pub column: Option<usize>,
     /// What backpropagation says.
     pub analytic: f64,
@@ -88,6 +93,24 @@ pub struct WorstParameter {
 pub struct LayerCheck {
     /// The layer's number, 1..L.
     pub layer: usize,
+    /// What was found of its parameters.
+    #[serde(flatten)]
+    pub found: PartCheck,
+}
+
+/// What a gradient check found in one embedding.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EmbeddingCheck {
+    /// The column whose categories have the vectors.
+    pub column: String,
+    /// What was found of their numbers.
+    #[serde(flatten)]
+    pub found: PartCheck,
+}
+
+/// What a gradient check found in a part of the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct PartCheck {
     /// How many of its parameters were compared.
     pub checked: usize,
     /// How many were skipped.
@@ -118,6 +141,12 @@ pub fn check_gradients<B>(
             .chain(&layer.bias_gradient)
             .chain(&layer.scale_gradient)
     });
+    let gradients = gradients.chain(
+        inspection
+            .embeddings
+            .iter()
+            .flat_map(|embedding| &embedding.weight_gradient),
+    );
     let floor = 1e-3 * gradients.fold(0.0, |largest: f64, g| largest.max(g.abs()));
     let mut losses = Losses::new(network, loss, inputs, targets);
     let mut check = GradientCheck::new(network, options.tolerance);
@@ -127,11 +156,16 @@ pub fn check_gradients<B>(
         let (above, sides_above) = losses.moved(place, options.epsilon);
         let (below, sides_below) = losses.moved(place, -options.epsilon);
         if sides_above == sides_below {
-            let layer = &inspection.layers[place.layer];
-            let analytic = match place.part {
-                Part::Weight { column } => layer.weight_gradient[[place.row, column]],
-                Part::Bias => layer.bias_gradient[place.row],
-                Part::Scale => layer.scale_gradient[place.row],
+            let analytic = match (inspection.layers.get(place.layer), place.part) {
+                (Some(layer), Part::Weight { column }) => {
+                    layer.weight_gradient[[place.row, column]]
+                }
+                (Some(layer), Part::Bias) => layer.bias_gradient[place.row],
+                (Some(layer), Part::Scale) => layer.scale_gradient[place.row],
+                (None, _) => {
+                    let embedding = place.layer - inspection.layers.len();
+                    place.number_of(&inspection.embeddings[embedding].weight_gradient)
+                }
             };
             let numeric = (above - below) / (2.0 * options.epsilon);
             check.compare(place, analytic, numeric, floor);
@@ -142,7 +176,7 @@ pub fn check_gradients<B>(
     ControlFlow::Continue(check)
 }
 
-/// Where a parameter stands; the layer is counted from 0.
+/// Where a parameter stands; the layer is counted from 0, and behind the last layer come the tables of the embeddings.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     layer: usize,
@@ -169,9 +203,10 @@ impl Part {
 }
 
 impl Place {
-    /// The place of a parameter by its number: layer by layer, the weights row by row, then the biases, then the scales.
+    /// The place of a parameter by its number: layer by layer, the weights row by row, then the biases, then the scales; then
+    /// the tables.
     fn of(network: &Network<f64>, mut number: usize) -> Self {
-        for (index, layer) in network.layers().iter().enumerate() {
+        for (index, layer) in network.parts().iter().enumerate() {
             if number < layer.weights.len() {
                 let (row, column) = (number / layer.inputs(), number % layer.inputs());
                 return Self {
@@ -186,21 +221,29 @@ impl Place {
                 .into_iter()
                 .take(1 + usize::from(scaled))
             {
-                if number < layer.units() {
+                if number < layer.biases.len() {
                     return Self {
                         layer: index,
                         row: number,
                         part,
                     };
                 }
-                number -= layer.units();
+                number -= layer.biases.len();
             }
         }
         unreachable!("numbers below the parameter count have a place")
     }
 
-    fn parameter(self, layers: &mut [Layer<f64>]) -> &mut f64 {
-        let layer = &mut layers[self.layer];
+    /// The entry of a table of (categories × dimensions).
+    fn number_of(self, table: &Array2<f64>) -> f64 {
+        match self.part {
+            Part::Weight { column } => table[[column, self.row]],
+            Part::Bias | Part::Scale => unreachable!("a table has weights alone"),
+        }
+    }
+
+    fn parameter(self, network: &mut Network<f64>) -> &mut f64 {
+        let layer = &mut network.parts_mut()[self.layer];
         match self.part {
             Part::Weight { column } => &mut layer.weights[[self.row, column]],
             Part::Bias => &mut layer.biases[self.row],
@@ -239,11 +282,11 @@ impl<'a> Losses<'a> {
     /// C with the parameter moved by `step`, and on which side of the kinks every unit and output then is, for every
     /// sample.
     fn moved(&mut self, place: Place, step: f64) -> (f64, Vec<u8>) {
-        let parameter = place.parameter(self.network.layers_mut());
+        let parameter = place.parameter(&mut self.network);
         let original = *parameter;
         *parameter = original + step;
         let result = self.mean();
-        *place.parameter(self.network.layers_mut()) = original;
+        *place.parameter(&mut self.network) = original;
         result
     }
 
@@ -291,9 +334,11 @@ impl GradientCheck {
     fn new(network: &Network<f64>, tolerance: f64) -> Self {
         let layers = (1..=network.layers().len()).map(|layer| LayerCheck {
             layer,
-            checked: 0,
-            skipped: 0,
-            max_relative_error: 0.0,
+            found: PartCheck::default(),
+        });
+        let embeddings = network.embeddings().iter().map(|embedding| EmbeddingCheck {
+            column: embedding.column.clone(),
+            found: PartCheck::default(),
         });
         Self {
             passed: true,
@@ -303,12 +348,21 @@ impl GradientCheck {
             max_relative_error: 0.0,
             worst: None,
             layers: layers.collect(),
+            embeddings: embeddings.collect(),
+        }
+    }
+
+    /// What has been found of the part that a parameter is of.
+    fn found(&mut self, place: Place) -> &mut PartCheck {
+        match place.layer.checked_sub(self.layers.len()) {
+            Some(embedding) => &mut self.embeddings[embedding].found,
+            None => &mut self.layers[place.layer].found,
         }
     }
 
     fn skip(&mut self, place: Place) {
         self.skipped += 1;
-        self.layers[place.layer].skipped += 1;
+        self.found(place).skipped += 1;
     }
 
     fn compare(&mut self, place: Place, analytic: f64, numeric: f64, floor: f64) {
@@ -322,21 +376,29 @@ impl GradientCheck {
         } else {
             f64::MAX
         };
-        let layer = &mut self.layers[place.layer];
-        layer.checked += 1;
-        layer.max_relative_error = layer.max_relative_error.max(error);
+        let found = self.found(place);
+        found.checked += 1;
+        found.max_relative_error = found.max_relative_error.max(error);
         self.checked += 1;
         self.passed &= error <= self.tolerance;
         if self.worst.is_none() || error > self.max_relative_error {
             self.max_relative_error = error;
+            let embedding = place.layer.checked_sub(self.layers.len());
+            let column = match place.part {
+                Part::Weight { column } => Some(column),
+                Part::Bias | Part::Scale => None,
+            };
+            // A table has its categories for inputs, and is shown with a row for each.
+            let (row, column) = match (embedding, column) {
+                (Some(_), Some(category)) => (category, Some(place.row)),
+                _ => (place.row, column),
+            };
             self.worst = Some(WorstParameter {
-                layer: place.layer + 1,
+                layer: embedding.is_none().then_some(place.layer + 1),
+                embedding: embedding.map(|index| self.embeddings[index].column.clone()),
                 parameter: place.part.name(),
-                row: place.row,
-                column: match place.part {
-                    Part::Weight { column } => Some(column),
-                    Part::Bias | Part::Scale => None,
-                },
+                row,
+                column,
                 analytic,
                 numeric,
             });

@@ -25,6 +25,15 @@ pub struct LayerInspection {
     pub scale_gradient: Array1<f64>,
 }
 
+/// What backpropagation computes of one embedding, for N samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmbeddingInspection {
+    /// The column whose categories have the vectors.
+    pub column: String,
+    /// (1/N) Σₙ ∂Cₙ/∂E, (categories × dimensions).
+    pub weight_gradient: Array2<f64>,
+}
+
 /// What backpropagation computes for N samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inspection {
@@ -32,7 +41,10 @@ pub struct Inspection {
     pub loss: f64,
     /// Layers 1..L.
     pub layers: Vec<LayerInspection>,
-    /// ∂Cₙ/∂x, (N × K): row n is that of sample n's own loss.
+    /// The embeddings, in the order of their inputs.
+    pub embeddings: Vec<EmbeddingInspection>,
+    /// ∂Cₙ/∂x of what layer 1 reads, (N × K): row n is that of sample n's own loss. In the place of a category stands its
+    /// vector.
     pub input_gradient: Array2<f64>,
 }
 
@@ -49,7 +61,10 @@ impl Inspection {
                     .chain(&layer.scale_gradient)
                     .all(|number| number.is_finite())
         };
-        self.loss.is_finite() && finite(&self.input_gradient) && self.layers.iter().all(layer)
+        self.loss.is_finite()
+            && finite(&self.input_gradient)
+            && (self.embeddings.iter()).all(|embedding| finite(&embedding.weight_gradient))
+            && self.layers.iter().all(layer)
     }
 }
 
@@ -86,6 +101,13 @@ pub fn inspect(
         layer.bias_gradient = &gradient.biases / count;
         layer.scale_gradient = &gradient.scales / count;
     }
+    let tables = sums.gradient.layers.iter().skip(network.layers().len());
+    let embeddings = network.embeddings().iter().zip(tables);
+    let embeddings = embeddings.map(|(embedding, table)| EmbeddingInspection {
+        column: embedding.column.clone(),
+        weight_gradient: &table.weights.t() / count,
+    });
+    inspection.embeddings = embeddings.collect();
     inspection
 }
 
@@ -131,6 +153,7 @@ fn empty(network: &Network<f64>, samples: usize) -> Inspection {
     Inspection {
         loss: 0.0,
         layers: layers.collect(),
-        input_gradient: Array2::zeros((samples, network.inputs())),
+        embeddings: Vec::new(),
+        input_gradient: Array2::zeros((samples, network.reads())),
     }
 }

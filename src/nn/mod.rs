@@ -18,6 +18,7 @@
 mod activation;
 mod backpropagation;
 mod batch;
+mod embedding;
 mod error;
 mod evaluation;
 mod gradient;
@@ -52,17 +53,19 @@ mod ziggurat;
 pub use activation::{Activation, GeluApproximation};
 pub use backpropagation::{Backpropagation, Stepped};
 pub use batch::Batch;
+pub use embedding::{Embedding, draw_vectors};
 pub use error::Error;
 pub(crate) use evaluation::EvaluationPass;
 pub use evaluation::{Evaluation, evaluate};
 pub use gradient::{BatchSums, Gradient, LayerGradient, LayerMoments};
 pub use gradient_check::{
-    CheckOptions, GradientCheck, LayerCheck, WorstParameter, check_gradients,
+    CheckOptions, EmbeddingCheck, GradientCheck, LayerCheck, PartCheck, WorstParameter,
+    check_gradients,
 };
 pub use histogram::{BINS, Bins, Histogram};
 pub use hyperparameter::{Hyperparameter, Range, Setting};
 pub use initializer::Initializer;
-pub use inspection::{Inspection, LayerInspection, inspect};
+pub use inspection::{EmbeddingInspection, Inspection, LayerInspection, inspect};
 pub(crate) use kernel::{FAR_APART, Filled, PANEL_UNITS, flush_denormals, prefer_large_pages};
 pub use kernel::{Leading, Team};
 pub use loss::Loss;
@@ -79,7 +82,12 @@ pub use rightness::Rightness;
 pub(crate) use rightness::class_of;
 pub use scalar::{Dtype, Scalar};
 pub use schedule::{Clock, Plateau, Schedule};
-pub use statistics::{LayerHistograms, LayerStatistics, Moments, Statistics, layer_statistics};
+#[cfg(test)]
+pub(crate) use statistics::layer_statistics;
+pub use statistics::{
+    EmbeddingHistograms, EmbeddingStatistics, LayerHistograms, LayerStatistics, Moments,
+    NetworkStatistics, Statistics, network_statistics,
+};
 pub use weights::RowWeight;
 pub(crate) use workspace::LARGE_LAYER;
 pub use workspace::Workspace;

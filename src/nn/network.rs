@@ -3,7 +3,9 @@
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2};
 
 use crate::nn::kernel::{self, Filled, Matrix};
-use crate::nn::{Activation, Error, Normalized, Scalar, Team, Workspace, flush_denormals};
+use crate::nn::{
+    Activation, Embedding, Error, Normalized, Scalar, Team, Workspace, flush_denormals,
+};
 
 /// One layer: a = σ(z), z = w·x + b, or with normalization z = γ ⊙ n(w·x) + b.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +30,12 @@ impl<T> Layer<T> {
     /// K, the number of inputs.
     pub fn inputs(&self) -> usize {
         self.weights.ncols()
+    }
+
+    fn parameter_count(&self) -> usize {
+        let scales = self.normalization.as_ref();
+        let scales = scales.map_or(0, |normalized| normalized.scales.len());
+        self.weights.len() + self.biases.len() + scales
     }
 }
 
@@ -73,16 +81,19 @@ impl<T: Scalar> Layer<T> {
     }
 }
 
-/// Layers that fit each other, at least one.
+/// Layers that fit each other, at least one, and the tables of the vectors that the first reads, where it reads any.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network<T> {
-    layers: Vec<Layer<T>>,
+    /// The layers, then the tables.
+    pub(super) parts: Vec<Layer<T>>,
+    /// One for each table.
+    pub(super) embeddings: Vec<Embedding>,
 }
 
 impl<T: Scalar> Network<T> {
     /// Moves the weights of large layers onto large pages, where the system has some: products step through them.
     pub(crate) fn prefer_large_pages(&self) {
-        for layer in &self.layers {
+        for layer in &self.parts {
             kernel::prefer_large_pages(layer.weights_slice(), Filled::Yes);
         }
     }
@@ -132,23 +143,34 @@ impl<T: Scalar> Network<T> {
             expected = units;
         }
         Ok(Self {
-            layers: layers.into_iter().map(in_columns).collect(),
+            parts: layers.into_iter().map(in_columns).collect(),
+            embeddings: Vec::new(),
         })
     }
 
     /// The layers, the one that takes the inputs first.
     pub fn layers(&self) -> &[Layer<T>] {
-        &self.layers
+        &self.parts[..self.parts.len() - self.embeddings.len()]
     }
 
     /// The layers, to change their parameters. Shapes and orders in memory must stay as they are: later use panics else.
     pub fn layers_mut(&mut self) -> &mut [Layer<T>] {
-        &mut self.layers
+        let layers = self.layers().len();
+        &mut self.parts[..layers]
+    }
+
+    /// Numbers in an input row: K of the first layer, or fewer where it reads vectors, for each of which a row has one number.
+    pub fn inputs(&self) -> usize {
+        let dimensions: usize = self.tables().iter().map(Layer::units).sum();
+        self.reads() + self.embeddings.len() - dimensions
     }
 
     /// K of the first layer.
-    pub fn inputs(&self) -> usize {
-        self.layers.first().expect("a network has a layer").inputs()
+    pub fn reads(&self) -> usize {
+        self.layers()
+            .first()
+            .expect("a network has a layer")
+            .inputs()
     }
 
     /// J of the last layer.
@@ -158,24 +180,22 @@ impl<T: Scalar> Network<T> {
 
     /// The layer whose activations are the outputs.
     pub fn last(&self) -> &Layer<T> {
-        self.layers.last().expect("a network has a layer")
+        self.layers().last().expect("a network has a layer")
     }
 
-    /// How many weights, biases and scales there are.
+    /// How many weights, biases, scales and numbers of vectors there are.
     pub fn parameter_count(&self) -> usize {
-        self.layers
-            .iter()
-            .map(|layer| {
-                let scales = layer.normalization.as_ref();
-                let scales = scales.map_or(0, |normalized| normalized.scales.len());
-                layer.weights.len() + layer.biases.len() + scales
-            })
-            .sum()
+        self.parts.iter().map(Layer::parameter_count).sum()
+    }
+
+    /// How many of them every row meets: those of the layers. Of a table it reads one vector.
+    pub fn layer_parameter_count(&self) -> usize {
+        self.layers().iter().map(Layer::parameter_count).sum()
     }
 
     /// Whether a training step needs the whole batch at once: some layer is normalized over its samples.
     pub fn needs_whole_batch(&self) -> bool {
-        let normalizations = self.layers.iter();
+        let normalizations = self.layers().iter();
         let mut normalizations = normalizations.filter_map(|layer| layer.normalization.as_ref());
         normalizations.any(|normalized| normalized.by.is_of_batch())
     }
@@ -184,7 +204,7 @@ impl<T: Scalar> Network<T> {
     ///
     /// Panics: where it is of other shapes, the caller's bug.
     pub fn assign(&mut self, from: &Self) {
-        for (into, from) in self.layers.iter_mut().zip(&from.layers) {
+        for (into, from) in self.parts.iter_mut().zip(&from.parts) {
             into.weights.assign(&from.weights);
             into.biases.assign(&from.biases);
             if let (Some(into), Some(from)) = (&mut into.normalization, &from.normalization) {
@@ -195,7 +215,7 @@ impl<T: Scalar> Network<T> {
 
     /// Whether no parameter is NaN or infinite.
     pub fn is_finite(&self) -> bool {
-        self.layers.iter().all(Layer::is_finite)
+        self.parts.iter().all(Layer::is_finite)
     }
 
     /// The same network in numbers of another kind, each rounded to the nearest.
@@ -203,7 +223,7 @@ impl<T: Scalar> Network<T> {
     /// A number beyond the range of `U` becomes infinite, which `is_finite` tells.
     pub fn cast<U: Scalar>(&self) -> Network<U> {
         let cast = |&value: &T| U::from_f64(value.to_f64());
-        let layers = self.layers.iter().map(|layer| Layer {
+        let parts = self.parts.iter().map(|layer| Layer {
             weights: layer.weights.map(cast),
             biases: layer.biases.map(cast),
             activation: layer.activation,
@@ -213,7 +233,8 @@ impl<T: Scalar> Network<T> {
                 .map(|normalized| normalized.map(cast)),
         });
         Network {
-            layers: layers.collect(),
+            parts: parts.collect(),
+            embeddings: self.embeddings.clone(),
         }
     }
 
@@ -246,7 +267,7 @@ impl<T: Scalar> Network<T> {
             "as many rows of outputs as of inputs"
         );
         let _flushing = flush_denormals();
-        let last = self.layers.len() - 1;
+        let last = self.layers().len() - 1;
         let chunk = workspace.capacity();
         let team = Team::alone();
         let rows = inputs.axis_chunks_iter(ndarray::Axis(0), chunk);

@@ -14,6 +14,9 @@ pub const DROPOUT: u64 = 4;
 /// Purpose: the noise that a training step adds to its inputs.
 pub const INPUT_NOISE: u64 = 5;
 
+/// Purpose: the first vectors of an embedding.
+pub const EMBED: u64 = 6;
+
 /// Purpose: which parameters a gradient check looks at.
 pub const GRADIENT_CHECK: u64 = 101;
 

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use ndarray::ArrayViewMut1;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +23,7 @@ pub struct Regularization {
     pub l1: f64,
     /// λ₂: ½ λ₂ Σ w² is added to the loss that is descended. Source: Nielsen (2015), equation 85, with λ₂ = λ/n.
     pub l2: f64,
-    /// c: after each step, the weights of a unit whose norm is above c are scaled to norm c.
+    /// c: after each step, the weights of a unit, or the vector of a category, whose norm is above c are scaled to norm c.
     /// Source: Srivastava et al. (2014), section 5.1.
     pub max_norm: Option<f64>,
     /// Entries of the gradient are kept within ± this.
@@ -33,7 +34,7 @@ pub struct Regularization {
     /// p of the hidden layers: a ← m ⊙ a / (1 − p), each entry of m 0 with probability p, else 1.
     /// Source: Srivastava et al. (2014), section 4, with the factor in training, as in section 10 and in PyTorch.
     pub dropout: Dropout,
-    /// p of the inputs, as they are after preprocessing.
+    /// p of the inputs, as they are after preprocessing; categories that are embedded are left alone, by noise too.
     pub input_dropout: f64,
     /// s: before that, each input becomes x + s n, n from N(0, 1). Source: Bishop (1995).
     pub input_noise: f64,
@@ -175,17 +176,30 @@ impl Regularization {
         parts.flat_map(|part| part.violations()).collect()
     }
 
-    /// Imposes max_norm on each unit of a layer. Norms are summed in f64, in order.
+    /// Imposes max_norm on each unit of a layer.
     pub(super) fn limit_norms<T: Scalar>(&self, layer: &mut Layer<T>) {
-        let Some(most) = self.max_norm else { return };
-        for mut weights in layer.weights.rows_mut() {
-            let norm = weights
-                .iter()
-                .fold(0.0, |sum, &w| sum + w.to_f64() * w.to_f64())
-                .sqrt();
-            if norm > most {
-                weights *= T::from_f64(most / norm);
-            }
+        if let Some(most) = self.max_norm {
+            limit(most, layer.weights.rows_mut());
+        }
+    }
+
+    /// Imposes max_norm on the vector of each category of a table.
+    pub(super) fn limit_vectors<T: Scalar>(&self, table: &mut Layer<T>) {
+        if let Some(most) = self.max_norm {
+            limit(most, table.weights.columns_mut());
+        }
+    }
+}
+
+/// Scales those of the rows down whose norm is larger. Norms are summed in f64, in order.
+fn limit<'a, T: Scalar>(most: f64, rows: impl IntoIterator<Item = ArrayViewMut1<'a, T>>) {
+    for mut weights in rows {
+        let norm = weights
+            .iter()
+            .fold(0.0, |sum, &w| sum + w.to_f64() * w.to_f64())
+            .sqrt();
+        if norm > most {
+            weights *= T::from_f64(most / norm);
         }
     }
 }
@@ -234,7 +248,7 @@ impl<T: Scalar> Regularized<T> {
     ) {
         let Some(most) = self.clip_norm else { return };
         let mut squares = 0.0;
-        for (index, (layer, sums)) in network.layers().iter().zip(&sums.layers).enumerate() {
+        for (index, (layer, sums)) in network.parts().iter().zip(&sums.layers).enumerate() {
             if frozen(index) {
                 continue;
             }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::nn::spread::{distance, spread, spread_of_quotients};
-use crate::nn::{Accumulator, BatchSums, Histogram, Network, Scalar};
+use crate::nn::{Accumulator, BatchSums, Bins, Histogram, Layer, LayerGradient, Network, Scalar};
 
 /// What describes a set of numbers; all zeros for an empty one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -143,34 +143,167 @@ pub struct LayerHistograms {
     pub weights: Histogram,
 }
 
+/// How one embedding fares in one batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EmbeddingStatistics {
+    /// The column whose categories have the vectors.
+    pub column: String,
+    /// Vectors in the table.
+    pub categories: usize,
+    /// Numbers of a vector.
+    pub dimensions: usize,
+    /// Of ∂C/∂E, the mean over the batch: 0 for categories that no sample has.
+    pub weight_gradient: Statistics,
+    /// Of E, as the network is now.
+    pub weights: Statistics,
+    /// ‖η ∂C/∂E‖ / ‖E‖; 0 where ‖E‖ is 0.
+    pub update_to_weight_ratio: f64,
+    /// How the same numbers are spread; none where the pass did not record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histograms: Option<EmbeddingHistograms>,
+}
+
+/// How the numbers of one embedding are spread in one batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EmbeddingHistograms {
+    /// Of ∂C/∂E, the mean over the batch.
+    pub weight_gradient: Histogram,
+    /// Of E, as the network is now.
+    pub weights: Histogram,
+}
+
+/// How all parts of a network fare in one batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "StoredStatistics")]
+pub struct NetworkStatistics {
+    /// The layers, first to last.
+    pub layers: Vec<LayerStatistics>,
+    /// The embeddings, in the order of their inputs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<EmbeddingStatistics>,
+}
+
+/// The same as it is read: before there were embeddings it was the layers alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredStatistics {
+    Layers(Vec<LayerStatistics>),
+    Network {
+        layers: Vec<LayerStatistics>,
+        #[serde(default)]
+        embeddings: Vec<EmbeddingStatistics>,
+    },
+}
+
+impl From<StoredStatistics> for NetworkStatistics {
+    fn from(stored: StoredStatistics) -> Self {
+        let (layers, embeddings) = match stored {
+            StoredStatistics::Layers(layers) => (layers, Vec::new()),
+            StoredStatistics::Network { layers, embeddings } => (layers, embeddings),
+        };
+        Self { layers, embeddings }
+    }
+}
+
+/// The statistics of every layer and embedding for one batch: see [`layer_statistics`].
+///
+/// Panics: as there.
+pub fn network_statistics<T: Scalar>(
+    network: &Network<T>,
+    sums: &BatchSums<T>,
+    updated: &Network<T>,
+) -> NetworkStatistics {
+    let depth = network.layers().len();
+    let gradients = sums.gradient.layers.iter().zip(updated.parts());
+    let tables = network.embeddings().iter().zip(network.tables());
+    let embeddings =
+        tables
+            .zip(gradients.skip(depth))
+            .map(|((embedding, table), (gradient, updated))| {
+                let weights = WeightStatistics::of(table, (gradient, mean_by(sums)), updated);
+                EmbeddingStatistics {
+                    column: embedding.column.clone(),
+                    categories: table.inputs(),
+                    dimensions: table.units(),
+                    weight_gradient: weights.gradient,
+                    weights: weights.weights,
+                    update_to_weight_ratio: weights.update_ratio,
+                    histograms: (!sums.moments.is_empty()).then(|| EmbeddingHistograms {
+                        weight_gradient: weights.bins[0].histogram(),
+                        weights: weights.bins[1].histogram(),
+                    }),
+                }
+            });
+    NetworkStatistics {
+        embeddings: embeddings.collect(),
+        layers: layer_statistics(network, sums, updated),
+    }
+}
+
+/// What the weights of a layer, or a table of vectors, come to in a batch.
+struct WeightStatistics {
+    gradient: Statistics,
+    weights: Statistics,
+    update_ratio: f64,
+    /// Of the gradient and of the weights.
+    bins: [Bins; 2],
+}
+
+impl WeightStatistics {
+    fn of<T: Scalar>(
+        layer: &Layer<T>,
+        (gradient, weight): (&LayerGradient<T>, f64),
+        updated: &Layer<T>,
+    ) -> Self {
+        let [gradients, ..] = gradient.slices();
+        let (gradient, gradient_bins) = spread_of_quotients(gradients, weight);
+        let (weights, weight_bins) = spread(layer.weights_slice());
+        let weights = weights.statistics();
+        Self {
+            gradient: gradient.statistics(),
+            weights,
+            update_ratio: if weights.norm == 0.0 {
+                0.0
+            } else {
+                let distance = distance(layer.weights_slice(), updated.weights_slice());
+                finite(distance) / weights.norm
+            },
+            bins: [gradient_bins, weight_bins],
+        }
+    }
+}
+
+/// What the sums of a batch are divided by. Of a batch that weighs nothing the sums are 0, and so are the means.
+fn mean_by<T>(sums: &BatchSums<T>) -> f64 {
+    if sums.weight > 0.0 { sums.weight } else { 1.0 }
+}
+
 /// The statistics of every layer for one batch.
 ///
 /// `network` is the one that the pass was over, `updated` the same after the step. Where the pass did not record, what
 /// needs its moments (deltas, activations, saturated, dead) is 0.
 ///
 /// Panics: where `sums` is of a network of another depth, the caller's bug.
-pub fn layer_statistics<T: Scalar>(
+pub(crate) fn layer_statistics<T: Scalar>(
     network: &Network<T>,
     sums: &BatchSums<T>,
     updated: &Network<T>,
 ) -> Vec<LayerStatistics> {
     assert_eq!(
-        network.layers().len(),
+        network.parts().len(),
         sums.gradient.layers.len(),
         "sums of this network"
     );
-    // Of a batch that weighs nothing the sums are 0, and so are the means.
-    let weight = if sums.weight > 0.0 { sums.weight } else { 1.0 };
-    let statistics = |(index, layer): (usize, &crate::nn::Layer<T>)| {
+    let weight = mean_by(sums);
+    let statistics = |(index, layer): (usize, &Layer<T>)| {
         let gradient = &sums.gradient.layers[index];
         let moments = sums.moments.get(index);
-        let [weight_gradients, bias_gradients, _] = gradient.slices();
-        let (weight_gradient, weight_gradient_bins) = spread_of_quotients(weight_gradients, weight);
+        let [_, bias_gradients, _] = gradient.slices();
         let (bias_gradient, bias_gradient_bins) = spread_of_quotients(bias_gradients, weight);
-        let (weights, weight_bins) = spread(layer.weights_slice());
-        let weights = weights.statistics();
+        let weights = WeightStatistics::of(layer, (gradient, weight), &updated.layers()[index]);
+        let [gradient_bins, weight_bins] = &weights.bins;
         let histograms = moments.map(|moments| LayerHistograms {
-            weight_gradient: weight_gradient_bins.histogram(),
+            weight_gradient: gradient_bins.histogram(),
             bias_gradient: bias_gradient_bins.histogram(),
             deltas: moments.delta_bins.histogram(),
             activations: moments.activation_bins.histogram(),
@@ -185,19 +318,14 @@ pub fn layer_statistics<T: Scalar>(
         };
         LayerStatistics {
             layer: index + 1,
-            weight_gradient: weight_gradient.statistics(),
+            weight_gradient: weights.gradient,
             bias_gradient: bias_gradient.statistics(),
             deltas: moments.map_or_else(Statistics::default, |moments| moments.deltas.statistics()),
             activations: moments.map_or_else(Statistics::default, |moments| {
                 moments.activations.statistics()
             }),
-            weights,
-            update_to_weight_ratio: if weights.norm == 0.0 {
-                0.0
-            } else {
-                let updated = updated.layers()[index].weights_slice();
-                finite(distance(layer.weights_slice(), updated)) / weights.norm
-            },
+            weights: weights.weights,
+            update_to_weight_ratio: weights.update_ratio,
             saturated: moments.map_or(0.0, |moments| {
                 share(moments.saturated as usize, moments.entries as usize)
             }),
@@ -268,6 +396,20 @@ mod tests {
             serde_json::to_string(&read).expect("finite numbers"),
             recorded
         );
+    }
+
+    #[test]
+    fn statistics_recorded_before_there_were_embeddings_are_still_read() {
+        let read: NetworkStatistics = serde_json::from_str("[]").expect("a list of layers");
+        let expected = NetworkStatistics {
+            layers: Vec::new(),
+            embeddings: Vec::new(),
+        };
+        assert_eq!(read, expected);
+        let written = serde_json::to_string(&read).expect("finite numbers");
+        assert_eq!(written, r#"{"layers":[]}"#);
+        let read: NetworkStatistics = serde_json::from_str(&written).expect("its own text");
+        assert_eq!(read, expected);
     }
 
     #[test]

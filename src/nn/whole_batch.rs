@@ -137,7 +137,7 @@ impl<T: Scalar> WholeBatch<T> {
             poll()?;
             let part = batch.slice(rows_of(index, samples));
             chunk.take_targets(part.targets());
-            chunk.disturb(part.inputs(), noise(index));
+            chunk.take_inputs(network, part.inputs(), noise(index));
         }
         for layer in 0..network.layers().len() {
             for (index, chunk) in self.chunks[..count].iter_mut().enumerate() {

@@ -5,7 +5,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use crate::model::digest;
-use crate::nn::LayerStatistics;
+use crate::nn::NetworkStatistics;
 use crate::store::{Error, Page, Store, Timestamp, Tx, off_thread};
 use crate::train::{Checkpoint, Metrics, RawSamples};
 
@@ -26,7 +26,7 @@ pub struct HistoryRow {
     pub validation: Option<Metrics>,
     /// Of the epoch's last step, where the epoch is recorded.
     #[serde(skip)]
-    pub statistics: Option<Vec<LayerStatistics>>,
+    pub statistics: Option<NetworkStatistics>,
 }
 
 /// Gradient statistics of one recorded epoch.
@@ -34,8 +34,9 @@ pub struct HistoryRow {
 pub struct StatisticsRow {
     /// The epoch, from 1.
     pub epoch: u64,
-    /// The layers, first to last.
-    pub layers: Vec<LayerStatistics>,
+    /// Those of its layers and embeddings.
+    #[serde(flatten)]
+    pub statistics: NetworkStatistics,
 }
 
 /// A checkpoint to be stored.
@@ -203,10 +204,10 @@ impl Store {
         .fetch_all(self.reader())
         .await?;
         let mut statistics = Vec::with_capacity(rows.len());
-        for (epoch, layers) in rows {
+        for (epoch, recorded) in rows {
             statistics.push(StatisticsRow {
                 epoch: epoch as u64,
-                layers: serde_json::from_str(&layers)?,
+                statistics: serde_json::from_str(&recorded)?,
             });
         }
         Ok(Page::cut(statistics, limit as usize))

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{AnyNetwork, Error, Header, Model, ReadTensors};
-use crate::nn::{BatchSums, Evaluation, LayerStatistics, Plateau};
+use crate::nn::{BatchSums, Evaluation, NetworkStatistics, Plateau};
 use crate::train::optimizer_state::StateHeader;
 use crate::train::{AnyOptimizerState, Folds, Watched};
 
@@ -95,7 +95,7 @@ pub struct Checkpoint {
     /// What those steps came to.
     pub sums: EpochSums,
     /// The gradient statistics of the epoch's last step, where it is done and recorded but not reported yet.
-    pub statistics: Option<Vec<LayerStatistics>>,
+    pub statistics: Option<NetworkStatistics>,
     /// What `reduce_on_plateau` remembers.
     pub plateau: Plateau,
     /// What stopping remembers.
@@ -116,7 +116,7 @@ struct CheckpointHeader {
     epoch: u64,
     step: u64,
     sums: EpochSums,
-    statistics: Option<Vec<LayerStatistics>>,
+    statistics: Option<NetworkStatistics>,
     #[serde(default)]
     plateau: Plateau,
     #[serde(default)]

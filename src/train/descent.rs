@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use crate::model::AnyNetwork;
 use crate::nn::{
     BatchSums, Lbfgs, Network, Optimizer, OptimizerSpec, OptimizerState, Progress, Scalar,
-    layer_statistics,
+    network_statistics,
 };
 use crate::train::run::Run;
 use crate::train::{AnyOptimizerState, CheckedSpec, EpochSums, Error, Observer, is_recorded};
@@ -142,7 +142,7 @@ where
             ControlFlow::Continue(Progress::Converged) => self.watch.converge(),
             ControlFlow::Continue(Progress::Further) => {}
         }
-        place.statistics = before.map(|(before, sums)| layer_statistics(&before, &sums, network));
+        place.statistics = before.map(|(before, sums)| network_statistics(&before, &sums, network));
         place.sums = sums;
         place.step += 1;
         Ok(ControlFlow::Continue(()))

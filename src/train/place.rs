@@ -1,7 +1,7 @@
 //! Where a run stands, what it starts from, and the checkpoints of it.
 
 use crate::model::{AnyNetwork, Header, Preprocessing};
-use crate::nn::{LayerStatistics, Network, OptimizerState, Plateau, Scalar, Team};
+use crate::nn::{Network, NetworkStatistics, OptimizerState, Plateau, Scalar, Team};
 use crate::train::run::Run;
 use crate::train::{AnyOptimizerState, Checkpoint, EpochSums, Watched};
 
@@ -28,7 +28,7 @@ pub(super) struct Place {
     pub(super) epoch: u64,
     pub(super) step: u64,
     pub(super) sums: EpochSums,
-    pub(super) statistics: Option<Vec<LayerStatistics>>,
+    pub(super) statistics: Option<NetworkStatistics>,
     /// What `reduce_on_plateau` remembers.
     pub(super) plateau: Plateau,
     /// What stopping remembers, as it was when the run was taken up.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::nn::LayerStatistics;
+use crate::nn::NetworkStatistics;
 use crate::train::{Checkpoint, Metrics};
 
 /// What an epoch came to.
@@ -19,7 +19,7 @@ pub struct EpochReport {
     /// After the epoch.
     pub validation: Option<Metrics>,
     /// Of the epoch's last step, where the epoch is recorded.
-    pub statistics: Option<Vec<LayerStatistics>>,
+    pub statistics: Option<NetworkStatistics>,
     /// Samples trained on in the epoch.
     pub samples: u64,
 }

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use crate::model::{AnyNetwork, Model};
 use crate::nn::{
-    Backpropagation, Clock, LayerStatistics, Loss, Network, Noise, OptimizerState, Scalar, Stepped,
-    Team, layer_statistics,
+    Backpropagation, Clock, Loss, Network, NetworkStatistics, Noise, OptimizerState, Scalar,
+    Stepped, Team, network_statistics,
 };
 use crate::train::descent::Descent;
 use crate::train::feed::Feed;
@@ -390,7 +390,7 @@ where
             ControlFlow::Continue((Stepped::Moved | Stepped::Weightless, sums)) => sums,
         };
         let before = before.as_ref().filter(|_| record);
-        place.statistics = before.map(|before| layer_statistics(before, sums, network));
+        place.statistics = before.map(|before| network_statistics(before, sums, network));
         place.sums.add(sums);
         if !place.sums.loss.is_finite() {
             return Err(diverged("loss"));
@@ -479,7 +479,7 @@ where
         &self,
         epoch: u64,
         (train, validation): (Metrics, Option<Metrics>),
-        statistics: Option<Vec<LayerStatistics>>,
+        statistics: Option<NetworkStatistics>,
     ) -> EpochReport {
         EpochReport {
             epoch,

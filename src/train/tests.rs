@@ -282,8 +282,8 @@ fn dropout_and_noise_are_in_the_training_steps_and_nowhere_else() {
             assert_eq!(noisy.validation, plain.validation, "{regularization}");
             assert_ne!(noisy.train.loss, plain.train.loss, "{regularization}");
             let of = |report: &EpochReport| {
-                let layers = report.statistics.clone().expect("a recorded epoch");
-                layers[1].activations
+                let statistics = report.statistics.clone().expect("a recorded epoch");
+                statistics.layers[1].activations
             };
             assert_ne!(of(noisy), of(plain), "{regularization}");
         }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use crate::nn::optimizer::line_search::{Found, search};
+use crate::nn::optimizer::update::rule_of;
 use crate::nn::optimizer::{LayerRule, OptimizerState, learning_rate};
 use crate::nn::{BatchSums, Gradient, Hyperparameter, LayerGradient, Network, Range, Scalar};
 
@@ -93,6 +94,7 @@ pub struct Lbfgs<T> {
     spec: LbfgsSpec,
     /// λ₂.
     l2: f64,
+    /// One for each layer, then one for each embedding.
     frozen: Vec<bool>,
     /// Slots s, y of the pairs, each in the place of the oldest.
     state: OptimizerState<T>,
@@ -113,15 +115,13 @@ impl<T: Scalar> Lbfgs<T> {
     /// L-BFGS before its first step, with λ₂ and a rule for each layer, or none.
     pub fn new(spec: LbfgsSpec, network: &Network<T>, l2: f64, layers: &[LayerRule]) -> Self {
         let zeros = || Gradient::zeros(network);
-        let frozen = |layer| {
-            layers
-                .get(layer)
-                .is_some_and(|rule: &LayerRule| rule.frozen)
-        };
+        let depth = network.layers().len();
         Self {
             spec,
             l2,
-            frozen: (0..network.layers().len()).map(frozen).collect(),
+            frozen: (0..network.parts().len())
+                .map(|part| rule_of(layers, part, depth).frozen)
+                .collect(),
             state: OptimizerState::new(spec.slots(), network),
             value: None,
             weight: 0.0,
@@ -269,7 +269,7 @@ impl<T: Scalar> Lbfgs<T> {
         let scale = T::from_f64(1.0 / self.weight);
         let l2 = T::from_f64(self.l2);
         let mut squares = 0.0;
-        let layers = self.trial.layers.iter_mut().zip(network.layers());
+        let layers = self.trial.layers.iter_mut().zip(network.parts());
         for ((gradient, layer), &frozen) in layers.zip(&self.frozen) {
             let [weights, biases, scales] = gradient.slices_mut();
             if frozen {
@@ -295,7 +295,7 @@ impl<T: Scalar> Lbfgs<T> {
     fn go(&self, step: f64, network: &mut Network<T>) {
         let step = T::from_f64(step);
         let layers = self.point.layers.iter().zip(&self.direction.layers);
-        let layers = layers.zip(network.layers_mut()).zip(&self.frozen);
+        let layers = layers.zip(network.parts_mut()).zip(&self.frozen);
         for (((point, direction), layer), _) in layers.filter(|(_, frozen)| !**frozen) {
             let [of_weights, of_biases, of_scales] = point.slices();
             let [along_weights, along_biases, along_scales] = direction.slices();
@@ -308,7 +308,7 @@ impl<T: Scalar> Lbfgs<T> {
 
     /// Puts the network at x, to the last bit.
     fn go_back(&self, network: &mut Network<T>) {
-        for (point, layer) in self.point.layers.iter().zip(network.layers_mut()) {
+        for (point, layer) in self.point.layers.iter().zip(network.parts_mut()) {
             let [of_weights, of_biases, of_scales] = point.slices();
             let (weights, biases) = layer.slices_mut();
             weights.copy_from_slice(of_weights);
@@ -473,7 +473,7 @@ fn advance<T: Scalar>(parameters: &mut [T], x: &[T], d: &[T], step: T) {
 }
 
 fn copy_parameters<T: Scalar>(into: &mut Gradient<T>, from: &Network<T>) {
-    for (into, from) in into.layers.iter_mut().zip(from.layers()) {
+    for (into, from) in into.layers.iter_mut().zip(from.parts()) {
         into.weights.assign(&from.weights);
         into.biases.assign(&from.biases);
         if let Some(normalized) = &from.normalization {

@@ -104,7 +104,10 @@ impl<T: Scalar> OptimizerState<T> {
 pub struct Optimizer<T> {
     spec: OptimizerSpec,
     regularization: Regularization,
+    /// One for each layer, then one for each embedding.
     layers: Vec<LayerRule>,
+    /// How many of them are those of layers.
+    depth: usize,
     state: OptimizerState<T>,
     /// Of the step that has begun.
     powers: [f64; 2],
@@ -116,7 +119,8 @@ impl<T: Scalar> Optimizer<T> {
         Self {
             spec,
             regularization: Regularization::default(),
-            layers: vec![LayerRule::default(); network.layers().len()],
+            layers: vec![LayerRule::default(); network.parts().len()],
+            depth: network.layers().len(),
             state: OptimizerState::new(spec.slots(), network),
             powers: [0.0; 2],
         }
@@ -128,9 +132,13 @@ impl<T: Scalar> Optimizer<T> {
     #[must_use]
     pub fn with(mut self, regularization: Regularization, layers: &[LayerRule]) -> Self {
         self.regularization = regularization;
-        if !layers.is_empty() {
-            assert_eq!(layers.len(), self.layers.len(), "a rule for each layer");
-            self.layers.copy_from_slice(layers);
+        let depth = self.depth;
+        assert!(
+            layers.is_empty() || layers.len() == depth,
+            "a rule for each layer"
+        );
+        for (part, rule) in self.layers.iter_mut().enumerate() {
+            *rule = rule_of(layers, part, depth);
         }
         self
     }
@@ -159,7 +167,8 @@ impl<T: Scalar> Optimizer<T> {
         let rules = &self.layers;
         regularized.clip_norm(network, &sums.gradient, |layer| rules[layer].frozen);
         let mut finite = true;
-        for (index, layer) in network.layers_mut().iter_mut().enumerate() {
+        let depth = self.depth;
+        for (index, layer) in network.parts_mut().iter_mut().enumerate() {
             let Some((rule, slots)) = self.of_layer(index, sums.weight, factor) else {
                 continue;
             };
@@ -170,7 +179,11 @@ impl<T: Scalar> Optimizer<T> {
             finite &= regularized.step_weights(rule, weights, weight_sums, of_weights);
             finite &= regularized.step_biases(rule, biases, bias_sums, of_biases);
             finite &= regularized.step_biases(rule, layer.scales_mut(), scale_sums, of_scales);
-            self.regularization.limit_norms(layer);
+            if index < depth {
+                self.regularization.limit_norms(layer);
+            } else {
+                self.regularization.limit_vectors(layer);
+            }
         }
         finite
     }
@@ -266,7 +279,21 @@ impl<T: Scalar> Optimizer<T> {
                 not_finite.store(true, Ordering::Relaxed);
             }
         }
-        !not_finite.into_inner()
+        let (mut finite, depth) = (!not_finite.into_inner(), self.depth);
+        for (index, table) in network.parts_mut().iter_mut().enumerate().skip(depth) {
+            let sums = gradient.layers[index].slices_mut();
+            let Some((rule, [slots, ..])) = self.of_layer(index, weight, factor) else {
+                if keep {
+                    workspace.gradient(index, x, sums);
+                }
+                continue;
+            };
+            let [sums, ..] = sums;
+            workspace.table_gradient(index - depth, x, sums);
+            finite &= regularized.step_weights(rule, table.slices_mut().0, sums, slots);
+            self.regularization.limit_vectors(table);
+        }
+        finite
     }
 
     /// Counts a step. Panics: where there is nothing to step by.
@@ -303,6 +330,13 @@ impl<T: Scalar> Optimizer<T> {
         let rule = Rule::of(&self.spec, &self.state, self.powers, (rate, weight));
         Some((rule, slots_of(&mut self.state, index)))
     }
+}
+
+/// The rule of a part of a network of so many layers, of rules for each layer or none. An embedding goes by that of layer 1,
+/// which reads it.
+pub(super) fn rule_of(layers: &[LayerRule], part: usize, depth: usize) -> LayerRule {
+    let layer = if part < depth { part } else { 0 };
+    layers.get(layer).copied().unwrap_or_default()
 }
 
 /// Inputs of a part of the weights are a multiple of this, which is that of the highest tile of a product.

@@ -3,6 +3,8 @@
 mod by_hand;
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
 mod denormals;
+mod embeddings;
+mod embeddings_pytorch;
 mod finite_differences;
 mod lbfgs;
 mod no_allocation;

@@ -6,7 +6,7 @@ use crate::nn::kernel::{self, Matrix};
 use crate::nn::loss::Output;
 use crate::nn::normalization::NormalizedRows;
 use crate::nn::weights::weigh_deltas;
-use crate::nn::workspace::{ROWS_TOGETHER, Rows, taken};
+use crate::nn::workspace::{ROWS_TOGETHER, Rows, read, taken};
 use crate::nn::{Activation, Loss, Network, RowWeight, Scalar, Team, Workspace};
 
 /// δ of a layer, and the same as panels, where they were laid out.
@@ -56,7 +56,7 @@ impl<T: Scalar> Workspace<T> {
         }
     }
 
-    /// δ of the layer before this one, where there is one.
+    /// δ of the layer before this one, where there is one, or ∂C/∂x of the vectors that layer 1 has read.
     ///
     /// Where the forward pass left units out, their part of ∂C/∂a is m / (1 − p) times the sum, before σ′, which is that of
     /// the whole a. Source: Arango, δˡ = σ′(zˡ) Σ δˡ⁺¹ wˡ⁺¹.
@@ -68,7 +68,7 @@ impl<T: Scalar> Workspace<T> {
         team: &Team,
     ) {
         if index == 0 {
-            return;
+            return self.pass_back_to_vectors(network, rows, team);
         }
         let (before, after) = self.deltas.split_at_mut(index);
         let led = led_back(&after[0], self.normalized[index].as_ref(), rows);
@@ -99,7 +99,7 @@ impl<T: Scalar> Workspace<T> {
         });
     }
 
-    /// ∂Cₙ/∂x = δ¹ w¹, which training has no use for. Shapes: `gradient` (rows × K), row-major.
+    /// ∂Cₙ/∂x = δ¹ w¹ of all that layer 1 reads, which training has no use for. Shapes: `gradient` (rows × K), row-major.
     pub(crate) fn input_gradient(&self, network: &Network<T>, rows: usize, gradient: &mut [T]) {
         let deltas = led_back(&self.deltas[0], self.normalized[0].as_ref(), rows);
         kernel::backward(deltas, network.layers()[0].weights_slice(), gradient, None);
@@ -108,9 +108,14 @@ impl<T: Scalar> Workspace<T> {
     /// ∂C/∂w = δᵀ a, ∂C/∂b = Σ δ and ∂C/∂γ = Σ δ ⊙ n(w·a) of one layer, added up over the rows, into weights (J × K,
     /// column by column in memory), biases (J) and scales (J, or none). In a normalized layer ∂C/∂w has ∂C/∂(w·a) for δ.
     ///
+    /// From the last layer on, counted from 0, the embeddings follow, whose weights are their tables.
+    ///
     /// Source: Arango, ∂C/∂w = δ a and ∂C/∂b = δ.
     pub(crate) fn gradient(&self, index: usize, x: Matrix<'_, T>, into: [&mut [T]; 3]) {
         let [weights, biases, scales] = into;
+        if let Some(embedding) = index.checked_sub(self.activations.len()) {
+            return self.table_gradient(embedding, x, weights);
+        }
         self.weight_gradient(index, x, None, weights);
         self.bias_gradient(index, x.len(), (biases, scales), &Team::alone());
     }
@@ -145,7 +150,8 @@ impl<T: Scalar> Workspace<T> {
         let normalized = self.normalized[index].as_ref();
         let led = led_back(&self.deltas[index], normalized, x.len());
         let panels = (self.panels_of == Some(index)).then_some(self.panels.as_slice());
-        let x = taken(self.inputs.as_ref(), before, dropped, x);
+        let inputs = read(self.inputs.as_ref(), self.embedded.as_ref());
+        let x = taken(inputs, before, dropped, x);
         (x, (led, panels))
     }
 
@@ -204,7 +210,7 @@ impl<T: Scalar> Workspace<T> {
 }
 
 /// ∂C/∂(w·a) of a layer: δ, where it is not normalized.
-fn led_back<'a, T: Scalar>(
+pub(super) fn led_back<'a, T: Scalar>(
     deltas: &'a Rows<T>,
     normalized: Option<&'a NormalizedRows<T>>,
     rows: usize,

@@ -1,6 +1,7 @@
 //! The memory of a forward and a backward pass, allocated once.
 
 mod backward;
+mod embedded;
 mod scores;
 
 use std::ops::Range;
@@ -10,6 +11,7 @@ use ndarray::ArrayView2;
 use crate::nn::kernel::{self, Filled, Matrix};
 use crate::nn::noise::ChunkNoise;
 use crate::nn::normalization::NormalizedRows;
+use crate::nn::workspace::embedded::Embedded;
 use crate::nn::{Activation, BLOCK, CHUNK, Layer, Network, Noise, Rightness, Scalar, Team};
 
 /// Rows of a part of a pass are a multiple of this, which is that of the highest tile of a product.
@@ -24,10 +26,12 @@ pub(crate) const LARGE_LAYER: usize = 1 << 14;
 #[derive(Clone, Debug)]
 pub struct Workspace<T> {
     capacity: usize,
-    /// K of the first layer.
+    /// Numbers of an input row.
     width: usize,
     /// x with its noise; none where there is no such noise, and x stays where it is.
     inputs: Option<Rows<T>>,
+    /// x with vectors in the place of categories; none where there are no embeddings.
+    embedded: Option<Embedded<T>>,
     targets: Rows<T>,
     weighted_inputs: Vec<Rows<T>>,
     activations: Vec<Rows<T>>,
@@ -169,6 +173,7 @@ impl<T: Scalar> Workspace<T> {
             capacity,
             width: network.inputs(),
             inputs: None,
+            embedded: Embedded::new(network, capacity),
             targets: Rows::new(network.outputs(), capacity),
             weighted_inputs: layers(),
             activations: layers(),
@@ -256,7 +261,7 @@ impl<T: Scalar> Workspace<T> {
         noise: Option<ChunkNoise<'_>>,
         team: &Team,
     ) {
-        self.disturb(x, noise);
+        self.take_inputs(network, x, noise);
         for index in 0..network.layers().len() {
             self.forward_layer(network, index, x, noise, team);
         }
@@ -280,7 +285,8 @@ impl<T: Scalar> Workspace<T> {
         }
         let rows = x.len();
         let (before, here) = self.activations.split_at_mut(index);
-        let x = taken(self.inputs.as_ref(), before, &self.dropped[..index], x);
+        let inputs = read(self.inputs.as_ref(), self.embedded.as_ref());
+        let x = taken(inputs, before, &self.dropped[..index], x);
         let (units, inputs) = (layer.units(), layer.inputs());
         let arrays = [
             (self.weighted_inputs[index].slice_mut(rows), units),
@@ -305,7 +311,7 @@ impl<T: Scalar> Workspace<T> {
     /// The noise of the inputs.
     ///
     /// Panics: where there are more rows than the capacity, the caller's bug.
-    pub(crate) fn disturb(&mut self, x: Matrix<'_, T>, noise: Option<ChunkNoise<'_>>) {
+    fn disturb(&mut self, x: Matrix<'_, T>, noise: Option<ChunkNoise<'_>>) {
         assert!(x.len() <= self.capacity, "as many rows as fit");
         if let Some(inputs) = &mut self.inputs {
             let noise = noise.expect("a workspace for noise is given it");
@@ -322,7 +328,8 @@ impl<T: Scalar> Workspace<T> {
         let layer = &network.layers()[index];
         let rows = x.len();
         let (before, dropped) = (&self.activations[..index], &self.dropped[..index]);
-        let x = taken(self.inputs.as_ref(), before, dropped, x);
+        let inputs = read(self.inputs.as_ref(), self.embedded.as_ref());
+        let x = taken(inputs, before, dropped, x);
         let (into, biases) = match &mut self.normalized[index] {
             Some(normalized) => (&mut normalized.values[..rows * layer.units()], None),
             None => (
@@ -390,6 +397,14 @@ impl<T: Scalar> Workspace<T> {
     pub(super) fn deltas_slice(&self, layer: usize) -> &[T] {
         &self.deltas[layer].values
     }
+}
+
+/// The inputs as layer 1 reads them; none where it reads x as it is.
+fn read<'a, T: Scalar>(
+    inputs: Option<&'a Rows<T>>,
+    embedded: Option<&'a Embedded<T>>,
+) -> Option<&'a Rows<T>> {
+    embedded.map(Embedded::rows).or(inputs)
 }
 
 /// What the layer after these takes: x where there is none, else a of the last, without the units that were left out.
