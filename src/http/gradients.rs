@@ -17,7 +17,10 @@ use crate::http::problem::{Problem, TOO_LARGE};
 use crate::http::versions::version_name;
 use crate::model::columns::Instance;
 use crate::model::{Matrix, Model, Rows, TargetRows, choice, given};
-use crate::nn::{Activation, CheckOptions, Dtype, GradientCheck, LayerInspection, Statistics};
+use crate::nn::{
+    Activation, CheckOptions, Dtype, EmbeddingInspection, GradientCheck, LayerInspection,
+    Statistics,
+};
 use crate::serve::{Inspected, VersionName};
 
 /// What to inspect.
@@ -55,6 +58,8 @@ struct Gradients<'a> {
     dtype: Dtype,
     loss: f64,
     layers: Vec<Layer<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    embeddings: Vec<EmbeddingAnswer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     input_gradient: Option<Matrix<'a, f64>>,
 }
@@ -80,6 +85,18 @@ struct Layer<'a> {
     /// None where the layer is not normalized.
     #[serde(skip_serializing_if = "Option::is_none")]
     scale_gradient: Option<Vec<f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statistics: Option<BTreeMap<&'static str, Statistics>>,
+}
+
+/// ∂C/∂E over all rows, of the vectors of one column.
+#[derive(Serialize)]
+struct EmbeddingAnswer<'a> {
+    column: &'a str,
+    categories: usize,
+    dimensions: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight_gradient: Option<Matrix<'a, f64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     statistics: Option<BTreeMap<&'static str, Statistics>>,
 }
@@ -209,6 +226,9 @@ fn gradients<'a>(inspected: &'a Inspected, include: &impl Fn(Include) -> bool) -
         layers: layers
             .map(|((layer, shape), number)| layer_answer(number, shape.activation, layer, include))
             .collect(),
+        embeddings: (inspection.embeddings.iter())
+            .map(|embedding| embedding_answer(embedding, include))
+            .collect(),
         input_gradient: include(Include::InputGradient)
             .then(|| Matrix(inspection.input_gradient.view())),
     }
@@ -216,7 +236,7 @@ fn gradients<'a>(inspected: &'a Inspected, include: &impl Fn(Include) -> bool) -
 
 /// How many numbers the answer will hold.
 fn numbers(model: &Model, rows: u64, include: &impl Fn(Include) -> bool) -> u64 {
-    let mut inputs = model.network.inputs() as u64;
+    let mut inputs = model.network.reads() as u64;
     let mut count = if include(Include::InputGradient) {
         rows.saturating_mul(inputs)
     } else {
@@ -236,7 +256,33 @@ fn numbers(model: &Model, rows: u64, include: &impl Fn(Include) -> bool) -> u64 
         }
         inputs = units;
     }
+    if include(Include::WeightGradient) {
+        let tables = model.header().embeddings();
+        let numbers = tables
+            .iter()
+            .map(|table| table.categories * table.dimensions);
+        count = count.saturating_add(numbers.sum::<usize>() as u64);
+    }
     count
+}
+
+fn embedding_answer<'a>(
+    embedding: &'a EmbeddingInspection,
+    include: &impl Fn(Include) -> bool,
+) -> EmbeddingAnswer<'a> {
+    let gradient = embedding.weight_gradient.view();
+    let (categories, dimensions) = gradient.dim();
+    let statistics = || {
+        let of_gradient = Statistics::of(gradient.iter().copied());
+        BTreeMap::from([("weight_gradient", of_gradient)])
+    };
+    EmbeddingAnswer {
+        column: &embedding.column,
+        categories,
+        dimensions,
+        weight_gradient: include(Include::WeightGradient).then_some(Matrix(gradient)),
+        statistics: include(Include::Statistics).then(statistics),
+    }
 }
 
 fn layer_answer<'a>(

@@ -29,6 +29,8 @@ struct Parameters {
     version: u64,
     dtype: Dtype,
     parameters: Layers,
+    #[serde(skip_serializing_if = "Embeddings::is_empty")]
+    embeddings: Embeddings,
 }
 
 /// Weights and biases of each layer, and what its normalization has, in the model's dtype.
@@ -60,6 +62,38 @@ fn layers<T: Scalar + Serialize>(network: &Network<T>) -> impl Iterator<Item = L
             .filter(|(_, array)| !array.is_empty())
             .map(|(name, array)| (name, array.iter().collect()))
             .collect(),
+    })
+}
+
+/// The vectors of each column that is embedded, (categories × dimensions), in the model's dtype.
+struct Embeddings(Arc<Model>);
+
+#[derive(Serialize)]
+struct Vectors<'a, T> {
+    column: &'a str,
+    weights: Matrix<'a, T>,
+}
+
+impl Embeddings {
+    fn is_empty(&self) -> bool {
+        self.0.network.embeddings().is_empty()
+    }
+}
+
+impl Serialize for Embeddings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0.network {
+            AnyNetwork::Float32(network) => serializer.collect_seq(vectors(network)),
+            AnyNetwork::Float64(network) => serializer.collect_seq(vectors(network)),
+        }
+    }
+}
+
+fn vectors<T: Scalar + Serialize>(network: &Network<T>) -> impl Iterator<Item = Vectors<'_, T>> {
+    let embeddings = network.embeddings().iter().zip(network.vectors());
+    embeddings.map(|(embedding, vectors)| Vectors {
+        column: &embedding.column,
+        weights: Matrix(vectors),
     })
 }
 
@@ -144,7 +178,8 @@ pub(crate) async fn parameters(
         model: name,
         version: number,
         dtype: model.network.dtype(),
-        parameters: Layers(model),
+        parameters: Layers(Arc::clone(&model)),
+        embeddings: Embeddings(model),
     })
     .await
 }

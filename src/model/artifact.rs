@@ -103,7 +103,7 @@ impl Model {
     }
 
     /// SHA-256 over the parameters' bytes (little-endian, layer by layer, weights before biases, and of normalized
-    /// layers then the scales, running means and running variances), in lower-case hex.
+    /// layers then the scales, running means and running variances; then the vectors of each embedding), in lower-case hex.
     pub fn parameter_digest(&self) -> String {
         match &self.network {
             AnyNetwork::Float32(network) => parameter_digest(network),
@@ -145,6 +145,13 @@ fn parameter_digest<T: Scalar>(network: &Network<T>) -> String {
         for array in std::iter::once(&layer.biases).chain(beside) {
             update(array.as_slice().expect("a vector is in one piece"));
         }
+    }
+    for vectors in network.vectors() {
+        update(
+            vectors
+                .as_slice()
+                .expect("a network keeps a table vector by vector"),
+        );
     }
     hex(&hasher.finalize())
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use crate::model::columns::{ColumnSpec, Role};
+use crate::model::columns::{ColumnSpec, EmbeddingShape, Role, embeddings};
 use crate::model::{Error, Preprocess, TargetRows, Violations, choice, known};
 use crate::nn::{Activation, Dtype, Loss, Normalization, Rightness};
 
@@ -126,6 +126,8 @@ impl Targets {
 }
 
 impl Header {
+    /// Whether it can predict.
+    ///
     /// Errors: the preprocessing has not its numbers yet.
     pub fn check_fitted(&self) -> Result<(), Error> {
         if self.fitted {
@@ -136,6 +138,17 @@ impl Header {
             None => self.preprocess.name(),
         };
         Err(Error::NotFitted { preprocess })
+    }
+
+    /// The tables of vectors that the network reads, in the order of its inputs.
+    pub fn embeddings(&self) -> Vec<EmbeddingShape> {
+        embeddings(self.columns.as_deref().unwrap_or_default())
+    }
+
+    /// Numbers that layer 1 reads: the inputs, with a vector in the place of each category that is embedded.
+    pub fn reads(&self) -> usize {
+        let more = |shape: &EmbeddingShape| shape.dimensions - 1;
+        self.inputs + self.embeddings().iter().map(more).sum::<usize>()
     }
 
     /// Numbers in an output row.

@@ -43,7 +43,7 @@ pub use crate::model::tensors::{ReadTensors, Tensors};
 pub use crate::model::violation::{
     MOST_VIOLATIONS, Violation, Violations, escaped, known, near_miss, shortened,
 };
-use crate::nn::{Dtype, Inspection, Loss, Network, Scalar, flush_denormals, inspect};
+use crate::nn::{Dtype, Embedding, Inspection, Loss, Network, Scalar, flush_denormals, inspect};
 
 /// A network of either dtype.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,6 +127,22 @@ impl AnyNetwork {
         }
     }
 
+    /// Numbers that layer 1 reads of it.
+    pub fn reads(&self) -> usize {
+        match self {
+            Self::Float32(network) => network.reads(),
+            Self::Float64(network) => network.reads(),
+        }
+    }
+
+    /// Where it looks vectors up.
+    pub fn embeddings(&self) -> &[Embedding] {
+        match self {
+            Self::Float32(network) => network.embeddings(),
+            Self::Float64(network) => network.embeddings(),
+        }
+    }
+
     /// Numbers in an output row.
     pub fn outputs(&self) -> usize {
         match self {
@@ -135,11 +151,19 @@ impl AnyNetwork {
         }
     }
 
-    /// Weights, biases and scales together.
+    /// Weights, biases, scales and numbers of vectors together.
     pub fn parameter_count(&self) -> usize {
         match self {
             Self::Float32(network) => network.parameter_count(),
             Self::Float64(network) => network.parameter_count(),
+        }
+    }
+
+    /// Those of the layers, which every row meets.
+    pub fn layer_parameter_count(&self) -> usize {
+        match self {
+            Self::Float32(network) => network.layer_parameter_count(),
+            Self::Float64(network) => network.layer_parameter_count(),
         }
     }
 

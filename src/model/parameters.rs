@@ -95,7 +95,8 @@ pub(super) fn check_parameters(
         );
         return;
     }
-    let mut inputs = spec.inputs as usize;
+    let reads = spec.reads();
+    let mut inputs = reads.expect("a spec in shape has inputs within the limit") as usize;
     for (index, (layer, given)) in spec.layers.iter().zip(parameters).enumerate() {
         let units = layer.units as usize;
         let (rows, width) = (given.weights.len(), given.weights.width());

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::columns::{ColumnSpec, meaning};
+use crate::model::columns::{
+    ColumnSpec, EmbeddingParameters, EmbeddingShape, check_vectors, embeddings, meaning,
+};
 use crate::model::name::check_name;
 use crate::model::parameters::check_parameters;
 use crate::model::{
@@ -105,6 +107,9 @@ pub struct ModelSpec {
     /// The first parameters, given instead of drawn.
     #[serde(default, skip_serializing)]
     pub parameters: Option<Vec<LayerParameters>>,
+    /// The first vectors of the columns that are embedded, given with the parameters.
+    #[serde(default, skip_serializing)]
+    pub embeddings: Option<Vec<EmbeddingParameters>>,
 }
 
 /// A spec that has passed every check, with every default filled in: the proof that a model can be made of it.
@@ -112,6 +117,7 @@ pub struct ModelSpec {
 pub struct CheckedModelSpec {
     spec: ModelSpec,
     parameters: Option<Vec<LayerParameters>>,
+    embeddings: Option<Vec<EmbeddingParameters>>,
 }
 
 fn quadratic() -> Loss {
@@ -137,11 +143,23 @@ fn layer_generator(seed: u64, layer: usize) -> impl rand_core::Rng {
 }
 
 impl ModelSpec {
-    /// Number of weights, biases and scales: Σ_l units_l · (units_{l−1} + 1, or + 2 where the layer is normalized). `None`
-    /// where it overflows.
+    /// Numbers that layer 1 reads: the inputs, with a vector in the place of each category that is embedded. `None` where they
+    /// overflow.
+    pub fn reads(&self) -> Option<u64> {
+        let more = |shape: &EmbeddingShape| shape.dimensions as u64 - 1;
+        let shapes = embeddings(&self.columns);
+        let mut more = shapes.iter().map(more);
+        more.try_fold(self.inputs, u64::checked_add)
+    }
+
+    /// Number of weights, biases, scales and numbers of vectors: Σ_l units_l · (units_{l−1} + 1, or + 2 where the layer is
+    /// normalized) + Σ categories · dimensions. `None` where it overflows.
     pub fn parameter_count(&self) -> Option<u64> {
-        let mut inputs = self.inputs;
+        let mut inputs = self.reads()?;
         let mut count = 0u64;
+        for shape in embeddings(&self.columns) {
+            count = count.checked_add(shape.numbers()?)?;
+        }
         for layer in &self.layers {
             let beside = 1 + u64::from(layer.normalization.is_some());
             count = count.checked_add(layer.units.checked_mul(inputs.checked_add(beside)?)?)?;
@@ -162,9 +180,18 @@ impl ModelSpec {
         self.check_loss(&mut violations);
         self.check_drawing(&mut violations);
         check_labels(&mut violations, &self.description, &self.metadata);
-        let parameters = self.parameters.take();
-        if let (Some(parameters), true) = (&parameters, in_shape) {
-            check_parameters(&self, parameters, &mut violations);
+        let (parameters, vectors) = (self.parameters.take(), self.embeddings.take());
+        match &parameters {
+            Some(parameters) if in_shape => {
+                check_parameters(&self, parameters, &mut violations);
+                let shapes = embeddings(&self.columns);
+                check_vectors(&shapes, vectors.as_deref(), self.dtype, &mut violations);
+            }
+            None if vectors.is_some() => {
+                let detail = "must be left out where no parameters are given: all are drawn";
+                violations.add("/embeddings", detail);
+            }
+            Some(_) | None => {}
         }
         violations.finish()?;
         if parameters.is_none() {
@@ -178,12 +205,21 @@ impl ModelSpec {
         Ok(CheckedModelSpec {
             spec: self,
             parameters,
+            embeddings: vectors,
         })
     }
 
     fn check_shape(&self, violations: &mut Violations, limits: &ModelLimits) {
         let before = violations.len();
         violations.range("/inputs", self.inputs, 1, limits.inputs);
+        let reads = self.reads().unwrap_or(u64::MAX);
+        if self.inputs <= limits.inputs && reads > limits.inputs {
+            let most = limits.inputs;
+            let detail = format!(
+                "must have embeddings with which layer 1 reads at most {most} numbers, got {reads}"
+            );
+            violations.add("/columns", detail);
+        }
         let layers = self.layers.len() as u64;
         if layers == 0 || layers > limits.layers {
             violations.add(
@@ -262,7 +298,7 @@ impl ModelSpec {
     }
 
     fn check_drawing(&self, violations: &mut Violations) {
-        let mut inputs = self.inputs;
+        let mut inputs = self.reads().unwrap_or(u64::MAX);
         let mut multiplications = 0u64;
         for layer in &self.layers {
             let drawn_by = layer.initializer.or(self.initializer);
@@ -336,7 +372,7 @@ impl CheckedModelSpec {
         &self.spec
     }
 
-    /// Number of weights, biases and scales.
+    /// Number of weights, biases, scales and numbers of vectors.
     pub fn parameter_count(&self) -> u64 {
         self.spec
             .parameter_count()
@@ -369,7 +405,8 @@ impl CheckedModelSpec {
     }
 
     fn network<T: Scalar>(&self) -> Network<T> {
-        let mut inputs = self.spec.inputs as usize;
+        let reads = self.spec.reads();
+        let mut inputs = reads.expect("a checked spec has inputs within the limit") as usize;
         let mut layers = Vec::with_capacity(self.spec.layers.len());
         for (index, layer) in self.spec.layers.iter().enumerate() {
             let made = match &self.parameters {
@@ -379,7 +416,17 @@ impl CheckedModelSpec {
             layers.push(made);
             inputs = layer.units as usize;
         }
-        Network::new(layers).expect("a checked spec makes a network")
+        let shapes = embeddings(&self.spec.columns);
+        let tables = shapes.iter().enumerate().map(|(index, shape)| {
+            let vectors = match &self.embeddings {
+                Some(given) => given[index].weights.view().mapv(T::from_f64),
+                None => shape.draw(self.spec.seed, index + 1),
+            };
+            (shape.place(), vectors)
+        });
+        let network =
+            Network::new(layers).and_then(|layers| layers.with_embeddings(tables.collect()));
+        network.expect("a checked spec makes a network")
     }
 
     fn drawn_layer<T: Scalar>(&self, index: usize, inputs: usize) -> Layer<T> {

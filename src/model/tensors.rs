@@ -9,7 +9,7 @@ use safetensors::{Dtype as TensorDtype, SafeTensors, View};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::model::{AnyNetwork, Error, Header, LayerShape};
+use crate::model::{AnyNetwork, Error, Header};
 use crate::nn::{Dtype, Layer, Network, Normalization, Normalized, Scalar};
 
 /// The key of the header among the metadata of the bytes. One key alone, so that its place is always the same.
@@ -219,7 +219,8 @@ fn values<T: Scalar>(bytes: &[u8]) -> Vec<T> {
 
 impl Tensors {
     /// Adds a network's parameters as `layers.{l}.weights` (units × inputs) and `layers.{l}.biases` (units), l from 1, behind
-    /// a prefix; of normalized layers also `.scales`, and of batch normalization `.running_mean` and `.running_variance`.
+    /// a prefix; of normalized layers also `.scales`, and of batch normalization `.running_mean` and `.running_variance`. The
+    /// vectors of embeddings are `embeddings.{e}.weights` (categories × dimensions), e from 1.
     pub fn push_network(&mut self, prefix: &str, network: &AnyNetwork) {
         match network {
             AnyNetwork::Float32(network) => push_network(self, prefix, network),
@@ -234,8 +235,8 @@ impl ReadTensors<'_> {
     /// Errors: a tensor is missing, or has another shape or dtype, or the widths do not chain.
     pub fn network(&self, prefix: &str, header: &Header) -> Result<AnyNetwork, Error> {
         match header.dtype {
-            Dtype::Float32 => read_network(self, prefix, &header.layers).map(AnyNetwork::Float32),
-            Dtype::Float64 => read_network(self, prefix, &header.layers).map(AnyNetwork::Float64),
+            Dtype::Float32 => read_network(self, prefix, header).map(AnyNetwork::Float32),
+            Dtype::Float64 => read_network(self, prefix, header).map(AnyNetwork::Float64),
         }
     }
 }
@@ -255,13 +256,22 @@ fn push_network<T: Scalar>(tensors: &mut Tensors, prefix: &str, network: &Networ
             tensors.push(name, array.shape(), array.iter());
         }
     }
+    for (index, vectors) in network.vectors().enumerate() {
+        tensors.push(vectors_name(prefix, index), vectors.shape(), vectors.iter());
+    }
+}
+
+/// The name of the vectors of an embedding, counted from 0.
+fn vectors_name(prefix: &str, index: usize) -> String {
+    format!("{prefix}embeddings.{}.weights", index + 1)
 }
 
 fn read_network<T: Scalar>(
     tensors: &ReadTensors,
     prefix: &str,
-    shapes: &[LayerShape],
+    header: &Header,
 ) -> Result<Network<T>, Error> {
+    let shapes = &header.layers;
     let mut layers = Vec::with_capacity(shapes.len());
     for (index, shape) in shapes.iter().enumerate() {
         let number = index + 1;
@@ -289,7 +299,21 @@ fn read_network<T: Scalar>(
         }
         layers.push(layer);
     }
-    Network::new(layers).map_err(|error| Error::artifact(error.to_string()))
+    let mut tables = Vec::new();
+    for (index, shape) in header.embeddings().into_iter().enumerate() {
+        let vectors = tensors.matrix(&vectors_name(prefix, index))?;
+        let (categories, dimensions) = (shape.categories, shape.dimensions);
+        if vectors.dim() != (categories, dimensions) {
+            let column = shape.column;
+            let detail = format!(
+                "the embedding of {column:?} must have {categories} vectors of {dimensions} numbers"
+            );
+            return Err(Error::artifact(detail));
+        }
+        tables.push((shape.place(), vectors));
+    }
+    let network = Network::new(layers).and_then(|layers| layers.with_embeddings(tables));
+    network.map_err(|error| Error::artifact(error.to_string()))
 }
 
 #[cfg(test)]

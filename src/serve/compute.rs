@@ -56,10 +56,11 @@ impl Compute {
     pub(crate) fn admit_inspection(&self, model: &Model, rows: usize) -> Result<u64, Error> {
         let shape = model.network.shape();
         let units: u64 = shape.iter().map(|layer| layer.units as u64).sum();
-        let row = 2 * model.network.inputs() as u64 + 3 * units;
+        let row = 2 * model.network.reads() as u64 + 3 * units;
         let numbers = (rows as u64).saturating_mul(row);
         within("numbers that an inspection holds", numbers, self.inspection)?;
-        Ok(self.admit_passes(model, rows, 1)?.saturating_mul(3))
+        let passes = self.admit_passes(model, rows, 1)?.saturating_mul(3);
+        Ok(passes.saturating_add(of_tables(model)))
     }
 
     /// The multiply-adds of checking so many parameters: two passes forward for each.
@@ -72,7 +73,8 @@ impl Compute {
         parameters: usize,
     ) -> Result<u64, Error> {
         self.admit_inspection(model, rows)?;
-        self.admit_passes(model, rows, 2 * parameters as u64)
+        let passes = self.admit_passes(model, rows, 2 * parameters as u64)?;
+        Ok(passes.saturating_add(of_tables(model)))
     }
 
     /// The multiply-adds of evaluating rows.
@@ -82,7 +84,7 @@ impl Compute {
         let network = &model.network;
         let numbers = rows.saturating_mul((network.inputs() + 3 * network.outputs()) as u64);
         within("numbers that an evaluation holds", numbers, self.evaluation)?;
-        let work = rows.saturating_mul(network.parameter_count() as u64);
+        let work = rows.saturating_mul(network.layer_parameter_count() as u64);
         let name = "rows times parameters of one evaluation";
         within(name, work, self.evaluation_work)?;
         Ok(work)
@@ -90,7 +92,7 @@ impl Compute {
 
     fn admit_passes(&self, model: &Model, rows: usize, passes: u64) -> Result<u64, Error> {
         within("rows in one request", rows as u64, self.rows)?;
-        let work = (model.network.parameter_count() as u64)
+        let work = (model.network.layer_parameter_count() as u64)
             .saturating_mul(rows as u64)
             .saturating_mul(passes);
         within("rows times parameters of one request", work, self.work)?;
@@ -115,6 +117,11 @@ impl Compute {
     }
 }
 
+/// Numbers of vectors, which a gradient has an entry for, however few rows it is of.
+fn of_tables(model: &Model) -> u64 {
+    (model.network.parameter_count() - model.network.layer_parameter_count()) as u64
+}
+
 fn within(name: &'static str, got: u64, most: u64) -> Result<(), Error> {
     if got <= most {
         return Ok(());
@@ -125,7 +132,7 @@ fn within(name: &'static str, got: u64, most: u64) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ModelLimits, ModelSpec};
+    use crate::model::{ModelDeclaration, ModelLimits, ModelSpec};
 
     const COMPUTE: Compute = Compute {
         rows: 100,
@@ -192,5 +199,32 @@ mod tests {
             COMPUTE.admit_check(&model, 25, 100),
             "rows times parameters of one request must be at most 1000000, got 1100000",
         );
+    }
+
+    #[test]
+    fn a_row_meets_the_layers_and_one_vector_and_a_gradient_the_whole_table() {
+        // A place among 9 categories with vectors of 5 numbers, and a unit: 45 numbers, and 6 parameters of the layer.
+        let declared = r#"{"name":"m","target":"y","hidden":[],"columns":[{"name":"y","kind":"numeric"},
+            {"name":"w","kind":"categorical","categories":["a","b","c","d","e","f","g","h","i"],
+             "encode":{"type":"embedding","dimensions":5}}]}"#;
+        let declared: ModelDeclaration = serde_json::from_str(declared).expect("a declaration");
+        let limits = ModelLimits {
+            layers: 9,
+            units: 99,
+            inputs: 99,
+            parameters: 9999,
+        };
+        let model = declared
+            .check(None, &limits)
+            .expect("a good declaration")
+            .build();
+        let (work, _) = COMPUTE.admit_prediction(&model, 10).expect("little");
+        assert_eq!(work, 10 * 6);
+        assert_eq!(
+            COMPUTE.admit_inspection(&model, 10).expect("little"),
+            3 * 10 * 6 + 45
+        );
+        let check = COMPUTE.admit_check(&model, 10, 4).expect("little");
+        assert_eq!(check, 2 * 4 * 10 * 6 + 45);
     }
 }

@@ -118,7 +118,7 @@ impl Serve {
     ) -> Result<(u64, Selftest), Error> {
         let version = self.version(model, version).await?;
         let (number, model) = (version.number, version.model);
-        let work = GOLDEN_ROWS as u64 * model.network.parameter_count() as u64;
+        let work = GOLDEN_ROWS as u64 * model.network.layer_parameter_count() as u64;
         let tested = self.compute.run(work, move || Ok(model.selftest())).await?;
         Ok((number, tested))
     }

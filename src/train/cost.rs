@@ -115,7 +115,7 @@ fn workspace(spec: &CheckedSpec, base: &Header) -> u64 {
     let regularization = &spec.regularization;
     let disturbs = regularization.input_noise > 0.0 || regularization.input_dropout > 0.0;
     let inputs = if disturbs { base.inputs as u64 } else { 0 };
-    let of_row = inputs + base.outputs() as u64 + units.sum::<u64>();
+    let of_row = inputs + embedded(base) + base.outputs() as u64 + units.sum::<u64>();
     // Batch normalization needs the rows of a whole batch at once.
     if base.needs_whole_batch() {
         return spec.batch_rows() as u64 * of_row;
@@ -127,9 +127,17 @@ fn workspace(spec: &CheckedSpec, base: &Header) -> u64 {
     block.min(spec.batch_rows()) as u64 * (of_row + panels)
 }
 
+/// Numbers of a row that a pass holds for its vectors: what layer 1 reads, and δ of each vector.
+fn embedded(base: &Header) -> u64 {
+    let shapes = base.embeddings();
+    let dimensions: usize = shapes.iter().map(|shape| shape.dimensions).sum();
+    let reads = if dimensions > 0 { base.reads() } else { 0 };
+    (reads + dimensions) as u64
+}
+
 /// Numbers of the memory that an evaluation of so many rows needs.
 fn evaluation(base: &Header, rows: usize) -> u64 {
-    let inputs = std::iter::once(base.inputs).chain(base.layers.iter().map(|layer| layer.units));
+    let inputs = std::iter::once(base.reads()).chain(base.layers.iter().map(|layer| layer.units));
     let mut layers = inputs.zip(&base.layers);
     let is_large = layers.any(|(inputs, layer)| inputs * layer.units >= LARGE_LAYER);
     let block = if is_large { BLOCK } else { CHUNK };
@@ -137,7 +145,7 @@ fn evaluation(base: &Header, rows: usize) -> u64 {
         let arrays = 3 + 2 * u64::from(layer.normalization.is_some());
         layer.units as u64 * arrays
     });
-    block.min(rows) as u64 * (base.outputs() as u64 + units.sum::<u64>())
+    block.min(rows) as u64 * (embedded(base) + base.outputs() as u64 + units.sum::<u64>())
 }
 
 /// Units of the widest layer whose numbers of several rows are far apart; else 0.
@@ -151,15 +159,17 @@ fn is_far_apart(base: &Header, width: usize) -> bool {
     width * base.dtype.bytes() >= FAR_APART
 }
 
-/// Weights, biases and scales together.
+/// Weights, biases, scales and numbers of vectors together.
 pub(super) fn parameter_count(base: &Header) -> u64 {
-    let mut inputs = base.inputs as u64;
+    let mut inputs = base.reads() as u64;
     let layers = base.layers.iter().map(|layer| {
         let units = layer.units as u64;
         let beside = 1 + u64::from(layer.normalization.is_some());
         (std::mem::replace(&mut inputs, units) + beside) * units
     });
-    layers.sum()
+    let tables = base.embeddings().into_iter();
+    let vectors = tables.map(|shape| (shape.categories * shape.dimensions) as u64);
+    layers.sum::<u64>() + vectors.sum::<u64>()
 }
 
 /// Chunks of rows that all epochs of a run compute, and its report; those of the validation and of the report count for a

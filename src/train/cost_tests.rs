@@ -15,7 +15,7 @@ use crate::train::{
 /// slow: the run then has the parameters of the second epoch and those before its last step beside its own. During the report
 /// it does so with the checkpoint of the end.
 #[derive(Default)]
-struct Encoder {
+pub(super) struct Encoder {
     taken: Option<Checkpoint>,
     epochs: u64,
 }

@@ -12,6 +12,8 @@ mod cross_validation;
 #[cfg(test)]
 mod cross_validation_tests;
 mod descent;
+#[cfg(test)]
+mod embedding_tests;
 mod encoded;
 #[cfg(test)]
 mod ending_tests;

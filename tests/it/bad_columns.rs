@@ -26,6 +26,7 @@ pub(crate) fn all() -> Vec<Bad> {
     let groups = [
         declarations(),
         columns(),
+        embeddings(),
         contradictions(),
         layers(),
         jobs_and_rows(),
@@ -228,6 +229,37 @@ fn layers() -> Vec<Bad> {
 }
 
 /// A constant that no column of its kind can hold, and a target that is to be ignored.
+fn embeddings() -> Vec<Bad> {
+    let of = |declared: Value, pointers, detail| rule(PATH, &column(&declared), pointers, detail);
+    vec![
+        of(
+            json!({"name": "island", "encode": {"type": "embedding", "dimensions": 0}}),
+            &["/columns/0/encode/dimensions"],
+            "must be in [1, 1024], got 0",
+        ),
+        of(
+            json!({"name": "island", "encode": {"type": "embedding", "dimensions": 1025}}),
+            &["/columns/0/encode/dimensions"],
+            "must be in [1, 1024], got 1025",
+        ),
+        of(
+            json!({"name": "year", "encode": {"type": "embedding", "dimensions": 8}}),
+            &["/columns/0/encode"],
+            "must be left out: it is for a categorical feature, and column \"year\" is none",
+        ),
+        of(
+            json!({"name": "species", "encode": "embedding"}),
+            &["/columns/0/encode"],
+            "must be left out: it is for a categorical feature, and column \"species\" is none",
+        ),
+        of(
+            json!({"name": "island", "encode": "embedding", "scale": "standard"}),
+            &["/columns/0/scale"],
+            "it is for numbers, and column \"island\" is none",
+        ),
+    ]
+}
+
 fn contradictions() -> Vec<Bad> {
     let time = json!({"type": "constant", "value": 1e18});
     let large = json!({"type": "constant", "value": 1e39});

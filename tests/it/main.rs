@@ -33,6 +33,7 @@ mod defaults;
 mod docs;
 mod dropout;
 mod dry_run;
+mod embeddings;
 mod ergonomics;
 mod etags;
 mod evaluate;

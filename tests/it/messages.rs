@@ -24,7 +24,7 @@ async fn a_slip_is_answered_with_the_name_that_was_meant() {
     let server = TestServer::start().await;
     server.create(xor_model("xor")).await;
     let layer = json!([{"units": 1, "activation": "sigmod"}]);
-    let fields = "known: name, inputs, layers, loss, initializer, dtype, seed, preprocess, dataset, target, targets, columns, hidden, description, metadata, parameters";
+    let fields = "known: name, inputs, layers, loss, initializer, dtype, seed, preprocess, dataset, target, targets, columns, hidden, description, metadata, parameters, embeddings";
     let said = [
         (
             "/v1/models",

@@ -31,7 +31,7 @@ fn column(draw: &mut Draw, place: usize) -> Value {
     let name = format!("c{place}");
     match draw.below(4) {
         0 => {
-            json!({"name": name, "encode": draw.one(&["one_hot", "ordinal"]), "impute": "most_frequent", "indicator": true})
+            json!({"name": name, "encode": draw.one(&["one_hot", "ordinal", "embedding"]), "impute": "most_frequent", "indicator": true})
         }
         1 => json!({"name": name, "kind": "boolean", "impute": "most_frequent"}),
         2 => {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use crate::data::{ColumnDescription, Kind};
+use crate::model::columns::embedded::EmbeddingParameters;
 use crate::model::columns::inferred::{Filling, TableView, usual_role};
 use crate::model::columns::spec::{ColumnSpec, Role, Scale};
 use crate::model::{
@@ -64,6 +65,9 @@ pub struct ModelDeclaration {
     /// The first parameters, given instead of drawn.
     #[serde(default)]
     pub parameters: Option<Vec<LayerParameters>>,
+    /// The first vectors of the columns that are embedded, given with the parameters.
+    #[serde(default, deserialize_with = "given")]
+    pub embeddings: Option<Vec<EmbeddingParameters>>,
 }
 
 fn float32() -> Dtype {
@@ -217,6 +221,7 @@ impl ModelDeclaration {
             description: self.description,
             metadata: self.metadata,
             parameters: self.parameters,
+            embeddings: self.embeddings,
         }
     }
 

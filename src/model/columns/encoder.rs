@@ -119,7 +119,11 @@ impl Encoder {
         if let [place] = indicator {
             *place = if is_missing { T::one() } else { T::zero() };
         }
-        if self.is_one_of_many() {
+        if let Some(Encode::Embedding { .. }) = self.spec.encode {
+            made[0] = T::from_f64(value);
+            return true;
+        }
+        if self.is_choice() {
             made.fill(T::zero());
             if value >= 0.0 {
                 made[value as usize] = T::one();
@@ -139,9 +143,9 @@ impl Encoder {
         fits
     }
 
-    /// The slopes of the inputs by the raw value, where they are what it is divided by; 1 of every other input.
+    /// The slopes of what layer 1 reads by the raw value, where they are what it is divided by; 1 of every other number.
     pub fn slopes(&self) -> Vec<f64> {
-        let mut slopes = vec![1.0; self.width()];
+        let mut slopes = vec![1.0; self.spec.reads()];
         let affine = self.spec.scale.is_some_and(Scale::is_affine);
         if let (Some(fitted), true) = (&self.fitted, affine) {
             for (slope, scaling) in slopes.iter_mut().zip(&fitted.scaling) {
@@ -207,10 +211,13 @@ impl Encoder {
     pub(crate) fn sound(self) -> Option<Self> {
         let fitted = self.fitted.as_ref()?;
         let imputes = fitted.impute.is_finite() || (fitted.impute.is_nan() && !self.spec.imputes());
-        let is_place = !self.is_one_of_many()
+        let choices = match self.spec.encode {
+            Some(Encode::Hashed { buckets }) => buckets as f64,
+            _ => self.spec.categories().len() as f64,
+        };
+        let is_place = !self.is_choice()
             || fitted.impute.is_nan()
-            || (UNKNOWN..(self.width() - usize::from(self.spec.indicator)) as f64)
-                .contains(&fitted.impute);
+            || (UNKNOWN..choices).contains(&fitted.impute);
         let wanted = self.spec.scale == Some(Scale::QuantileNormal);
         let sorted =
             fitted.quantiles.is_sorted() && fitted.quantiles.iter().all(|value| value.is_finite());
@@ -228,16 +235,16 @@ impl Encoder {
             .expect("a checked spec has a constant of its kind")
     }
 
-    /// Whether one of its inputs is 1 and the others 0.
-    fn is_one_of_many(&self) -> bool {
+    /// Whether a value is the place of one of many, and no number: one of its inputs is 1 and the others 0, or it is embedded.
+    fn is_choice(&self) -> bool {
         self.spec.kind() == Kind::Categorical && self.spec.encode != Some(Encode::Ordinal)
     }
 
-    /// The numbers that a value becomes before they are scaled; none where it is one of many.
+    /// The numbers that a value becomes before they are scaled; none where it is a choice.
     fn numbers(&self) -> impl Iterator<Item = Number> {
         let whole = match (self.spec.kind(), self.spec.scale) {
             (Kind::Timestamp, _) => None,
-            (Kind::Categorical, _) if self.is_one_of_many() => None,
+            (Kind::Categorical, _) if self.is_choice() => None,
             (_, Some(Scale::Log)) => Some(Number::Logarithm),
             _ => Some(Number::Itself),
         };

@@ -27,6 +27,11 @@ const LEAST_ROWS: usize = 20;
 /// What the number of buckets may be.
 const BUCKET_RANGE: std::ops::RangeInclusive<u64> = 2..=65_536;
 
+/// What the dimensions of an embedding may be.
+const DIMENSION_RANGE: std::ops::RangeInclusive<u64> = 1..=1024;
+/// Those of a column with many categories, where nothing is declared.
+const USUAL_DIMENSIONS: u64 = 50;
+
 /// A column on its way to being filled in.
 pub(super) struct Filling<'a> {
     /// What was declared of it.
@@ -162,12 +167,17 @@ impl Filling<'_> {
         if let (Some(impute), true) = (&column.impute, is_feature) {
             self.check_impute(impute, kind, violations);
         }
-        if let Some(Encode::Hashed { buckets }) = column.encode
-            && !BUCKET_RANGE.contains(&buckets)
-        {
-            let (least, most) = BUCKET_RANGE.into_inner();
-            let detail = format!("must be in [{least}, {most}], got {buckets}");
-            self.note("encode/buckets", detail, violations);
+        let sized = match column.encode {
+            Some(Encode::Hashed { buckets }) => Some(("encode/buckets", buckets, BUCKET_RANGE)),
+            Some(Encode::Embedding { dimensions }) => {
+                dimensions.map(|got| ("encode/dimensions", got, DIMENSION_RANGE))
+            }
+            Some(Encode::OneHot | Encode::Ordinal) | None => None,
+        };
+        if let Some((field, got, range)) = sized.filter(|(_, got, range)| !range.contains(got)) {
+            let (least, most) = range.into_inner();
+            let detail = format!("must be in [{least}, {most}], got {got}");
+            self.note(field, detail, violations);
         }
         if let Some(parts) = &column.parts {
             let repeated = parts
@@ -264,6 +274,10 @@ impl Filling<'_> {
         }
         if encode == Encode::Ordinal {
             column.scale.get_or_insert(Scale::None);
+        }
+        if let Some(Encode::Embedding { dimensions }) = &mut column.encode {
+            let usual = (count as u64).div_ceil(2).clamp(1, USUAL_DIMENSIONS);
+            dimensions.get_or_insert(usual);
         }
         column.unknown.get_or_insert(Unknown::Error);
         if encode == Encode::Ordinal && column.unknown == Some(Unknown::Zeros) {

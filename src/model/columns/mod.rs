@@ -2,6 +2,7 @@
 
 mod cell;
 mod declared;
+mod embedded;
 mod encoder;
 mod fit;
 mod inferred;
@@ -18,6 +19,8 @@ use ndarray::{Array2, Axis};
 pub use crate::model::columns::cell::Cell;
 pub use crate::model::columns::declared::ModelDeclaration;
 pub(crate) use crate::model::columns::declared::meaning;
+pub(crate) use crate::model::columns::embedded::check_vectors;
+pub use crate::model::columns::embedded::{EmbeddingParameters, EmbeddingShape, embeddings};
 pub use crate::model::columns::encoder::{Encoder, Fitted};
 pub use crate::model::columns::fit::Affine;
 pub(crate) use crate::model::columns::fit::{mean_and_std, range};
@@ -103,7 +106,7 @@ impl Columns {
         &self.targets
     }
 
-    /// What each of the network's inputs was divided by, where its slope by the raw value is 1 over that; else 1.
+    /// What each number that layer 1 reads was divided by, where its slope by the raw value is 1 over that; else 1.
     pub fn slopes(&self) -> Vec<f64> {
         self.encoders.iter().flat_map(Encoder::slopes).collect()
     }

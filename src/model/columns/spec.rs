@@ -82,6 +82,17 @@ pub enum Encode {
         /// How many buckets, in [2, 65536].
         buckets: u64,
     },
+    /// A vector that the network learns, one for each category: PyTorch's `nn.Embedding`. The network's input is the place of
+    /// the category among all, from 0, or −1 for an unknown one, whose vector is 0.
+    Embedding {
+        /// Numbers of a vector, in [1, 1024]; left out, min(50, ⌈categories / 2⌉), the rule of fast.ai's course (Howard, 2018).
+        #[serde(
+            default,
+            deserialize_with = "given",
+            skip_serializing_if = "Option::is_none"
+        )]
+        dimensions: Option<u64>,
+    },
 }
 
 /// What becomes of a category that was not declared.
@@ -256,13 +267,30 @@ impl ColumnSpec {
         !matches!(self.impute, None | Some(Impute::None))
     }
 
-    /// Numbers that the network reads of it: 0 where it is no feature.
+    /// Numbers of the vector that layer 1 reads of it, where its categories are embedded.
+    pub fn dimensions(&self) -> Option<usize> {
+        match self.encode {
+            Some(Encode::Embedding { dimensions }) if self.role == Role::Feature => {
+                // Bytes from outside may say none, or 0: their tensors do not fit then.
+                Some(dimensions.unwrap_or_default().max(1) as usize)
+            }
+            _ => None,
+        }
+    }
+
+    /// Numbers that layer 1 reads of it: its width, with a vector in the place of a category that is embedded.
+    pub fn reads(&self) -> usize {
+        self.width() + self.dimensions().map_or(0, |dimensions| dimensions - 1)
+    }
+
+    /// Inputs of the network that are made of it: 0 where it is no feature.
     pub fn width(&self) -> usize {
         if self.role != Role::Feature {
             return 0;
         }
         let made = match (self.kind(), self.encode) {
-            (Kind::Numeric | Kind::Boolean, _) | (Kind::Categorical, Some(Encode::Ordinal)) => 1,
+            (Kind::Numeric | Kind::Boolean, _)
+            | (Kind::Categorical, Some(Encode::Ordinal | Encode::Embedding { .. })) => 1,
             (Kind::Timestamp, _) => self.parts.as_ref().map_or(0, Vec::len),
             (Kind::Categorical, Some(Encode::Hashed { buckets })) => buckets as usize,
             (Kind::Categorical, Some(Encode::OneHot) | None) => self.categories().len(),
