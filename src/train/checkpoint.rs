@@ -8,7 +8,7 @@ use crate::train::optimizer_state::StateHeader;
 use crate::train::{AnyOptimizerState, Folds, Watched};
 
 /// The format of a checkpoint's bytes. A later format is refused by an earlier program.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 /// The first format, of gradient descent without momentum: it had no optimizer state.
 const FIRST_FORMAT: u32 = 1;
 
