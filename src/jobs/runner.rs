@@ -176,7 +176,20 @@ impl Attempt {
     ) -> Result<JobStatus, Error> {
         tracing::error!(job = %self.owner.id, %error, "the data of a job could not be read; it waits again");
         tokio::time::sleep(TRY_AGAIN).await;
-        self.release(JobStatus::Queued, Vec::new(), None).await
+        let store = &self.jobs.inner.store;
+        loop {
+            match store.put_back(self.owner, &Timestamp::now()).await {
+                Err(error) if self.tries_again(&error).await => {}
+                ended => break ended?,
+            }
+        }
+        // What was asked of this attempt meanwhile holds for the job in the queue.
+        if let Some(Stop::Requested(request)) = self.control.stopped() {
+            store
+                .request(self.owner.id, request, &Timestamp::now())
+                .await?;
+        }
+        Ok(JobStatus::Queued)
     }
 
     /// Starts training on the blocking pool of its own; `None` where the server has ended meanwhile.

@@ -50,8 +50,12 @@ impl StoredColumns for Stored {
         read.map_err(|error| unreadable(&error))
     }
 
-    fn part(&self, rows: Range<usize>) -> Result<(Vec<Column>, usize), train::Error> {
-        let read = self.runtime.block_on(self.table.rows(rows));
+    fn part(
+        &self,
+        columns: Range<usize>,
+        rows: Range<usize>,
+    ) -> Result<(Vec<Column>, usize), train::Error> {
+        let read = self.runtime.block_on(self.table.rows(columns, rows));
         read.map_err(|error| unreadable(&error))
     }
 }

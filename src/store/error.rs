@@ -199,6 +199,9 @@ fn shown(epochs: &[u64]) -> String {
 
 /// SQLite's primary result code for a full disk or database.
 const SQLITE_FULL: i32 = 13;
+/// SQLite's codes for a file that is damaged, and for one that is no database.
+const SQLITE_CORRUPT: i32 = 11;
+const SQLITE_NOTADB: i32 = 26;
 
 impl Error {
     pub(crate) fn directory(path: &Path, source: std::io::Error) -> Self {
@@ -224,10 +227,12 @@ impl From<sqlx::Error> for Error {
         let code = error
             .as_database_error()
             .and_then(|error| error.code()?.parse::<i32>().ok());
-        if code.is_some_and(|code| code & 0xff == SQLITE_FULL) {
-            Self::Full
-        } else {
-            Self::Database(error)
+        match code.map(|code| code & 0xff) {
+            Some(SQLITE_FULL) => Self::Full,
+            Some(SQLITE_CORRUPT | SQLITE_NOTADB) => Self::Damaged {
+                what: format!("the database ({error})"),
+            },
+            _ => Self::Database(error),
         }
     }
 }

@@ -8,8 +8,8 @@ use crate::data::TableFormat;
 use crate::model::{ModelLimits, ModelSpec, digest};
 use crate::store::tests::create;
 use crate::store::{
-    Answer, BatchPrediction, Error, JobError, JobStatus, NewBatchPrediction, Once, PredictionChunk,
-    PredictionProgress, Store, Timestamp,
+    Answer, BatchPrediction, Error, JobError, JobStatus, NewBatchPrediction, Once, PageQuery,
+    PredictionChunk, PredictionFilter, PredictionProgress, Store, Timestamp,
 };
 use crate::train::CheckedPrediction;
 
@@ -169,4 +169,12 @@ async fn one_that_cannot_be_read_fails_and_gives_way_to_the_next() {
     let counts = store.count_predictions().await.expect("counts");
     let counts: Vec<_> = counts.into_iter().map(|(_, count)| count).collect();
     assert_eq!(counts, [0, 1, 0, 1, 0]);
+    let page = PageQuery {
+        limit: 10,
+        after: None,
+        ascending: false,
+    };
+    let all = PredictionFilter::default();
+    let listed = store.predictions("m", &all, &page).await;
+    assert_eq!(listed.expect("a page").data.len(), 1);
 }

@@ -105,13 +105,7 @@ impl Store {
             .execute(&mut *tx)
             .await?;
             let id = parse_id(label)?;
-            let epoch: Option<i64> =
-                sqlx::query_scalar("SELECT MAX(epoch) FROM checkpoints WHERE job_id = $1")
-                    .bind(id.to_string())
-                    .fetch_one(&mut *tx)
-                    .await?;
-            let epoch = epoch.unwrap_or(0) as u64;
-            rewind(&mut tx, id, epoch).await?;
+            let epoch = set_back(&mut tx, id).await?;
             if to.is_final() {
                 drop_leavings(&mut tx, id, to).await?;
             } else {
@@ -124,6 +118,19 @@ impl Store {
         }
         self.commit(tx).await?;
         Ok(left.len() as u64)
+    }
+
+    /// Puts an owned job whose data cannot be read for now back into the queue, at its last checkpoint.
+    ///
+    /// Errors: another attempt owns the job.
+    pub async fn put_back(&self, owner: Owner, now: &Timestamp) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        leave(&mut tx, owner, JobStatus::Queued, None, now).await?;
+        let epoch = set_back(&mut tx, owner.id).await?;
+        let cause = "the data could not be read for a while";
+        let warning = EventData::set_back("data_unreadable", cause, epoch);
+        tell(&mut tx, &owner.id.to_string(), &warning, now).await?;
+        self.commit(tx).await
     }
 
     /// Takes the job that has waited longest, with its last checkpoint. History beyond the checkpoint is dropped: it
@@ -317,6 +324,18 @@ async fn leave(
         return Err(Error::Fenced);
     }
     tell_status(tx, &owner.id.to_string(), now).await
+}
+
+/// Sets a job back to its last checkpoint; the epoch of that.
+async fn set_back(tx: &mut Tx, id: Uuid) -> Result<u64, Error> {
+    let epoch: Option<i64> =
+        sqlx::query_scalar("SELECT MAX(epoch) FROM checkpoints WHERE job_id = $1")
+            .bind(id.to_string())
+            .fetch_one(&mut **tx)
+            .await?;
+    let epoch = epoch.unwrap_or(0) as u64;
+    rewind(tx, id, epoch).await?;
+    Ok(epoch)
 }
 
 /// Sets a job back to an epoch: the history beyond it is dropped, and the figures shown are those of that epoch.

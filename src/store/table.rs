@@ -30,7 +30,7 @@ impl Store {
         rows: Range<usize>,
     ) -> Result<(Vec<Column>, usize), Error> {
         let table = self.table(name, digest, names).await?;
-        table.rows(rows).await
+        table.rows(0..names.len(), rows).await
     }
 
     /// The columns of a revision of a dataset, to be read a part at a time.
@@ -64,28 +64,40 @@ impl Table {
             .store
             .clone()
             .read(self.name.clone(), self.revision, wanted);
-        let mut columns = read.await?;
+        let read = read.await;
         self.store.find_revision(&self.name, &self.digest).await?;
-        Ok(columns.remove(0).1)
+        Ok(read?.remove(0).1)
     }
 
-    /// All columns of some of the rows, and which of theirs is the first of these.
+    /// Some of the columns, with some of the rows, and which of theirs is the first of these.
     ///
     /// Errors: as of [`Store::dataset_columns`].
     ///
-    /// Panics: the revision has not these rows, the caller's bug.
-    pub async fn rows(&self, rows: Range<usize>) -> Result<(Vec<Column>, usize), Error> {
+    /// Panics: the revision has not these rows, or there are not these columns, the caller's bug.
+    pub async fn rows(
+        &self,
+        columns: Range<usize>,
+        rows: Range<usize>,
+    ) -> Result<(Vec<Column>, usize), Error> {
+        let read = self.read_rows(&self.wanted[columns], &rows).await;
+        // Whoever deleted the dataset meanwhile may have put another in its place, or nothing.
+        self.store.find_revision(&self.name, &self.digest).await?;
+        Ok((read?, rows.start % CHUNK_ROWS))
+    }
+
+    async fn read_rows(
+        &self,
+        wanted: &[Wanted],
+        rows: &Range<usize>,
+    ) -> Result<Vec<Column>, Error> {
         assert!(
             rows.end <= self.revision.rows as usize,
             "the revision has the rows"
         );
         let numbers = rows.start / CHUNK_ROWS..rows.end.div_ceil(CHUNK_ROWS);
         let end = rows.end - numbers.start * CHUNK_ROWS;
-        let mut columns = Vec::with_capacity(self.wanted.len());
-        for wanted in self
-            .wanted
-            .chunks(BYTES_AT_ONCE / (size_of::<f64>() * CHUNK_ROWS))
-        {
+        let mut columns = Vec::with_capacity(wanted.len());
+        for wanted in wanted.chunks(BYTES_AT_ONCE / (size_of::<f64>() * CHUNK_ROWS)) {
             let positions: Vec<_> = wanted.iter().map(|column| column.position).collect();
             let numbers = numbers.start as i64..numbers.end as i64;
             let read = self.store.chunks(&self.name, numbers, &positions).await?;
@@ -102,9 +114,7 @@ impl Table {
             });
             columns.extend(part.await?);
         }
-        // Whoever deleted the dataset meanwhile may have put another in its place, or nothing.
-        self.store.find_revision(&self.name, &self.digest).await?;
-        Ok((columns, rows.start % CHUNK_ROWS))
+        Ok(columns)
     }
 }
 
@@ -141,7 +151,7 @@ mod tests {
             CHUNK_ROWS..ROWS,
             CHUNK_ROWS - 1..CHUNK_ROWS + 1,
         ] {
-            let (part, before) = table.rows(rows.clone()).await.expect("rows");
+            let (part, before) = table.rows(0..2, rows.clone()).await.expect("rows");
             let numbers = part[1].numbers().expect("numbers");
             let expected: Vec<_> = rows.clone().map(|row| row as f64).collect();
             assert_eq!(numbers[before..], expected);
@@ -160,14 +170,11 @@ mod tests {
             .execute(&store.inner.writer)
             .await
             .expect("damaged");
-        let damaged = table.rows(3..4).await;
+        let damaged = table.rows(0..2, 3..4).await;
         assert!(matches!(damaged, Err(Error::Damaged { .. })));
-        assert!(table.rows(CHUNK_ROWS..ROWS).await.is_ok());
+        assert!(table.rows(1..2, CHUNK_ROWS..ROWS).await.is_ok());
         store.delete_dataset("t").await.expect("deleted");
-        let gone = table.rows(CHUNK_ROWS..ROWS).await;
-        assert!(matches!(
-            gone,
-            Err(Error::NotFound { .. } | Error::Damaged { .. })
-        ));
+        let gone = table.rows(1..2, CHUNK_ROWS..ROWS).await;
+        assert!(matches!(gone, Err(Error::NotFound { .. })));
     }
 }

@@ -133,7 +133,7 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
         targets: data.targets,
     };
     check_steps(&checked, &context.limits, &mut violations);
-    let of_table = (base, kept.max(others));
+    let of_table = (base, kept.max(others), &context.limits);
     check_window(spec.window_rows, &checked, of_table, &mut violations);
     check_normalization(&checked, base, &context.limits, &mut violations);
     check_fold_normalization(&checked, base, &mut violations);

@@ -7,6 +7,7 @@ use crate::model::{Header, Model, Preprocess, Preprocessing};
 use crate::nn::{
     BLOCK, Backpropagation, CHUNK, FAR_APART, LARGE_LAYER, OptimizerSpec, PANEL_UNITS, Team,
 };
+use crate::train::feed::block_rows;
 use crate::train::full_report::{MOST_ANSWERS, MOST_WINDOWED_ANSWERS};
 use crate::train::{CheckedData, CheckedSpec, Error, Observer, RawSamples, Source, train};
 
@@ -73,10 +74,11 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
     let in_epochs = spec.metrics.iter().any(|metric| !metric.is_sum());
     let of_answers = |are_held: bool| answers as u64 * if are_held { ANSWER } else { 0 };
     let figures = of_answers(in_epochs) + evaluated;
-    let most_answers = if in_parts {
-        MOST_WINDOWED_ANSWERS
-    } else {
+    let is_held = spec.window().is_none() && spec.validation_window(validation_rows).is_none();
+    let most_answers = if is_held {
         MOST_ANSWERS
+    } else {
+        MOST_WINDOWED_ANSWERS
     };
     let report = of_answers(in_epochs || answers <= most_answers) + evaluated;
     // The last checkpoint is made into bytes and stored meanwhile.
@@ -94,7 +96,9 @@ pub fn memory_bytes(spec: &CheckedSpec, base: &Header, validation_rows: usize) -
 fn held_rows(spec: &CheckedSpec, validation_rows: usize) -> u64 {
     let beside = spec.batch_rows().max(BLOCK);
     let held = |rows: usize, window: Option<usize>| {
-        window.map_or(rows, |window| rows.min(window + beside)) as u64
+        window.map_or(rows, |window| {
+            rows.min(window.max(block_rows(window)) + beside)
+        }) as u64
     };
     held(spec.train_rows, spec.window())
         + held(validation_rows, spec.validation_window(validation_rows))

@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use crate::data::Column;
-use crate::model::columns::{Affine, Columns, Reading, Scale};
+use crate::model::columns::{Affine, Columns, Encoder, Reading, Scale};
 use crate::nn::{Scalar, Team};
-use crate::train::layout::{Bands, Misfit, ROWS, numbers};
+use crate::train::layout::{Bands, Misfit, Place, ROWS, numbers};
 use crate::train::{Error, Features};
 
 /// The time that a number takes, in multiply-adds.
@@ -46,39 +46,40 @@ pub(super) fn fit_columns(
     Ok(ControlFlow::Continue(columns.fitted(encoders, targets)))
 }
 
-/// Writes some rows, which rise, as the network reads them, row after row (rows × inputs); or tells the first number, in the first
-/// column, that does not fit `T` once scaled. The rows are divided among `team`. `poll` is asked again and again; its `Break`
+/// Writes some columns of some rows, which rise, as the network reads them, to their places in rows that follow one another; or
+/// tells the first number, in the first column, that does not fit `T` once scaled. The rows are divided among `team`. `poll` is asked again and again; its `Break`
 /// ends it.
 ///
 /// Errors: a value that the columns refuse.
 ///
 /// Panics: there is not a place for each number, the caller's bug.
 pub(super) fn encode<T: Scalar>(
-    (features, columns): (&[Column], &Columns),
+    (columns, encoders): (&[Column], &[Encoder]),
+    place: Place,
     rows: &[u32],
     into: &mut [T],
     team: &Team,
     poll: &mut impl FnMut() -> ControlFlow<()>,
 ) -> Result<ControlFlow<(), Result<(), Misfit>>, Error> {
-    let readings = columns.encoders().iter().zip(features);
+    let readings = encoders.iter().zip(columns);
     let readings = readings.map(|(encoder, column)| Reading::new(encoder, column));
     let readings: Result<Vec<_>, _> = readings.collect();
     let readings = readings.map_err(|detail| Error::Data { detail })?;
-    Ok(write((&readings, columns.width()), rows, into, team, poll))
+    Ok(write((&readings, place), rows, into, team, poll))
 }
 
 /// [`encode`] of columns whose values are known to be taken.
 pub(super) fn write<T: Scalar>(
-    (readings, width): (&[Reading], usize),
+    (readings, place): (&[Reading], Place),
     rows: &[u32],
     into: &mut [T],
     team: &Team,
     poll: &mut impl FnMut() -> ControlFlow<()>,
 ) -> ControlFlow<(), Result<(), Misfit>> {
-    let work = WORK;
+    let (width, work) = (place.width, WORK);
     let bands = Bands { width, work, team };
     let fits = bands.write(rows, into, poll, |rows, into| {
-        write_rows(readings, rows, width, into)
+        write_rows(readings, rows, place, into)
     })?;
     if fits {
         return ControlFlow::Continue(Ok(()));
@@ -89,12 +90,17 @@ pub(super) fn write<T: Scalar>(
 }
 
 /// Writes some rows, column after column; whether all of their numbers fit.
-fn write_rows<T: Scalar>(readings: &[Reading], rows: &[u32], width: usize, into: &mut [T]) -> bool {
+fn write_rows<T: Scalar>(
+    readings: &[Reading],
+    rows: &[u32],
+    Place { first, width }: Place,
+    into: &mut [T],
+) -> bool {
     let mut values = [0.0; ROWS];
     let mut fits = true;
     for (rows, into) in rows.chunks(ROWS).zip(into.chunks_mut(ROWS * width)) {
         let values = &mut values[..rows.len()];
-        let mut first = 0;
+        let mut first = first;
         for reading in readings {
             let encoder = reading.encoder();
             let places = first..first + encoder.width();

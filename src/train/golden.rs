@@ -20,13 +20,18 @@ impl RawSamples {
             match self {
                 Self::Inline { inputs, .. } => values.extend(inputs.row(row)),
                 Self::Columns { features, .. } => {
-                    let (columns, before) = features.part(row..row + 1)?;
-                    if by_name {
-                        instances.push(instance(&columns, before));
-                    } else {
-                        let columns = columns.iter();
-                        values.extend(columns.map(|column| number(column, before)));
+                    let mut of_row = Instance::new();
+                    for group in features.groups() {
+                        let (columns, before) = features.part(group, row..row + 1)?;
+                        for column in &*columns {
+                            if by_name {
+                                of_row.insert(column.name().to_owned(), cell(column, before));
+                            } else {
+                                values.push(number(column, before));
+                            }
+                        }
                     }
+                    instances.push(of_row);
                 }
             }
         }
@@ -41,13 +46,6 @@ impl RawSamples {
 
 fn number(column: &Column, row: usize) -> f64 {
     numbers(column, &[row as u32])[0]
-}
-
-fn instance(columns: &[Column], row: usize) -> Instance {
-    let cells = columns
-        .iter()
-        .map(|column| (column.name().to_owned(), cell(column, row)));
-    cells.collect()
 }
 
 /// The value of a column in a row as its sender would write it.

@@ -20,10 +20,19 @@ const MULTIPLY_ADDS: usize = 1 << 25;
 /// The time that a number takes, in multiply-adds.
 const WORK: usize = 32;
 
+/// Where numbers stand in the rows of a matrix.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Before them stand so many.
+    pub(super) first: usize,
+    /// Numbers of a row.
+    pub(super) width: usize,
+}
+
 /// Numbers by row and column, in f64.
 pub(super) enum Numbers<'a> {
-    /// Columns, all of them numeric.
-    Columns(&'a [Column]),
+    /// Columns, all of them numeric, and where they stand.
+    Columns(&'a [Column], Place),
     /// A matrix, (rows × columns).
     Rows(ArrayView2<'a, f64>),
 }
@@ -79,18 +88,29 @@ impl Bands<'_> {
 }
 
 impl Numbers<'_> {
-    /// K.
-    pub(super) fn width(&self) -> usize {
+    /// How many columns there are.
+    fn columns(&self) -> usize {
         match self {
-            Self::Columns(columns) => columns.len(),
+            Self::Columns(columns, _) => columns.len(),
             Self::Rows(matrix) => matrix.ncols(),
         }
     }
 
-    /// One column over some rows, which rise.
-    pub(super) fn column(&self, column: usize, rows: &[u32]) -> Vec<f64> {
+    /// Where they stand.
+    fn place(&self) -> Place {
         match self {
-            Self::Columns(columns) => numbers(&columns[column], rows),
+            Self::Columns(_, place) => *place,
+            Self::Rows(matrix) => Place {
+                first: 0,
+                width: matrix.ncols(),
+            },
+        }
+    }
+
+    /// One column over some rows, which rise.
+    fn column(&self, column: usize, rows: &[u32]) -> Vec<f64> {
+        match self {
+            Self::Columns(columns, _) => numbers(&columns[column], rows),
             Self::Rows(matrix) => {
                 let rows = rows.iter();
                 rows.map(|&row| matrix[(row as usize, column)]).collect()
@@ -98,7 +118,7 @@ impl Numbers<'_> {
         }
     }
 
-    /// Writes some rows, which rise, scaled, row after row (rows × K); or tells the first number in the first column that is not
+    /// Writes some rows, which rise, scaled, to their places in rows that follow one another; or tells the first number in the first column that is not
     /// finite in `T` once scaled.
     ///
     /// The rows are divided among `team`. `poll` is asked again and again; its `Break` ends it.
@@ -112,7 +132,7 @@ impl Numbers<'_> {
         team: &Team,
         poll: &mut impl FnMut() -> ControlFlow<()>,
     ) -> ControlFlow<(), Result<(), Misfit>> {
-        let (width, work) = (self.width(), WORK);
+        let (width, work) = (self.place().width, WORK);
         let bands = Bands { width, work, team };
         let fits = bands.write(rows, into, poll, |rows, into| {
             self.write(rows, scaling, into)
@@ -120,14 +140,15 @@ impl Numbers<'_> {
         if fits {
             return ControlFlow::Continue(Ok(()));
         }
-        let misfit = (0..width).find_map(|column| self.misfit::<T>(rows, scaling, column));
+        let mut columns = 0..self.columns();
+        let misfit = columns.find_map(|column| self.misfit::<T>(rows, scaling, column));
         ControlFlow::Continue(Err(misfit.expect("a number that does not fit")))
     }
 
     /// Writes some rows; whether all of their numbers are finite.
     fn write<T: Scalar>(&self, rows: &[u32], scaling: Option<&Scaling>, into: &mut [T]) -> bool {
         match self {
-            Self::Columns(columns) => write_columns(columns, rows, scaling, into),
+            Self::Columns(columns, place) => write_columns((columns, *place), rows, scaling, into),
             Self::Rows(matrix) => {
                 let mut fits = true;
                 for (places, &row) in into.chunks_exact_mut(matrix.ncols()).zip(rows) {
@@ -149,7 +170,8 @@ impl Numbers<'_> {
         column: usize,
     ) -> Option<Misfit> {
         let mut each = rows.iter().zip(self.column(column, rows));
-        let fits = |value| T::from_f64(scaled(scaling, column, value)).is_finite();
+        let input = self.place().first + column;
+        let fits = |value| T::from_f64(scaled(scaling, input, value)).is_finite();
         let (&row, value) = each.find(|(_, value)| !fits(*value))?;
         Some(Misfit { row, column, value })
     }
@@ -168,16 +190,15 @@ fn scaled(scaling: Option<&Scaling>, column: usize, value: f64) -> f64 {
 
 /// [`Numbers::write`] of columns.
 fn write_columns<T: Scalar>(
-    columns: &[Column],
+    (columns, Place { first, width }): (&[Column], Place),
     rows: &[u32],
     scaling: Option<&Scaling>,
     into: &mut [T],
 ) -> bool {
-    let width = columns.len();
     let mut tile = [[T::zero(); ROWS]; COLUMNS];
     let mut fits = true;
     for (rows, into) in rows.chunks(ROWS).zip(into.chunks_mut(ROWS * width)) {
-        for (columns, first) in columns.chunks(COLUMNS).zip((0..).step_by(COLUMNS)) {
+        for (columns, first) in columns.chunks(COLUMNS).zip((first..).step_by(COLUMNS)) {
             for ((column, index), tile) in columns.iter().zip(first..).zip(&mut tile) {
                 let tile = &mut tile[..rows.len()];
                 match scaling.and_then(|scaling| scaling.of(index)) {
@@ -225,6 +246,11 @@ mod tests {
         (0..2 * COLUMNS + 5).map(column).collect()
     }
 
+    fn of_columns(columns: &[Column]) -> Numbers<'_> {
+        let width = columns.len();
+        Numbers::Columns(columns, Place { first: 0, width })
+    }
+
     fn go_on() -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
@@ -235,7 +261,7 @@ mod tests {
         scaling: Option<&Scaling>,
     ) -> Result<Array2<T>, Misfit> {
         let team = Team::new(3, || {}).expect("threads");
-        let mut matrix = Array2::zeros((rows.len(), numbers.width()));
+        let mut matrix = Array2::zeros((rows.len(), numbers.columns()));
         let into = matrix.as_slice_mut().expect("rows follow one another");
         let laid_out = numbers.lay_out(rows, scaling, into, &team, &mut go_on);
         laid_out.continue_value().expect("nothing ends it")?;
@@ -251,7 +277,7 @@ mod tests {
             let value = read[column][rows[row] as usize];
             T::from_f64(scaling.map_or(value, |scaling| scaling.apply(column, value)))
         });
-        for numbers in [Numbers::Columns(&columns), Numbers::Rows(raw.view())] {
+        for numbers in [of_columns(&columns), Numbers::Rows(raw.view())] {
             let got = laid_out::<T>(&numbers, rows, scaling).expect("all fit");
             assert!(got == expected, "{} of {}", rows.len(), T::DTYPE.name());
         }
@@ -296,7 +322,7 @@ mod tests {
             column: 1,
             value: -1e300,
         };
-        let numbers = Numbers::Columns(&columns);
+        let numbers = of_columns(&columns);
         assert_eq!(laid_out::<f32>(&numbers, &rows, None), Err(misfit));
         assert!(laid_out::<f64>(&numbers, &rows, None).is_ok());
     }

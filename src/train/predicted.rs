@@ -11,7 +11,7 @@ use crate::model::{AnswerColumns, AnyNetwork, Model, Outputs, Preprocessing, Sca
 use crate::nn::{Network, Scalar, Team, flush_denormals};
 use crate::train::encoded::write;
 use crate::train::golden::cell;
-use crate::train::layout::{Misfit, Numbers};
+use crate::train::layout::{Misfit, Numbers, Place};
 use crate::train::prediction::CheckedPrediction;
 
 /// Multiply-adds between two polls, about: a fraction of a second.
@@ -213,12 +213,13 @@ fn outputs<T: Scalar>(
         Features::Encoded(columns, _) => columns.width(),
         Features::Inputs(_, columns) => columns.len(),
     };
+    let place = Place { first: 0, width };
     let mut inputs = Array2::zeros((rows.len(), width));
     let into = inputs.as_slice_mut().expect("rows follow one another");
     let written = match features {
-        Features::Encoded(_, readings) => write((readings, width), &rows, into, &team, go_on),
+        Features::Encoded(_, readings) => write((readings, place), &rows, into, &team, go_on),
         Features::Inputs(scaling, columns) => {
-            Numbers::Columns(columns).lay_out(&rows, Some(scaling), into, &team, go_on)
+            Numbers::Columns(columns, place).lay_out(&rows, Some(scaling), into, &team, go_on)
         }
     };
     let ControlFlow::Continue(written) = written else {

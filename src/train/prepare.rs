@@ -31,8 +31,8 @@ pub(crate) struct Prepared<T> {
 /// Splits, fits the preprocessing on the training rows where it is not fitted yet, and scales.
 ///
 /// The result is the same bits for the same spec, base and data, so that a run can be taken up again; rows are divided among
-/// `team`. `poll` is asked before each column that is fitted and every million numbers that are scaled; its `Break` ends the
-/// preparation.
+/// `team`. `poll` is asked before each column that is looked through or fitted and every million numbers that are scaled; its `Break`
+/// ends the preparation.
 ///
 /// Errors: the data is not what the spec was checked against, or cannot be read; a scaled value does not fit `T`.
 pub(crate) fn prepare<T: Scalar>(
@@ -43,7 +43,11 @@ pub(crate) fn prepare<T: Scalar>(
     poll: &mut impl FnMut() -> ControlFlow<()>,
 ) -> Result<ControlFlow<(), Prepared<T>>, Error> {
     let data = &source.data;
-    let kept = whole_rows(data, &base.preprocessing, source.split_by.as_ref())?;
+    let split_by = source.split_by.as_ref();
+    let kept = whole_rows(data, &base.preprocessing, split_by, poll)?;
+    let ControlFlow::Continue(kept) = kept else {
+        return Ok(ControlFlow::Break(()));
+    };
     let split = split_rows(spec, source, &kept)?;
     drop(kept);
     if split.train.len() != spec.train_rows {
@@ -53,7 +57,10 @@ pub(crate) fn prepare<T: Scalar>(
         });
     }
     let validation = match &source.validation {
-        Some(raw) => Some((raw, whole_rows(raw, &base.preprocessing, None)?)),
+        Some(raw) => match whole_rows(raw, &base.preprocessing, None, poll)? {
+            ControlFlow::Continue(rows) => Some((raw, rows)),
+            ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+        },
         None => (!split.validation.is_empty()).then_some((data, split.validation)),
     };
     let preprocessing = fitted(spec, &base.preprocessing, (data, &split.train), poll)?;
@@ -132,7 +139,10 @@ pub(crate) fn whole_samples<T: Scalar>(
     raw: &RawSamples,
     poll: &mut impl FnMut() -> ControlFlow<()>,
 ) -> Result<ControlFlow<(), Samples<T>>, Error> {
-    let rows = whole_rows(raw, &model.preprocessing, None)?;
+    let rows = whole_rows(raw, &model.preprocessing, None, poll)?;
+    let ControlFlow::Continue(rows) = rows else {
+        return Ok(ControlFlow::Break(()));
+    };
     let reader = Reader {
         preprocessing: &model.preprocessing,
         meaning: &model.targets,
@@ -150,7 +160,8 @@ fn whole_rows(
     raw: &RawSamples,
     preprocessing: &Preprocessing,
     split_by: Option<&Column>,
-) -> Result<Vec<u32>, Error> {
+    poll: &mut impl FnMut() -> ControlFlow<()>,
+) -> Result<ControlFlow<(), Vec<u32>>, Error> {
     let mut rows: Vec<u32> = (0..raw.rows() as u32).collect();
     let RawSamples::Columns {
         features,
@@ -158,7 +169,7 @@ fn whole_rows(
         weights,
     } = raw
     else {
-        return Ok(rows);
+        return Ok(ControlFlow::Continue(rows));
     };
     let mut keep = |column: &Column| {
         if column.missing() > 0 {
@@ -171,10 +182,13 @@ fn whole_rows(
     for place in 0..features.len() {
         let must_be_there = encoders.is_none_or(|encoders| !encoders[place].spec().imputes());
         if must_be_there && features.description(place).missing > 0 {
+            if poll().is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
             keep(&*features.column(place)?);
         }
     }
-    Ok(rows)
+    Ok(ControlFlow::Continue(rows))
 }
 
 /// The base's preprocessing, fitted on the rows trained on where it is not fitted yet or is to be fitted anew.

@@ -7,11 +7,11 @@ use std::ops::ControlFlow;
 use ndarray::{Array2, ArrayView1, ArrayViewMut2, s};
 
 use crate::data::{CHUNK_ROWS, Column};
-use crate::model::columns::{Affine, Columns};
+use crate::model::columns::{Affine, Columns, Encoder};
 use crate::model::{Preprocessing, Targets};
 use crate::nn::{Batch, Filled, Scalar, Team, class_of, prefer_large_pages};
 use crate::train::encoded::encode;
-use crate::train::layout::{Misfit, Numbers, numbers};
+use crate::train::layout::{Misfit, Numbers, Place, numbers};
 use crate::train::weighing::Weights;
 use crate::train::{Error, Features, RawSamples};
 
@@ -137,48 +137,52 @@ impl Reader<'_> {
         into: &mut [T],
         poll: &mut impl FnMut() -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Error> {
-        let (first, last) = (rows[0], rows[rows.len() - 1]);
-        let (columns, before) = match raw {
-            RawSamples::Inline { .. } => (Cow::default(), first as usize),
-            RawSamples::Columns { features, .. } => {
-                features.part(first as usize..last as usize + 1)?
-            }
-        };
-        // Counted from the first that was read.
-        let shift = first - before as u32;
-        let picked = match shift {
-            0 => Cow::Borrowed(rows),
-            _ => rows.iter().map(|row| row - shift).collect(),
-        };
-        let written = match (self.preprocessing, raw) {
-            (Preprocessing::Columns(of_table), RawSamples::Columns { .. }) => {
-                encode((&columns, of_table), &picked, into, self.team, poll)?
-            }
-            (Preprocessing::Columns(_), RawSamples::Inline { .. }) => return Err(no_columns()),
-            (Preprocessing::Inputs { scaling, .. }, _) => {
-                let numbers = match raw {
-                    RawSamples::Inline { inputs, .. } => Numbers::Rows(inputs.view()),
-                    RawSamples::Columns { .. } => Numbers::Columns(&columns),
+        let features = match raw {
+            RawSamples::Inline { inputs, .. } => {
+                let Preprocessing::Inputs { scaling, .. } = self.preprocessing else {
+                    return Err(no_columns());
                 };
-                numbers.lay_out(&picked, Some(scaling), into, self.team, poll)
-            }
-        };
-        let ControlFlow::Continue(written) = written else {
-            return Ok(ControlFlow::Break(()));
-        };
-        written.map_err(|misfit| {
-            let misfit = Misfit {
-                row: misfit.row + shift,
-                ..misfit
-            };
-            match raw {
-                RawSamples::Inline { .. } => {
+                let numbers = Numbers::Rows(inputs.view());
+                let written = numbers.lay_out(rows, Some(scaling), into, self.team, poll);
+                return fitting(written, |misfit| {
                     let input = misfit.column + 1;
                     unfitting::<T>(misfit, &format!("as input {input}"))
-                }
-                RawSamples::Columns { .. } => unfitting_in::<T>(misfit, &columns),
+                });
             }
-        })?;
+            RawSamples::Columns { features, .. } => features,
+        };
+        let width = into.len() / rows.len();
+        let of_rows = rows[0] as usize..rows[rows.len() - 1] as usize + 1;
+        let mut first = 0;
+        for group in features.groups() {
+            let (columns, before) = features.part(group.clone(), of_rows.clone())?;
+            // Counted from the first that was read.
+            let shift = (of_rows.start - before) as u32;
+            let rows = match shift {
+                0 => Cow::Borrowed(rows),
+                _ => rows.iter().map(|row| row - shift).collect(),
+            };
+            let place = Place { first, width };
+            let written = match self.preprocessing {
+                Preprocessing::Columns(of_table) => {
+                    let encoders = &of_table.encoders()[group];
+                    first += encoders.iter().map(Encoder::width).sum::<usize>();
+                    encode((&columns, encoders), place, &rows, into, self.team, poll)?
+                }
+                Preprocessing::Inputs { scaling, .. } => {
+                    first += columns.len();
+                    let numbers = Numbers::Columns(&columns, place);
+                    numbers.lay_out(&rows, Some(scaling), into, self.team, poll)
+                }
+            };
+            let written = fitting(written, |misfit| {
+                let row = misfit.row + shift;
+                unfitting_in::<T>(Misfit { row, ..misfit }, &columns)
+            })?;
+            if written.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
         Ok(ControlFlow::Continue(()))
     }
 
@@ -223,7 +227,8 @@ impl Reader<'_> {
                 Targets::Values { .. } | Targets::Labels { .. },
             ) => {
                 let go_on = &mut || ControlFlow::Continue(());
-                let columns = Numbers::Columns(targets);
+                let (first, width) = (0, self.outputs);
+                let columns = Numbers::Columns(targets, Place { first, width });
                 let into = into.as_slice_mut().expect("rows follow one another");
                 if let ControlFlow::Continue(Err(misfit)) =
                     columns.lay_out(rows, None, into, self.team, go_on)
@@ -273,6 +278,18 @@ impl RawSamples {
             }
             Self::Columns { weights, .. } => weights.as_ref().map(|column| numbers(column, rows)),
         }
+    }
+}
+
+/// What was written, or the error of what does not fit.
+fn fitting(
+    written: ControlFlow<(), Result<(), Misfit>>,
+    error: impl FnOnce(Misfit) -> Error,
+) -> Result<ControlFlow<()>, Error> {
+    match written {
+        ControlFlow::Continue(Ok(())) => Ok(ControlFlow::Continue(())),
+        ControlFlow::Continue(Err(misfit)) => Err(error(misfit)),
+        ControlFlow::Break(()) => Ok(ControlFlow::Break(())),
     }
 }
 

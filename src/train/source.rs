@@ -21,11 +21,18 @@ pub trait StoredColumns: Debug + Send + Sync {
     /// Errors: it cannot be read.
     fn column(&self, place: usize) -> Result<Column, train::Error>;
 
-    /// All of them, with the values of some rows, and perhaps of some before these: how many is the second.
+    /// Some of them, with the values of some rows, and perhaps of some before these: how many is the second.
     ///
     /// Errors: they cannot be read.
-    fn part(&self, rows: Range<usize>) -> Result<(Vec<Column>, usize), train::Error>;
+    fn part(
+        &self,
+        columns: Range<usize>,
+        rows: Range<usize>,
+    ) -> Result<(Vec<Column>, usize), train::Error>;
 }
+
+/// Columns of a stored table that are read together: a chunk of so many takes 4 MiB, or less.
+const TOGETHER: usize = 32;
 
 /// The feature columns of a dataset.
 #[derive(Clone, Debug)]
@@ -73,20 +80,32 @@ impl Features {
         }
     }
 
-    /// All of them, with the values of at least these rows, and how many are before those.
+    /// Some of them, with the values of at least these rows, and how many are before those.
     ///
     /// Errors: they cannot be read.
     pub(super) fn part(
         &self,
+        columns: Range<usize>,
         rows: Range<usize>,
     ) -> Result<(Cow<'_, [Column]>, usize), train::Error> {
         match self {
-            Self::Held(columns) => Ok((Cow::Borrowed(columns), rows.start)),
+            Self::Held(held) => Ok((Cow::Borrowed(&held[columns]), rows.start)),
             Self::Stored(stored) => {
-                let (columns, before) = stored.part(rows)?;
+                let (columns, before) = stored.part(columns, rows)?;
                 Ok((Cow::Owned(columns), before))
             }
         }
+    }
+
+    /// The columns that are to be read together: all that are held, few of those that are not.
+    pub(super) fn groups(&self) -> impl Iterator<Item = Range<usize>> {
+        let columns = self.len();
+        let together = match self {
+            Self::Held(_) => columns.max(1),
+            Self::Stored(_) => TOGETHER,
+        };
+        let firsts = (0..columns).step_by(together);
+        firsts.map(move |first| first..columns.min(first + together))
     }
 }
 

@@ -33,7 +33,16 @@ pub(super) fn of_columns(targets: &[String], table: &DatasetView) -> Vec<Warning
             ));
         }
         let value = column.min.filter(|_| column.min == column.max)?;
-        Some(("constant_target", format!("is {value} in every row"), name))
+        let value = match column.kind {
+            Kind::Boolean => (value != 0.0).to_string(),
+            Kind::Numeric | Kind::Timestamp | Kind::Categorical => value.to_string(),
+        };
+        let where_ = if column.missing > 0 {
+            "wherever it has a value"
+        } else {
+            "in every row"
+        };
+        Some(("constant_target", format!("is {value} {where_}"), name))
     });
     constant.map(warning).collect()
 }

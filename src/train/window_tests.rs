@@ -31,7 +31,11 @@ impl StoredColumns for Parts {
         Ok(self.columns[place].clone())
     }
 
-    fn part(&self, rows: Range<usize>) -> Result<(Vec<Column>, usize), Error> {
+    fn part(
+        &self,
+        columns: Range<usize>,
+        rows: Range<usize>,
+    ) -> Result<(Vec<Column>, usize), Error> {
         // Some rows before them, too, and none after.
         let before = rows.start.min(7);
         let rows = rows.start - before..rows.end;
@@ -46,7 +50,7 @@ impl StoredColumns for Parts {
             let numbers = column.numbers().expect("numbers");
             Column::numeric(name, numbers[rows.clone()].iter().copied()).expect("finite numbers")
         };
-        Ok((self.columns.iter().map(part).collect(), before))
+        Ok((self.columns[columns].iter().map(part).collect(), before))
     }
 }
 

@@ -102,12 +102,14 @@ impl Beyond {
         arrange(&mut self.order, self.blocks.len(), SHUFFLE_BLOCKS, shuffled);
     }
 
-    /// The samples of the epoch's windows, from the `number`th on, each the blocks that it has.
+    /// The blocks of the epoch's `number`th window, in the order of the table.
     fn window(&self, number: usize) -> Vec<Range<usize>> {
         let blocks = self.order.chunks(self.together).nth(number);
-        let blocks = blocks.unwrap_or_default().iter();
+        let mut blocks = blocks.unwrap_or_default().to_vec();
+        blocks.sort_unstable();
+        let blocks = blocks.into_iter();
         blocks
-            .map(|&block| self.blocks[block as usize].clone())
+            .map(|block| self.blocks[block as usize].clone())
             .collect()
     }
 
@@ -135,7 +137,7 @@ impl Beyond {
 }
 
 /// Rows of a block: the largest power of two of which a window has enough, up to those of a stored chunk.
-fn block_rows(window: usize) -> usize {
+pub(in crate::train) fn block_rows(window: usize) -> usize {
     let most = (window / BLOCKS).max(1);
     (1 << most.ilog2()).clamp(LEAST_BLOCK, CHUNK_ROWS)
 }

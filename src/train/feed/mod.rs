@@ -13,7 +13,7 @@ use crate::nn::{
     BLOCK, Batch, Evaluation, EvaluationPass, Loss, Network, Rightness, RowWeight, Scalar, Team,
 };
 use crate::train::Error;
-pub(super) use crate::train::feed::beyond::Beyond;
+pub(super) use crate::train::feed::beyond::{Beyond, block_rows};
 use crate::train::samples::Samples;
 
 /// The samples of a split.
@@ -226,16 +226,11 @@ impl<T: Scalar> Feed<T> {
         held.weights = weights;
         held.inputs.slice_mut(s![..kept, ..]).assign(&carried.0);
         held.targets.slice_mut(s![..kept, ..]).assign(&carried.1);
-        let mut place = kept;
-        for block in window {
-            let rows = &beyond.rows[block];
-            if reader
-                .write(&beyond.raw, rows, (held, place), poll)?
-                .is_break()
-            {
-                return Ok(ControlFlow::Break(()));
-            }
-            place += rows.len();
+        // In the order of the table, so that a chunk is read once for all of its blocks.
+        let of_table: Vec<u32> = split_rows.map(|row| beyond.rows[row]).collect();
+        let written = reader.write(&beyond.raw, &of_table, (held, kept), poll)?;
+        if written.is_break() {
+            return Ok(ControlFlow::Break(()));
         }
         order.clear();
         match shuffled {
