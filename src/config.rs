@@ -125,9 +125,9 @@ pub struct Limits {
     pub layers: u64,
     /// Units of a layer. Default 65,536.
     pub units: u64,
-    /// Inputs of a network. Default 100,000.
+    /// Inputs of a network, and numbers that its first layer reads, vectors of categories among them. Default 100,000.
     pub inputs: u64,
-    /// Weights, biases and scales of a network. Default 50 million.
+    /// Weights, biases, scales and vectors of categories of a network. Default 50 million.
     pub parameters: u64,
     /// Epochs of a job. Default 100,000.
     pub epochs: u64,
@@ -147,9 +147,9 @@ pub struct Limits {
     pub prediction_bytes: u64,
     /// Rows of one prediction or inspection. Default 4,096.
     pub predict_rows: u64,
-    /// Multiply-adds of one prediction or inspection (rows × parameters). Default 10⁹.
+    /// Multiply-adds of one prediction or inspection (rows × parameters of layers). Default 10⁹.
     pub predict_work: u64,
-    /// Multiply-adds of one evaluation (rows × parameters). Default 10¹¹.
+    /// Multiply-adds of one evaluation (rows × parameters of layers). Default 10¹¹.
     pub evaluate_work: u64,
     /// Numbers that an evaluation holds for its rows (rows × inputs and outputs). Default 250 million.
     pub evaluate_numbers: u64,

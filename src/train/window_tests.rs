@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::data::{Column, ColumnDescription};
 use crate::model::Model;
@@ -229,7 +230,7 @@ fn a_window_of_all_rows_shuffles_them_as_a_table_that_is_held() {
 }
 
 #[test]
-fn windows_come_to_the_same_bits_with_any_number_of_threads_and_learn_as_well() {
+fn windows_come_to_the_same_bits_with_any_number_of_threads_and_to_others_than_a_held_table() {
     let base = model("class", "float32");
     for (kind, window) in KINDS.iter().zip([64, 300, 1000, 700, 900]) {
         let rest = format!(r#""epochs":4,"batch_size":50,"seed":4,"optimizer":"adam",{kind}"#);
@@ -240,6 +241,111 @@ fn windows_come_to_the_same_bits_with_any_number_of_threads_and_learn_as_well() 
             assert!(outcome(&base, of, Some(window), &team) == alone, "{kind}");
         }
         assert!(alone != outcome(&base, of, None, &Team::alone()), "{kind}");
+    }
+}
+
+#[test]
+fn windows_learn_as_well_as_a_table_that_is_held() {
+    let base = model("class", "float32");
+    let rest =
+        r#""epochs":20,"batch_size":50,"seed":4,"optimizer":"adam","validation":{"fraction":0.3}"#;
+    let spec = |window| CheckedSpec {
+        window_rows: window,
+        ..job(&base, "class", rest)
+    };
+    let right = |window: Option<usize>| {
+        let spec = spec(window);
+        let source = source(&spec, "class", window.is_some());
+        let witness = &mut Witness::default();
+        let trained = train(&spec, base.clone(), source, None, &Team::alone(), witness);
+        let validation = reported(trained.expect("trains")).1.validation;
+        validation
+            .expect("a report")
+            .metrics
+            .metrics
+            .accuracy
+            .expect("classes")
+    };
+    let held = right(None);
+    assert!(held > 0.95, "{held}");
+    for window in [100, 500] {
+        let windowed = right(Some(window));
+        assert!(
+            windowed > held - 0.01,
+            "{windowed} of {held}, {window} rows"
+        );
+    }
+}
+
+/// Columns whose parts cannot be read after so many.
+#[derive(Debug)]
+struct Failing {
+    parts: Parts,
+    left: AtomicUsize,
+    for_now: bool,
+}
+
+impl StoredColumns for Failing {
+    fn columns(&self) -> &[ColumnDescription] {
+        self.parts.columns()
+    }
+
+    fn column(&self, place: usize) -> Result<Column, Error> {
+        self.parts.column(place)
+    }
+
+    fn part(
+        &self,
+        columns: Range<usize>,
+        rows: Range<usize>,
+    ) -> Result<(Vec<Column>, usize), Error> {
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 0 {
+            let detail = "no such page".to_owned();
+            let for_now = self.for_now;
+            return Err(Error::Unreadable { detail, for_now });
+        }
+        self.parts.part(columns, rows)
+    }
+}
+
+#[test]
+fn rows_that_cannot_be_read_end_the_run_and_say_whether_for_now() {
+    let base = model("class", "float32");
+    let rest = r#""epochs":2,"batch_size":50,"window_rows":500,"cross_validation":{"folds":2}"#;
+    let spec = job(&base, "class", rest);
+    // Golden rows, the windows of an epoch, those of a report, and those of another fold.
+    for (left, for_now) in [(3, true), (9, false), (14, true), (40, false)] {
+        let mut source = source(&spec, "class", true);
+        let RawSamples::Columns { features, .. } = &mut source.data else {
+            unreachable!("columns")
+        };
+        let columns = ["x", "z", "w"].map(|name| {
+            let mut columns = table().into_iter();
+            columns
+                .find(|column| column.name() == name)
+                .expect("a column")
+        });
+        *features = Features::Stored(Arc::new(Failing {
+            parts: Parts {
+                descriptions: descriptions(&columns),
+                columns: columns.into(),
+            },
+            left: left.into(),
+            for_now,
+        }));
+        let witness = &mut Witness::default();
+        let ended = train(&spec, base.clone(), source, None, &Team::alone(), witness);
+        let error = ended.expect_err("a row that cannot be read");
+        assert_eq!(
+            (error.code(), error.may_pass()),
+            ("unreadable_data", for_now)
+        );
+        assert!(
+            error
+                .to_string()
+                .ends_with("the data cannot be read: no such page"),
+            "{error}"
+        );
     }
 }
 

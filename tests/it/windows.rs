@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::server::{TestServer, config, number, pointers, scratch, text};
 
-const ROWS: usize = 6000;
+/// More than a stored chunk of 16,384.
+const ROWS: usize = 17_000;
 
 /// 60 words that each stand for a number, and a number: `y` is 2 x and what the word stands for.
 fn table() -> String {
@@ -37,7 +38,7 @@ async fn server(training_data_mib: u32) -> TestServer {
 
 fn job(model: &str, more: Value) -> Value {
     let mut job = json!({
-        "model": model, "epochs": 20, "seed": 3, "optimizer": {"type": "adam", "learning_rate": 0.01},
+        "model": model, "epochs": 10, "seed": 3, "optimizer": {"type": "adam", "learning_rate": 0.01},
         "validation": {"fraction": 0.2},
     });
     if let (Some(job), Value::Object(more)) = (job.as_object_mut(), more) {
@@ -61,7 +62,7 @@ async fn a_table_larger_than_a_job_may_hold_is_learned_from_windows_that_its_spe
     let (train, validation) = (&report["train"], &report["validation"]);
     assert_eq!(
         (&train["rows"], &validation["rows"]),
-        (&json!(4800), &json!(1200))
+        (&json!(13_600), &json!(3400))
     );
     assert!(number(&train["metrics"]["r2"]) > 0.99, "{report}");
     // What the report says of the validation rows, the epoch said, too, and an evaluation of all rows agrees with both.
@@ -73,7 +74,7 @@ async fn a_table_larger_than_a_job_may_hold_is_learned_from_windows_that_its_spe
         )
         .await
         .expect(200);
-    let mean = (4800.0 * number(&train["metrics"]["loss"]) + 1200.0 * loss) / 6000.0;
+    let mean = (13_600.0 * number(&train["metrics"]["loss"]) + 3400.0 * loss) / 17_000.0;
     let told = number(&all["metrics"]["loss"]);
     assert!((told - mean).abs() < 1e-6 * mean, "{told} {mean}");
     server.stop().await;
@@ -93,7 +94,7 @@ async fn a_table_larger_than_a_job_may_hold_is_learned_from_windows_that_its_spe
 async fn a_job_of_windows_that_is_stopped_with_the_server_goes_on_to_the_same_bits() {
     let server = server(1).await;
     let more =
-        json!({"epochs": 40, "window_rows": 1000, "batch_size": 8, "metrics": ["loss", "r2"]});
+        json!({"epochs": 20, "window_rows": 1000, "batch_size": 8, "metrics": ["loss", "r2"]});
     let undisturbed = server.train(job("a", more.clone())).await;
     let expected = server.parameters("a", "latest").await;
     let id = server.submit(job("b", more)).await;
@@ -118,7 +119,7 @@ async fn what_needs_all_rows_at_once_is_refused_where_they_are_read_in_parts() {
         assert!(problem.to_string().contains(detail), "{problem}");
     };
     let most =
-        "must be at most 3072 rows, as many as the server's training_data_mib holds, of 4800";
+        "must be at most 3072 rows, as many as the server's training_data_mib holds, of 13600";
     refused(json!({"batch_size": 4000}), "/batch_size", most).await;
     refused(
         json!({"batch_size": "full"}),
@@ -128,7 +129,7 @@ async fn what_needs_all_rows_at_once_is_refused_where_they_are_read_in_parts() {
     .await;
     refused(json!({"optimizer": "lbfgs"}), "/batch_size", most).await;
     let own = json!({"window_rows": 100, "batch_size": 101});
-    let most = "must be at most 100 rows, its window_rows, of 4800";
+    let most = "must be at most 100 rows, its window_rows, of 13600";
     refused(own, "/batch_size", most).await;
     refused(
         json!({"window_rows": 0, "batch_size": 1}),
@@ -136,12 +137,18 @@ async fn what_needs_all_rows_at_once_is_refused_where_they_are_read_in_parts() {
         "must be in [1, 4294967295], got 0",
     )
     .await;
-    // A window of all of them is none, and a batch of as many as it has is taken.
-    for window in [4800, 4_294_967_295_u64] {
-        let whole = json!({"window_rows": window, "batch_size": "full", "epochs": 1});
-        server.train(job("a", whole)).await;
+    let held = "must be at most 3072, three quarters of the rows that the server's training_data_mib holds, got 3073";
+    refused(json!({"window_rows": 3073}), "/window_rows", held).await;
+    for window in [100, 3072] {
+        let most = json!({"window_rows": window, "batch_size": window, "epochs": 1});
+        server.train(job("a", most)).await;
     }
-    let full = json!({"window_rows": 100, "batch_size": 100, "epochs": 1});
-    server.train(job("a", full)).await;
     server.stop().await;
+    // A window of all rows is none.
+    let roomy = self::server(256).await;
+    for window in [13_600, 4_294_967_295_u64] {
+        let whole = json!({"window_rows": window, "batch_size": "full", "epochs": 1});
+        roomy.train(job("a", whole)).await;
+    }
+    roomy.stop().await;
 }
