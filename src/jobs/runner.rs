@@ -103,7 +103,7 @@ impl Attempt {
         };
         let (base, source) = match loaded {
             Ok(loaded) => loaded,
-            Err(error @ (Error::Damaged { .. } | Error::NotFound { .. })) => {
+            Err(error) if !error.may_pass() => {
                 return self.fail("unreadable_data", error.to_string(), None).await;
             }
             Err(error) => return self.wait_again(&error).await,

@@ -63,6 +63,6 @@ impl StoredColumns for Stored {
 fn unreadable(error: &Error) -> train::Error {
     train::Error::Unreadable {
         detail: error.to_string(),
-        for_now: !matches!(error, Error::Damaged { .. } | Error::NotFound { .. }),
+        for_now: error.may_pass(),
     }
 }

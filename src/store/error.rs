@@ -204,6 +204,15 @@ const SQLITE_CORRUPT: i32 = 11;
 const SQLITE_NOTADB: i32 = 26;
 
 impl Error {
+    /// Whether what failed may succeed later, as it is: the store is busy, or cannot be reached.
+    pub fn may_pass(&self) -> bool {
+        let Self::Database(error) = self else {
+            return matches!(self, Self::Busy | Self::Full);
+        };
+        let code = code_of(error);
+        !code.is_some_and(|code| [SQLITE_CORRUPT, SQLITE_NOTADB].contains(&(code & 0xff)))
+    }
+
     pub(crate) fn directory(path: &Path, source: std::io::Error) -> Self {
         Self::Directory {
             path: path.to_owned(),
@@ -224,17 +233,18 @@ impl From<sqlx::Error> for Error {
         if matches!(error, sqlx::Error::PoolTimedOut) {
             return Self::Busy;
         }
-        let code = error
-            .as_database_error()
-            .and_then(|error| error.code()?.parse::<i32>().ok());
-        match code.map(|code| code & 0xff) {
-            Some(SQLITE_FULL) => Self::Full,
-            Some(SQLITE_CORRUPT | SQLITE_NOTADB) => Self::Damaged {
-                what: format!("the database ({error})"),
-            },
-            _ => Self::Database(error),
+        let code = code_of(&error);
+        if code.is_some_and(|code| code & 0xff == SQLITE_FULL) {
+            Self::Full
+        } else {
+            Self::Database(error)
         }
     }
+}
+
+/// The code that SQLite gave an error.
+fn code_of(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse().ok()
 }
 
 /// Whether a statement failed because a name is taken.

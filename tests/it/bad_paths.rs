@@ -1,6 +1,6 @@
 //! Queries, paths and methods that must be refused.
 
-use crate::bad_requests::{Bad, bare, post};
+use crate::bad_requests::{Bad, Said, bare, post};
 
 /// Every refused query, path and method.
 pub(crate) fn all() -> Vec<Bad> {
@@ -173,16 +173,15 @@ fn needless_queries() -> Vec<Bad> {
             (&[], "takes no query parameters"),
         ));
     }
-    let posts = ["/v1/models", "/v1/models/xor/predict"];
-    rows.extend(posts.map(|path| {
-        post(
-            &format!("{path}?colour=red"),
-            "{}",
-            422,
-            "invalid-query",
-            (&[], "takes no query parameters, got \"colour=red\""),
-        )
-    }));
+    let none: Said = (&[], "takes no query parameters, got \"colour=red\"");
+    let csv: Said = (
+        &["/colour"],
+        "is no parameter here: known: delimiter, quote, missing",
+    );
+    for (path, said) in [("/v1/models", none), ("/v1/models/xor/predict", csv)] {
+        let path = format!("{path}?colour=red");
+        rows.push(post(&path, "{}", 422, "invalid-query", said));
+    }
     rows.push(bare(
         "DELETE",
         "/v1/models/xor?force=true",

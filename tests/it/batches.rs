@@ -98,13 +98,13 @@ async fn rows_may_be_written_as_the_query_says_and_what_is_neither_csv_nor_json_
     let answer = ask(query, "text/csv", written.clone()).await;
     assert_eq!(answer.text(), expected);
     let refused = ask("", "text/csv", written).await;
-    refused.problem(422, "invalid-table");
+    refused.problem(422, "invalid-dataset");
     let problem = ask("", "text/plain", String::new()).await;
     let problem = problem.problem(415, "unsupported-media-type");
     let detail = "Content-Type must be application/json or text/csv (use curl --json, or -H 'Content-Type: text/csv'";
     assert!(text(&problem["detail"]).starts_with(detail), "{problem}");
     let beside = ask("?delimiter=tab", "application/json", "{}".to_owned()).await;
-    let beside = beside.problem(400, "invalid-query");
+    let beside = beside.problem(422, "invalid-query");
     let detail = "is for text/csv only, and the body is application/json";
     assert!(beside.to_string().contains(detail), "{beside}");
     server.stop().await;
