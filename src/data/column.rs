@@ -362,18 +362,18 @@ impl Column {
         }
     }
 
-    /// Reads the first `rows` of some chunks of a column, which are described by themselves, without statistics.
+    /// Reads the first `rows` of some chunks of a column, which are described by themselves, without statistics. The description
+    /// is one that was sorted, with the places that this gave.
     ///
     /// Errors: as of [`Column::decode`].
     pub fn decode_part(
-        mut description: ColumnDescription,
+        (mut description, places): (ColumnDescription, Option<&[u32]>),
         rows: usize,
         chunks: impl Iterator<Item = impl AsRef<[u8]>>,
     ) -> Result<Self, Error> {
-        let places = description.sort();
         description.rows = rows;
         description.set_moments(None);
-        match Values::read(&description, places.as_deref(), chunks) {
+        match Values::read(&description, places, chunks) {
             Ok((values, missing)) => {
                 description.missing = missing;
                 Ok(Self {

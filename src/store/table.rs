@@ -1,6 +1,7 @@
 //! A table that is read a part at a time: some columns of a revision of a dataset, looked up once.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::data::{CHUNK_ROWS, Column, ColumnDescription};
 use crate::store::columns::{BYTES_AT_ONCE, Chunk, Revision, Wanted};
@@ -13,7 +14,14 @@ pub struct Table {
     name: String,
     digest: String,
     revision: Revision,
-    wanted: Vec<Wanted>,
+    columns: Vec<Arc<Sorted>>,
+}
+
+/// A column whose categories were put into their order, once for all parts that are read of it.
+struct Sorted {
+    wanted: Wanted,
+    /// The place among them of each code.
+    places: Option<Vec<u32>>,
 }
 
 impl Store {
@@ -38,12 +46,19 @@ impl Store {
     /// Errors: there is no such dataset, revision or column.
     pub async fn table(&self, name: &str, digest: &str, names: &[String]) -> Result<Table, Error> {
         let (revision, wanted) = self.wanted(name, digest, names).await?;
+        let sorted = off_thread(move || {
+            let columns = wanted.into_iter().map(|mut wanted| {
+                let places = wanted.description.sort();
+                Arc::new(Sorted { wanted, places })
+            });
+            columns.collect()
+        });
         Ok(Table {
             store: self.clone(),
             name: name.to_owned(),
             digest: digest.to_owned(),
             revision,
-            wanted,
+            columns: sorted.await,
         })
     }
 }
@@ -51,22 +66,20 @@ impl Store {
 impl Table {
     /// What is known of the columns.
     pub fn descriptions(&self) -> Vec<ColumnDescription> {
-        let wanted = self.wanted.iter();
-        wanted.map(|column| column.description.clone()).collect()
+        let columns = self.columns.iter();
+        columns
+            .map(|column| column.wanted.description.clone())
+            .collect()
     }
 
     /// One of the columns with all its values.
     ///
     /// Errors: as of [`Store::dataset_columns`].
     pub async fn column(&self, place: usize) -> Result<Column, Error> {
-        let wanted = vec![self.wanted[place].clone()];
-        let read = self
-            .store
-            .clone()
-            .read(self.name.clone(), self.revision, wanted);
-        let read = read.await;
-        self.store.find_revision(&self.name, &self.digest).await?;
-        Ok(read?.remove(0).1)
+        let name = self.columns[place].wanted.description.name.clone();
+        let (dataset, digest) = (&self.name, &self.digest);
+        let read = self.store.dataset_columns(dataset, digest, &[name]).await;
+        Ok(read?.remove(0))
     }
 
     /// Some of the columns, with some of the rows, and which of theirs is the first of these.
@@ -79,7 +92,7 @@ impl Table {
         columns: Range<usize>,
         rows: Range<usize>,
     ) -> Result<(Vec<Column>, usize), Error> {
-        let read = self.read_rows(&self.wanted[columns], &rows).await;
+        let read = self.read_rows(&self.columns[columns], &rows).await;
         // Whoever deleted the dataset meanwhile may have put another in its place, or nothing.
         self.store.find_revision(&self.name, &self.digest).await?;
         Ok((read?, rows.start % CHUNK_ROWS))
@@ -87,7 +100,7 @@ impl Table {
 
     async fn read_rows(
         &self,
-        wanted: &[Wanted],
+        wanted: &[Arc<Sorted>],
         rows: &Range<usize>,
     ) -> Result<Vec<Column>, Error> {
         assert!(
@@ -98,7 +111,7 @@ impl Table {
         let end = rows.end - numbers.start * CHUNK_ROWS;
         let mut columns = Vec::with_capacity(wanted.len());
         for wanted in wanted.chunks(BYTES_AT_ONCE / (size_of::<f64>() * CHUNK_ROWS)) {
-            let positions: Vec<_> = wanted.iter().map(|column| column.position).collect();
+            let positions: Vec<_> = wanted.iter().map(|column| column.wanted.position).collect();
             let numbers = numbers.start as i64..numbers.end as i64;
             let read = self.store.chunks(&self.name, numbers, &positions).await?;
             let (wanted, dataset) = (wanted.to_vec(), self.name.clone());
@@ -106,9 +119,11 @@ impl Table {
                 let chunks = Chunk::in_order(&read)?;
                 let wanted = wanted.into_iter();
                 let columns = wanted.map(|column| {
-                    let chunks = column.chunks(&dataset, &chunks)?;
+                    let Sorted { wanted, places } = &*column;
+                    let chunks = wanted.chunks(&dataset, &chunks)?;
                     let chunks = chunks.iter().map(|chunk| chunk.bytes);
-                    Ok(Column::decode_part(column.description, end, chunks)?)
+                    let described = (wanted.description.clone(), places.as_deref());
+                    Ok(Column::decode_part(described, end, chunks)?)
                 });
                 columns.collect::<Result<Vec<_>, Error>>()
             });
@@ -129,7 +144,7 @@ mod tests {
     async fn parts_of_a_table_have_the_values_of_its_columns_and_a_damaged_one_is_told() {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Store::open(directory.path()).await.expect("opens");
-        let rows = (0..ROWS).map(|row| format!("{row},w{}\n", row % 7));
+        let rows = (0..ROWS).map(|row| format!("{row},w{}\n", 6 - row % 7));
         let text = "x,w\n".to_owned() + &rows.collect::<String>();
         create(&store, "t", &text).await.expect("stored");
         let digest = store.dataset("t").await.expect("a dataset").digest;
@@ -161,7 +176,7 @@ mod tests {
                 .map(|&code| &part[0].categories()[code as usize]);
             assert!(
                 words.eq(rows
-                    .map(|row| format!("w{}", row % 7))
+                    .map(|row| format!("w{}", 6 - row % 7))
                     .collect::<Vec<_>>()
                     .iter())
             );
