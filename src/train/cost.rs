@@ -132,7 +132,7 @@ fn workspace(spec: &CheckedSpec, base: &Header) -> u64 {
 }
 
 /// Numbers of a row that a pass holds for its vectors: what layer 1 reads, and δ of each vector.
-fn embedded(base: &Header) -> u64 {
+pub(super) fn embedded(base: &Header) -> u64 {
     let shapes = base.embeddings();
     let dimensions: usize = shapes.iter().map(|shape| shape.dimensions).sum();
     let reads = if dimensions > 0 { base.reads() } else { 0 };
@@ -212,8 +212,8 @@ pub fn trial(spec: &CheckedSpec, base: Model, observer: &mut impl Observer) -> R
     // Of a whole batch, what every layer makes of each row is held at once.
     let header = base.header();
     let held: usize = if header.needs_whole_batch() {
-        let units = header.layers.iter().map(|layer| layer.units).sum();
-        usize::max(inputs + outputs, units)
+        let units: usize = header.layers.iter().map(|layer| layer.units).sum();
+        usize::max(inputs + outputs, units + embedded(&header) as usize)
     } else {
         inputs + outputs
     };

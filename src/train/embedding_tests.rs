@@ -1,13 +1,14 @@
 //! Runs of models whose categories are embedded: the same bits wherever they are broken off, and by any number of threads.
 
 use crate::data::Column;
-use crate::model::{AnyNetwork, Model, ModelDeclaration, ModelLimits};
+use crate::model::{AnyNetwork, Model, ModelDeclaration, ModelLimits, Violations};
 use crate::nn::{Scalar, Team};
 use crate::train::cost_tests::Encoder;
+use crate::train::normalization::check_normalization;
 use crate::train::tests::{
-    MODEL_LIMITS, Witness, checked, finished, job, model, reported, unmoved_by_breaks,
+    JOB_LIMITS, MODEL_LIMITS, Witness, checked, finished, job, model, reported, unmoved_by_breaks,
 };
-use crate::train::{CheckedSpec, Features, RawSamples, Source, memory_bytes, train};
+use crate::train::{CheckedSpec, Features, JobLimits, RawSamples, Source, memory_bytes, train};
 
 const WORDS: [&str; 4] = ["ash", "elm", "fir", "oak"];
 
@@ -146,6 +147,28 @@ fn vectors_are_frozen_with_layer_1_and_kept_by_a_run_that_goes_on() {
         r#""epochs":2,"layers":[{"learning_rate_multiplier":0},{}]"#,
     );
     assert_eq!(vectors(&still), vectors(&trained));
+}
+
+#[test]
+fn a_whole_batch_is_refused_for_its_vectors_too() {
+    let base = base("float32", r#""batch""#);
+    let spec = spec(&base, r#""epochs":1,"batch_size":"full""#);
+    let refused = |batch_activations| {
+        let mut violations = Violations::default();
+        let limits = JobLimits {
+            batch_activations,
+            ..JOB_LIMITS
+        };
+        check_normalization(&spec, &base.header(), &limits, &mut violations);
+        violations.finish().err()
+    };
+    // Of each row 5 + 1 units, the 5 numbers that layer 1 reads, and δ of 3 of them.
+    assert_eq!(refused(150 * 14), None);
+    let refused = refused(150 * 14 - 1).expect("too many");
+    assert_eq!(
+        refused[0].detail,
+        "must be at most 149 for batch normalization, which holds 6 units and 8 numbers of vectors of each row at once, got 150"
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::model::{Header, Violations};
 use crate::nn::OptimizerSpec;
+use crate::train::cost::embedded;
 use crate::train::{BatchSize, CheckedSpec, JobLimits};
 
 /// Notes what does not go with batch normalization, where the network has it.
@@ -52,10 +53,16 @@ fn check_memory(
 ) {
     let units: u64 = base.layers.iter().map(|layer| layer.units as u64).sum();
     let (rows, most) = (spec.batch_rows() as u64, limits.batch_activations);
-    if rows.saturating_mul(units) > most {
-        let fitting = most / units.max(1);
+    let of_vectors = embedded(base);
+    let of_row = units.saturating_add(of_vectors);
+    if rows.saturating_mul(of_row) > most {
+        let fitting = most / of_row.max(1);
+        let beside = match of_vectors {
+            0 => String::new(),
+            numbers => format!(" and {numbers} numbers of vectors"),
+        };
         let detail = format!(
-            "must be at most {fitting} for batch normalization, which holds {units} units of each row at once, got {rows}"
+            "must be at most {fitting} for batch normalization, which holds {units} units{beside} of each row at once, got {rows}"
         );
         violations.add("/batch_size", detail);
     }
