@@ -148,7 +148,12 @@ impl Header {
     /// Numbers that layer 1 reads: the inputs, with a vector in the place of each category that is embedded.
     pub fn reads(&self) -> usize {
         let more = |shape: &EmbeddingShape| shape.dimensions - 1;
-        self.inputs + self.embeddings().iter().map(more).sum::<usize>()
+        let more = self
+            .embeddings()
+            .iter()
+            .map(more)
+            .fold(0, usize::saturating_add);
+        self.inputs.saturating_add(more)
     }
 
     /// Numbers in an output row.

@@ -43,7 +43,7 @@ pub fn embeddings(columns: &[ColumnSpec]) -> Vec<EmbeddingShape> {
                 dimensions,
             });
         }
-        inputs += column.width();
+        inputs = inputs.saturating_add(column.width());
     }
     shapes
 }
@@ -224,6 +224,33 @@ mod tests {
                 .to_string();
             let said = ["the embedding of \"a\" must have", "embeddings.2.weights"];
             assert!(said.iter().any(|said| error.contains(said)), "{error}");
+        }
+    }
+
+    #[test]
+    fn bytes_with_more_inputs_than_can_be_counted_are_refused() {
+        let bytes = model().encode();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let most = u64::MAX;
+        for (from, to) in [
+            (r#"\"buckets\":4"#, format!(r#"\"buckets\":{most}"#)),
+            (r#"\"dimensions\":3"#, format!(r#"\"dimensions\":{most}"#)),
+            (r#"\"inputs\":9"#, format!(r#"\"inputs\":{most}"#)),
+        ] {
+            let place = bytes
+                .windows(from.len())
+                .position(|part| part == from.as_bytes());
+            let place = place.unwrap_or_else(|| panic!("{from} is there: {text}"));
+            let mut changed = bytes.clone();
+            changed.splice(place..place + from.len(), to.bytes());
+            // The length of the header, which stands before it.
+            let header = u64::from_le_bytes(*bytes.first_chunk().expect("a length"));
+            let header = header + (to.len() - from.len()) as u64;
+            changed[..8].copy_from_slice(&header.to_le_bytes());
+            let error = Model::decode(&changed).expect_err("they do not fit");
+            let error = error.to_string();
+            let said = "the bytes are no artifact of this program";
+            assert!(error.starts_with(said), "{to}: {error}");
         }
     }
 }

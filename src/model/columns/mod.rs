@@ -70,7 +70,8 @@ impl Columns {
 
     /// Numbers that the network reads of a row.
     pub fn width(&self) -> usize {
-        self.encoders.iter().map(Encoder::width).sum()
+        let widths = self.encoders.iter().map(Encoder::width);
+        widths.fold(0, usize::saturating_add)
     }
 
     /// Names of the feature columns.

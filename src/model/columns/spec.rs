@@ -280,7 +280,8 @@ impl ColumnSpec {
 
     /// Numbers that layer 1 reads of it: its width, with a vector in the place of a category that is embedded.
     pub fn reads(&self) -> usize {
-        self.width() + self.dimensions().map_or(0, |dimensions| dimensions - 1)
+        let more = self.dimensions().map_or(0, |dimensions| dimensions - 1);
+        self.width().saturating_add(more)
     }
 
     /// Inputs of the network that are made of it: 0 where it is no feature.
@@ -295,6 +296,7 @@ impl ColumnSpec {
             (Kind::Categorical, Some(Encode::Hashed { buckets })) => buckets as usize,
             (Kind::Categorical, Some(Encode::OneHot) | None) => self.categories().len(),
         };
-        made + usize::from(self.indicator)
+        // Bytes from outside may say any number of buckets.
+        made.saturating_add(usize::from(self.indicator))
     }
 }
