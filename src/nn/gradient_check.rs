@@ -1,12 +1,11 @@
 //! The gradient against central differences: does backpropagation compute what it claims to?
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use ndarray::{Array2, ArrayView2};
 use serde::Serialize;
 
-use crate::nn::random::{GRADIENT_CHECK, below, keyed};
+use crate::nn::gradient_sample::chosen;
 use crate::nn::{Batch, FixedTree, Loss, Network, Team, Workspace, flush_denormals, inspect};
 
 /// How much is checked, and how strictly.
@@ -14,7 +13,8 @@ use crate::nn::{Batch, FixedTree, Loss, Network, Team, Workspace, flush_denormal
 pub struct CheckOptions {
     /// ε, how far a parameter is moved to either side; 1e-5 is near the best for f64, about ∛(machine epsilon).
     pub epsilon: f64,
-    /// How many parameters are looked at, drawn without replacement; all, where there are no more.
+    /// How many parameters are looked at, drawn without replacement; all, where there are no more. Where there are embeddings,
+    /// half of them are of layers, or more where the rest are fewer, and the rest of vectors of categories that samples have.
     pub sample: usize,
     /// Fixes which.
     pub seed: u64,
@@ -150,7 +150,7 @@ pub fn check_gradients<B>(
     let floor = 1e-3 * gradients.fold(0.0, |largest: f64, g| largest.max(g.abs()));
     let mut losses = Losses::new(network, loss, inputs, targets);
     let mut check = GradientCheck::new(network, options.tolerance);
-    for number in chosen(network.parameter_count(), options) {
+    for number in chosen(network, inputs, options) {
         poll()?;
         let place = Place::of(network, number);
         let (above, sides_above) = losses.moved(place, options.epsilon);
@@ -404,22 +404,4 @@ impl GradientCheck {
             });
         }
     }
-}
-
-/// The numbers of the parameters to look at, rising.
-///
-/// Source: Floyd, in Bentley and Floyd (1987), "A sample of brilliance": every subset is as likely as the others.
-fn chosen(count: usize, options: &CheckOptions) -> BTreeSet<usize> {
-    if options.sample >= count {
-        return (0..count).collect();
-    }
-    let mut random = keyed(options.seed, GRADIENT_CHECK, 0, 0);
-    let mut chosen = BTreeSet::new();
-    for last in count - options.sample..count {
-        let number = below(&mut random, last as u64 + 1) as usize;
-        if !chosen.insert(number) {
-            chosen.insert(last);
-        }
-    }
-    chosen
 }

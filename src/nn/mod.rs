@@ -23,6 +23,7 @@ mod error;
 mod evaluation;
 mod gradient;
 mod gradient_check;
+mod gradient_sample;
 mod histogram;
 mod hyperparameter;
 mod initializer;
