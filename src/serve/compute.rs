@@ -1,6 +1,7 @@
 //! Compute: how much one request may ask for, and where it is computed so that others do not wait.
 
 use crate::model::{Model, Targets};
+use crate::nn::{BLOCK, CHUNK};
 use crate::serve::Error;
 
 /// Bytes of a number as it is written, about.
@@ -42,7 +43,7 @@ impl Compute {
             .map(|word| 1 + word.len() as u64 / NUMBER_BYTES);
         let row = model.network.outputs() as u64 + words.sum::<u64>();
         let numbers = (rows as u64).saturating_mul(row);
-        let work = self.admit_passes(model, rows, 1)?;
+        let work = self.admit_passes((model, rows), 1, 0)?;
         // A row of names may be short and its inputs many.
         let held = (rows as u64).saturating_mul(model.network.inputs() as u64);
         within("numbers that a prediction holds", held, self.inspection)?;
@@ -52,15 +53,24 @@ impl Compute {
 
     /// The multiply-adds of inspecting rows: three passes, one forward and two backward.
     ///
-    /// Errors: the rows, the work or the numbers to hold (x and ∂C/∂x, z, a and δ of each row) are too many.
+    /// Errors: the rows, the work or the numbers to hold (x and ∂C/∂x, z, a and δ of each row, and tables of embeddings in the
+    /// gradient, in the sums that lead to it and in the answer) are too many.
     pub(crate) fn admit_inspection(&self, model: &Model, rows: usize) -> Result<u64, Error> {
         let shape = model.network.shape();
         let units: u64 = shape.iter().map(|layer| layer.units as u64).sum();
         let row = 2 * model.network.reads() as u64 + 3 * units;
-        let numbers = (rows as u64).saturating_mul(row);
+        let is_normalized = shape.iter().any(|layer| layer.normalization.is_some());
+        let block = if is_normalized { CHUNK } else { BLOCK };
+        // Each block has a gradient of its own, which is as long as the tables however few rows it is of.
+        let blocks = rows.div_ceil(block).max(1) as u64;
+        let (tables, levels) = (of_tables(model), u64::from(blocks.ilog2()) + 3);
+        let numbers = (rows as u64)
+            .saturating_mul(row)
+            .saturating_add(tables.saturating_mul(levels));
         within("numbers that an inspection holds", numbers, self.inspection)?;
-        let passes = self.admit_passes(model, rows, 1)?.saturating_mul(3);
-        Ok(passes.saturating_add(of_tables(model)))
+        let summed = tables.saturating_mul(blocks);
+        let pass = self.admit_passes((model, rows), 1, summed)?;
+        Ok(pass.saturating_mul(3).saturating_add(summed))
     }
 
     /// The multiply-adds of checking so many parameters: two passes forward for each.
@@ -72,9 +82,9 @@ impl Compute {
         rows: usize,
         parameters: usize,
     ) -> Result<u64, Error> {
-        self.admit_inspection(model, rows)?;
-        let passes = self.admit_passes(model, rows, 2 * parameters as u64)?;
-        Ok(passes.saturating_add(of_tables(model)))
+        let inspection = self.admit_inspection(model, rows)?;
+        let passes = self.admit_passes((model, rows), 2 * parameters as u64, 0)?;
+        Ok(passes.saturating_add(inspection))
     }
 
     /// The multiply-adds of evaluating rows.
@@ -90,12 +100,21 @@ impl Compute {
         Ok(work)
     }
 
-    fn admit_passes(&self, model: &Model, rows: usize, passes: u64) -> Result<u64, Error> {
+    /// The multiply-adds of passes over the layers.
+    ///
+    /// Errors: the rows are too many, or the multiply-adds with those beside the passes.
+    fn admit_passes(
+        &self,
+        (model, rows): (&Model, usize),
+        passes: u64,
+        beside: u64,
+    ) -> Result<u64, Error> {
         within("rows in one request", rows as u64, self.rows)?;
         let work = (model.network.layer_parameter_count() as u64)
             .saturating_mul(rows as u64)
             .saturating_mul(passes);
-        within("rows times parameters of one request", work, self.work)?;
+        let name = "rows times parameters of one request";
+        within(name, work.saturating_add(beside), self.work)?;
         Ok(work)
     }
 
@@ -225,6 +244,32 @@ mod tests {
             3 * 10 * 6 + 45
         );
         let check = COMPUTE.admit_check(&model, 10, 4).expect("little");
-        assert_eq!(check, 2 * 4 * 10 * 6 + 45);
+        assert_eq!(check, 2 * 4 * 10 * 6 + 3 * 10 * 6 + 45);
+        // Of a row x and ∂C/∂x of 5 numbers and z, a and δ of a unit; of 10 rows, one block, the table three times over.
+        let held = 10 * (2 * 5 + 3) + 3 * 45;
+        let few = Compute {
+            inspection: held - 1,
+            ..COMPUTE
+        };
+        refused(
+            few.admit_inspection(&model, 10),
+            "numbers that an inspection holds must be at most 264, got 265",
+        );
+        let few = Compute {
+            work: 104,
+            ..COMPUTE
+        };
+        refused(
+            few.admit_inspection(&model, 10),
+            "rows times parameters of one request must be at most 104, got 105",
+        );
+        // Two blocks have two gradients, whose tree has a level more.
+        let many = Compute {
+            rows: 600,
+            inspection: 600 * 13 + 4 * 45,
+            ..COMPUTE
+        };
+        let work = many.admit_inspection(&model, 600).expect("just fits");
+        assert_eq!(work, 3 * 600 * 6 + 2 * 45);
     }
 }
