@@ -64,6 +64,22 @@ impl Header {
         }
     }
 
+    /// Bytes of the words of one answer, at most.
+    pub fn answered_bytes(&self, top_k: Option<u64>) -> usize {
+        let words = self.answer_columns(top_k).into_iter();
+        let words = words.filter(|(_, kind)| *kind == Kind::Categorical).count();
+        let longest = match &self.targets {
+            Targets::Classes { classes, .. } => classes.iter().map(String::len).max(),
+            // All of them, and what stands between them.
+            Targets::Labels { names } => {
+                let names = names.iter().flatten();
+                Some(names.map(|name| name.len() + 1).sum())
+            }
+            Targets::Values { .. } => None,
+        };
+        words * longest.unwrap_or_default()
+    }
+
     /// Notes a number of most probable classes that the model does not have.
     pub fn check_top_k(&self, k: u64, violations: &mut Violations) {
         match self.probable_classes() {

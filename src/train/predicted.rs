@@ -89,7 +89,7 @@ impl<'a, W: Write + Send> Predicting<'a, W> {
     /// Errors: `into` fails.
     pub fn begin(model: &'a Model, spec: &'a CheckedPrediction, into: W) -> io::Result<Self> {
         let header = model.header();
-        let rows = (WORK / model.network.parameter_count()).max(1);
+        let rows = (WORK / model.network.layer_parameter_count()).max(1);
         Ok(Self {
             model,
             spec,
@@ -111,7 +111,6 @@ impl<'a, W: Write + Send> Predicting<'a, W> {
         columns: &[Column],
         mut poll: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, PredictionError> {
-        let _flushing = flush_denormals();
         self.before = self.done;
         let (read, kept) = columns.split_at(self.spec.features.len());
         let features = Features::of(self.model, read).map_err(|fault| self.refused(fault))?;
@@ -144,6 +143,8 @@ impl<'a, W: Write + Send> Predicting<'a, W> {
 
     /// Adds the answers to some of the rows.
     fn predict(&mut self, features: &Features, rows: Range<usize>) -> Result<(), PredictionError> {
+        // Not of what is kept, which is written as it is.
+        let _flushing = flush_denormals();
         let outputs = match &self.model.network {
             AnyNetwork::Float32(network) => {
                 outputs(network, features, rows.clone()).map(Outputs::Float32)

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use crate::data::{CHUNK_ROWS, Column, TableFormat};
+use crate::data::{CHUNK_ROWS, Column, Kind, TableFormat};
 use crate::model::{Model, ModelLimits, ModelSpec, Preprocess, Preprocessing, Scaling, Targets};
-use crate::train::{CheckedPrediction, Predicting, PredictionError};
+use crate::train::{CheckedPrediction, Kept, Predicting, PredictionError};
 
 /// y = w x in float32, by the names of the columns.
 fn model(w: f32) -> Model {
@@ -82,6 +82,34 @@ fn a_row_that_does_not_fit_is_told_by_its_place_in_the_dataset() {
     assert_eq!(error.code(), "not_finite");
     let told = "row 17885: the model answers it with NaN or infinity: its values are far from those that the model was trained on";
     assert_eq!(error.to_string(), told);
+}
+
+#[test]
+fn a_denormal_number_is_kept_as_it_is_and_is_zero_to_the_network() {
+    let model = model(1e10);
+    let spec = CheckedPrediction {
+        keep: vec![Kept {
+            name: "k".to_owned(),
+            kind: Kind::Numeric,
+            longest: 0,
+        }],
+        ..spec()
+    };
+    // Few enough bits that the column is held in f32, of which they are denormal.
+    let tiny = f64::from(f32::from_bits(3));
+    let mut columns = column([tiny, 0.5]);
+    columns.push(Column::numeric("k", [tiny, 0.5]).expect("finite numbers"));
+    let mut predicting = Predicting::begin(&model, &spec, Vec::new()).expect("room");
+    let pushed = predicting.push(&columns, |_| ControlFlow::Continue(()));
+    assert!(pushed.expect("rows").is_continue());
+    let text = String::from_utf8(predicting.finish().expect("room")).expect("UTF-8");
+    let rows: Vec<Vec<f64>> = text.lines().skip(1).map(numbers).collect();
+    assert_eq!(rows, [[tiny, 0.0], [0.5, 5e9]]);
+}
+
+fn numbers(line: &str) -> Vec<f64> {
+    let cells = line.split(',');
+    cells.map(|cell| cell.parse().expect("a number")).collect()
 }
 
 #[test]

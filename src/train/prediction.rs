@@ -16,6 +16,8 @@ const READ: usize = 1 << 20;
 const MOST_CHUNKS: usize = 4;
 /// Cells of the columns that are written at a time, about, but for those of one row.
 const WRITTEN: usize = 1 << 20;
+/// Bytes of the values that are written at a time, at most, but for those of one row: words may be long.
+const WRITTEN_BYTES: usize = 32 << 20;
 /// Columns times row groups of a Parquet file, at most: what a file says of each at its end is kept in memory till then.
 const MOST_PIECES: usize = 200_000;
 
@@ -71,6 +73,8 @@ pub struct Kept {
     pub name: String,
     /// What its values are.
     pub kind: Kind,
+    /// Bytes of its longest word.
+    pub longest: usize,
 }
 
 impl<'de> Deserialize<'de> for VersionGiven {
@@ -161,7 +165,7 @@ impl PredictionSpec {
         let checked = self.checked(header, columns);
         self.check_names(&checked, header, violations);
         let written = checked.columns(header).len();
-        let groups = (rows as usize).div_ceil(checked.rows_written(header));
+        let groups = checked.row_groups(rows as usize, header);
         let pieces = groups.saturating_mul(written);
         if self.format == TableFormat::Parquet && pieces > MOST_PIECES {
             let detail = format!(
@@ -173,11 +177,16 @@ impl PredictionSpec {
 
     /// The same, once it was checked against the version and the dataset.
     pub fn checked(&self, header: &Header, columns: &[ColumnDescription]) -> CheckedPrediction {
-        let kinds = columns.iter().map(|column| (&column.name, column.kind));
-        let kinds: HashMap<_, _> = kinds.collect();
+        let by_name = columns.iter().map(|column| (&column.name, column));
+        let by_name: HashMap<_, _> = by_name.collect();
         let keep = self.keep.iter().filter_map(|name| {
-            let (name, kind) = (name.clone(), *kinds.get(name)?);
-            Some(Kept { name, kind })
+            let column = by_name.get(name)?;
+            let words = column.categories.iter().map(String::len);
+            Some(Kept {
+                name: name.clone(),
+                kind: column.kind,
+                longest: words.max().unwrap_or_default(),
+            })
         });
         CheckedPrediction {
             format: self.format,
@@ -187,7 +196,8 @@ impl PredictionSpec {
         }
     }
 
-    /// Notes columns to keep that are named as an answer, though that is called `predicted_…`.
+    /// Notes columns to keep that are named as an answer, though that is called `predicted_…`, or whose answer is then named as
+    /// another.
     fn check_names(
         &self,
         checked: &CheckedPrediction,
@@ -196,12 +206,22 @@ impl PredictionSpec {
     ) {
         let columns = checked.columns(header);
         let answers = columns[checked.keep.len()..].iter();
-        let answers: HashSet<&str> = answers.map(|(name, _)| name.as_str()).collect();
+        let mut times: HashMap<&str, usize> = HashMap::new();
+        for (name, _) in answers {
+            *times.entry(name).or_default() += 1;
+        }
         for (place, name) in self.keep.iter().enumerate() {
-            if answers.contains(name.as_str()) {
-                let detail = format!("must not be named as an answer is, got {name:?}");
-                violations.add(format!("/keep/{place}"), detail);
-            }
+            let renamed = renamed(name);
+            let detail = if times.contains_key(name.as_str()) {
+                format!("must not be named as an answer is, got {name:?}")
+            } else if times.get(renamed.as_str()).is_some_and(|&times| times > 1) {
+                format!(
+                    "must not be {name:?}: beside it the answer of that name is called {renamed:?}, as another answer is"
+                )
+            } else {
+                continue;
+            };
+            violations.add(format!("/keep/{place}"), detail);
         }
     }
 }
@@ -216,7 +236,7 @@ impl CheckedPrediction {
         let answers = header.answer_columns(self.top_k);
         let answers = answers.into_iter().map(|(name, kind)| {
             if names.contains(name.as_str()) {
-                return (format!("predicted_{name}"), kind);
+                return (renamed(&name), kind);
             }
             (name, kind)
         });
@@ -239,6 +259,124 @@ impl CheckedPrediction {
 
     /// Rows that are written at a time: of Parquet, a row group.
     pub fn rows_written(&self, header: &Header) -> usize {
-        (WRITTEN / self.columns(header).len().max(1)).clamp(1, self.rows_read())
+        let cells = self.columns(header).len().max(1);
+        let kept: usize = self.keep.iter().map(|kept| kept.longest).sum();
+        let bytes = cells * size_of::<f64>() + kept + header.answered_bytes(self.top_k);
+        let rows = usize::min(WRITTEN / cells, WRITTEN_BYTES / bytes);
+        rows.clamp(1, self.rows_read())
+    }
+
+    /// Groups in which so many rows are written: none has rows of two reads.
+    fn row_groups(&self, rows: usize, header: &Header) -> usize {
+        let (read, written) = (self.rows_read(), self.rows_written(header));
+        rows / read * read.div_ceil(written) + (rows % read).div_ceil(written)
+    }
+}
+
+/// What an answer is called beside a kept column of its name.
+fn renamed(name: &str) -> String {
+    format!("predicted_{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Column;
+    use crate::model::{Model, ModelLimits, ModelSpec, Targets};
+
+    /// A version that reads `x` and answers with these targets, of which it has so many.
+    fn header(outputs: usize, last: &str, targets: Targets) -> Header {
+        let spec = format!(
+            r#"{{"name":"m","inputs":1,"layers":[{{"units":{outputs},"activation":"{last}"}}]}}"#
+        );
+        let spec: ModelSpec = serde_json::from_str(&spec).expect("a spec");
+        let limits = ModelLimits {
+            layers: 9,
+            units: 9,
+            inputs: 9,
+            parameters: 99,
+        };
+        let model = spec.check(&limits).expect("a good spec").build();
+        Header {
+            features: Some(vec!["x".to_owned()]),
+            ..Model { targets, ..model }.header()
+        }
+    }
+
+    fn words(name: &str, words: &[&str]) -> ColumnDescription {
+        let words: Vec<_> = words.iter().map(Some).collect();
+        Column::categorical(name, &words).description().clone()
+    }
+
+    fn numbers(name: &str) -> ColumnDescription {
+        let column = Column::numeric(name, [1.0]).expect("finite numbers");
+        column.description().clone()
+    }
+
+    fn spec(body: &str) -> PredictionSpec {
+        serde_json::from_str(body).expect("a spec")
+    }
+
+    fn classes(longest: usize) -> Header {
+        let classes = vec!["a".to_owned(), "b".repeat(longest), "c".to_owned()];
+        let name = "species".to_owned();
+        header(3, "softmax", Targets::Classes { name, classes })
+    }
+
+    #[test]
+    fn rows_are_written_in_groups_whose_words_fit_the_memory_however_long_they_are() {
+        let columns = [numbers("x"), words("note", &["", &"n".repeat(60_000)])];
+        let written = |body: &str, header: &Header| {
+            let checked = spec(body).checked(header, &columns);
+            checked.rows_written(header)
+        };
+        let plain = r#"{"dataset":"d"}"#;
+        // Short words: what is read at a time is written at once.
+        assert_eq!(written(plain, &classes(1)), MOST_CHUNKS * CHUNK_ROWS);
+        // The class, its probability, and those of three classes.
+        let long = classes(65_536);
+        assert_eq!(written(plain, &long), (32 << 20) / (5 * 8 + 65_536));
+        // Two more words and numbers.
+        let top = r#"{"dataset":"d","top_k":2}"#;
+        assert_eq!(written(top, &long), (32 << 20) / (6 * 8 + 3 * 65_536));
+        let kept = r#"{"dataset":"d","keep":["note","x"]}"#;
+        assert_eq!(written(kept, &long), (32 << 20) / (7 * 8 + 60_000 + 65_536));
+        let names = Some(vec!["l".repeat(20_000), "k".repeat(30_000)]);
+        let labels = header(2, "sigmoid", Targets::Labels { names });
+        assert_eq!(written(plain, &labels), (32 << 20) / (3 * 8 + 50_002));
+    }
+
+    #[test]
+    fn row_groups_are_counted_read_by_read() {
+        let header = classes(65_536);
+        let checked = spec(r#"{"dataset":"d"}"#).checked(&header, &[numbers("x")]);
+        let (read, written) = (checked.rows_read(), checked.rows_written(&header));
+        assert_eq!((read, written), (65_536, 511));
+        // 128 · 511 = 65,408, and 128 rows more.
+        assert_eq!(checked.row_groups(read, &header), 129);
+        assert_eq!(checked.row_groups(2 * read, &header), 258);
+        assert_eq!(checked.row_groups(2 * read + 512, &header), 260);
+    }
+
+    #[test]
+    fn a_column_is_not_kept_whose_answer_would_be_named_as_another() {
+        let names = ["y", "predicted_y", "z"].map(str::to_owned).to_vec();
+        let targets = Targets::Values { names: Some(names) };
+        let header = header(3, "identity", targets);
+        let columns = [numbers("x"), numbers("y"), numbers("z")];
+        let refused = |body: &str| {
+            let mut violations = Violations::default();
+            let table = (1, columns.as_slice());
+            spec(body).check_dataset(table, Some(&header), &mut violations);
+            violations.finish().err().unwrap_or_default()
+        };
+        assert_eq!(refused(r#"{"dataset":"d","keep":["z","x"]}"#), []);
+        let refused = refused(r#"{"dataset":"d","keep":["z","y"]}"#);
+        let refused: Vec<_> = refused
+            .iter()
+            .map(|violation| (violation.pointer.as_str(), violation.detail.as_str()))
+            .collect();
+        let told = "must not be \"y\": beside it the answer of that name is called \"predicted_y\", as another answer is";
+        assert_eq!(refused, [("/keep/1", told)]);
     }
 }
