@@ -21,7 +21,6 @@ CREATE TABLE batch_predictions (
 );
 CREATE INDEX batch_predictions_by_status ON batch_predictions (status, sequence);
 CREATE INDEX batch_predictions_by_model ON batch_predictions (model, sequence);
-CREATE INDEX batch_predictions_by_dataset ON batch_predictions (dataset, status);
 
 -- What was predicted, cut into pieces that are a CSV text or a Parquet file one after another. It is whole once the status is
 -- succeeded; of any other end nothing is kept.

@@ -115,7 +115,13 @@ impl Jobs {
             }
             (None, _) => {
                 let got = number.unwrap_or(latest);
-                let detail = format!("must be a version of the model, in [1, {latest}], got {got}");
+                let detail = if (1..=latest).contains(&got) {
+                    format!(
+                        "must be a version of the model, got {got}: there is no version {got} of it"
+                    )
+                } else {
+                    format!("must be a version of the model, in [1, {latest}], got {got}")
+                };
                 violations.add("/version", detail);
             }
             (Some(_), _) => {}

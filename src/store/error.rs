@@ -86,8 +86,10 @@ pub enum Error {
         job: Uuid,
     },
     /// The job's status does not allow the move.
-    #[error("a job that is {from} cannot be {}", asked(*.to))]
+    #[error("a {kind} that is {from} cannot be {}", asked(*.to))]
     IllegalMove {
+        /// `job` or `batch prediction`.
+        kind: &'static str,
         /// The job's status.
         from: JobStatus,
         /// The status asked for.

@@ -232,7 +232,8 @@ impl Store {
             return Ok(false);
         }
         if !from.may_become(to) {
-            return Err(Error::IllegalMove { from, to });
+            let kind = "job";
+            return Err(Error::IllegalMove { kind, from, to });
         }
         if from == JobStatus::Running {
             sqlx::query("UPDATE jobs SET requested = $2 WHERE id = $1 AND status = 'running'")
@@ -265,7 +266,8 @@ impl Store {
         let mut tx = self.begin().await?;
         let (from, to) = (status_of(&mut tx, id).await?, JobStatus::Queued);
         if from != JobStatus::Paused {
-            return Err(Error::IllegalMove { from, to });
+            let kind = "job";
+            return Err(Error::IllegalMove { kind, from, to });
         }
         sqlx::query("UPDATE jobs SET status = 'queued', updated_at = $2 WHERE id = $1 AND status = 'paused'")
             .bind(id.to_string())

@@ -214,7 +214,8 @@ impl Store {
             return Ok(());
         }
         if !from.may_become(to) {
-            return Err(Error::IllegalMove { from, to });
+            let kind = KIND;
+            return Err(Error::IllegalMove { kind, from, to });
         }
         sqlx::query("UPDATE batch_predictions SET status = 'cancelled', finished_at = $2, bytes = 0 WHERE id = $1")
             .bind(id.to_string())

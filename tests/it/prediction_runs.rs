@@ -62,7 +62,7 @@ async fn a_batch_prediction_that_runs_holds_what_it_needs_and_is_cancelled_at_on
     let told = format!("batch prediction {id} is cancelled and has no result: submit it again");
     assert_eq!(refused["detail"], told);
     let problem = server.tell(&format!("{waiting}/cancel")).await;
-    let told = "a job that is succeeded cannot be cancelled: it has ended";
+    let told = "a batch prediction that is succeeded cannot be cancelled: it has ended";
     assert_eq!(problem.problem(409, "illegal-move")["detail"], told);
 
     let list = "/v1/models/slow/predictions";
@@ -78,11 +78,13 @@ async fn a_batch_prediction_that_runs_holds_what_it_needs_and_is_cancelled_at_on
 
     server.delete(&running).await.expect(204);
     server.get(&running).await.problem(404, "not-found");
-    for path in [
-        "/v1/models/slow/versions/2",
-        "/v1/datasets/many",
-        "/v1/models/slow",
-    ] {
+    let version = "/v1/models/slow/versions/2";
+    server.delete(version).await.expect(204);
+    let spec = json!({"dataset": "few", "version": 2});
+    let problem = server.post(list, spec).await.problem(422, "invalid-spec");
+    let told = "must be a version of the model, got 2: there is no version 2 of it";
+    assert_eq!(problem["errors"][0]["detail"], told);
+    for path in ["/v1/datasets/many", "/v1/models/slow"] {
         server.delete(path).await.expect(204);
     }
     server.get(&waiting).await.problem(404, "not-found");
