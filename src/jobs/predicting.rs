@@ -190,7 +190,7 @@ impl Jobs {
 
     /// Stores chunks as they come, until the last, and how far it is.
     ///
-    /// Errors: it is no longer running; the store fails.
+    /// Errors: it is no longer running; the store fails, and not only for now.
     async fn store_chunks(
         &self,
         prediction: &BatchPrediction,
@@ -208,9 +208,15 @@ impl Jobs {
                 },
                 _ = tick.tick() => None,
             };
-            store
-                .append_prediction(id, chunk.as_slice(), progress())
-                .await?;
+            loop {
+                let chunk = chunk.as_slice();
+                match store.append_prediction(id, chunk, progress()).await {
+                    Err(error @ (Error::Busy | Error::Database(_))) if !self.is_stopping() => {
+                        self.wait_after(id, &error).await;
+                    }
+                    stored => break stored?,
+                }
+            }
         }
     }
 
@@ -228,12 +234,17 @@ impl Jobs {
                 Err(error @ (Error::Full | Error::Busy | Error::Database(_)))
                     if !self.is_stopping() =>
                 {
-                    tracing::error!(prediction = %id, %error, "the end of a batch prediction could not be stored; trying again");
-                    tokio::time::sleep(TRY_AGAIN).await;
+                    self.wait_after(id, &error).await;
                 }
                 stored => return stored,
             }
         }
+    }
+
+    /// Waits after an error of the store that may pass.
+    async fn wait_after(&self, id: Uuid, error: &Error) {
+        tracing::error!(prediction = %id, %error, "a batch prediction could not be stored; trying again");
+        tokio::time::sleep(TRY_AGAIN).await;
     }
 }
 
@@ -279,13 +290,16 @@ async fn read_columns(
     let (rows, at_once) = (prediction.rows as usize, prediction.spec.rows_read());
     let names = prediction.spec.reads();
     let (dataset, digest) = (&prediction.dataset, &prediction.digest);
+    let table = store.table(dataset, digest, &names).await?;
     for first in (0..rows).step_by(at_once) {
         let wanted = first..rows.min(first + at_once);
-        // Whole chunks are read, so that the first row is the first that was asked for.
-        let (columns, _) = store.dataset_rows(dataset, digest, &names, wanted).await?;
-        if read.send(columns).await.is_err() {
+        // Nothing is read before there is room for it: beside these rows there are only those that are predicted.
+        let Ok(room) = read.reserve().await else {
             break;
-        }
+        };
+        // Whole chunks are read, so that the first row is the first that was asked for.
+        let (columns, _) = table.rows(0..names.len(), wanted).await?;
+        room.send(columns);
     }
     Ok(())
 }

@@ -80,7 +80,7 @@ impl Store {
         }
     }
 
-    /// Writes the next chunks, where there are any, and how far it is.
+    /// Writes the next chunks, where there are any and they are not there already, and how far it is.
     ///
     /// Errors: it is no longer running.
     pub async fn append_prediction(
@@ -145,24 +145,31 @@ async fn append(
     chunks: &[PredictionChunk],
     progress: PredictionProgress,
 ) -> Result<(), Error> {
-    let bytes: usize = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
     let updated = sqlx::query(
-        "UPDATE batch_predictions SET rows_done = $2, rows_per_second = $3, bytes = bytes + $4
-         WHERE id = $1 AND status = 'running'",
+        "UPDATE batch_predictions SET rows_done = $2, rows_per_second = $3 WHERE id = $1 AND status = 'running'",
     )
     .bind(id.to_string())
     .bind(progress.rows_done as i64)
     .bind(progress.rows_per_second)
-    .bind(bytes as i64)
     .execute(&mut **tx)
     .await?;
     fenced(updated.rows_affected())?;
     for chunk in chunks {
-        sqlx::query("INSERT INTO prediction_chunks (prediction, chunk, digest, bytes) VALUES ($1, $2, $3, $4)")
+        // A commit that was told as failed may have come through.
+        let stored = sqlx::query(
+            "INSERT INTO prediction_chunks (prediction, chunk, digest, bytes) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (prediction, chunk) DO NOTHING",
+        )
+        .bind(id.to_string())
+        .bind(chunk.number as i64)
+        .bind(&chunk.digest)
+        .bind(chunk.bytes.as_slice())
+        .execute(&mut **tx)
+        .await?;
+        let bytes = stored.rows_affected() * chunk.bytes.len() as u64;
+        sqlx::query("UPDATE batch_predictions SET bytes = bytes + $2 WHERE id = $1")
             .bind(id.to_string())
-            .bind(chunk.number as i64)
-            .bind(&chunk.digest)
-            .bind(chunk.bytes.as_slice())
+            .bind(bytes as i64)
             .execute(&mut **tx)
             .await?;
     }

@@ -146,7 +146,31 @@ async fn nothing_is_left_of_a_result_that_is_not_finished() {
     failed.expect("it runs");
     is_dropped(&store, id, JobStatus::Failed).await;
     let cancelled = store.cancel_prediction("m", id, &now).await;
-    assert!(matches!(cancelled, Err(Error::IllegalMove { .. })));
+    let told = "a batch prediction that is failed cannot be cancelled: it has ended";
+    assert_eq!(cancelled.expect_err("it has ended").to_string(), told);
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_written_again_counts_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = store(directory.path()).await;
+    let id = begun(&store).await;
+    let chunk = |number, bytes: &[u8]| PredictionChunk {
+        number,
+        digest: digest(bytes),
+        bytes: bytes.to_vec(),
+    };
+    let progress = PredictionProgress {
+        rows_done: 2,
+        rows_per_second: None,
+    };
+    let chunks = [chunk(0, b"x\n1\n"), chunk(1, b"2\n")];
+    let appended = store.append_prediction(id, &chunks, progress).await;
+    appended.expect("it runs");
+    let left = store.prediction("m", id).await.expect("is there");
+    assert_eq!((left.bytes, left.rows_done), (6, 2));
+    let read = store.prediction_chunk(id, 1).await.expect("whole");
+    assert_eq!(read.as_deref(), Some(&b"2\n"[..]));
 }
 
 #[tokio::test]
