@@ -135,7 +135,8 @@ pub struct Limits {
     pub batch_size: u64,
     /// Steps of a job. Default 10⁹.
     pub steps: u64,
-    /// Rows × units that batch normalization holds of a batch at once; each is some seven numbers. Default 64 million.
+    /// Rows × units, and numbers of vectors, that batch normalization holds of a batch at once; each unit is some seven numbers.
+    /// Default 64 million.
     pub batch_activations: u64,
     /// Classes of a target. Default 10,000.
     pub classes: usize,
@@ -155,7 +156,7 @@ pub struct Limits {
     pub evaluate_numbers: u64,
     /// Numbers in one JSON answer; a word counts for one and one more for every 16 bytes. Default 4 million.
     pub answer_numbers: u64,
-    /// Numbers that an inspection holds for its rows, whatever it answers. Default 32 million.
+    /// Numbers that an inspection holds for its rows and the tables of embeddings, whatever it answers. Default 32 million.
     pub inspection_numbers: u64,
     /// Seconds that requests have to finish once the server is told to end. Default 5.
     pub drain_seconds: u64,

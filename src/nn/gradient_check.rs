@@ -14,7 +14,7 @@ pub struct CheckOptions {
     /// ε, how far a parameter is moved to either side; 1e-5 is near the best for f64, about ∛(machine epsilon).
     pub epsilon: f64,
     /// How many parameters are looked at, drawn without replacement; all, where there are no more. Where there are embeddings,
-    /// half of them are of layers, or more where the rest are fewer, and the rest of vectors of categories that samples have.
+    /// half of them are of layers and half of vectors of categories that samples have, or more where the others are fewer.
     pub sample: usize,
     /// Fixes which.
     pub seed: u64,

@@ -18,7 +18,7 @@ pub struct Compute {
     pub work: u64,
     /// Numbers of an answer, at most.
     pub answer: u64,
-    /// Numbers that an inspection holds for its rows, at most.
+    /// Numbers that an inspection holds for its rows and the tables of embeddings, at most.
     pub inspection: u64,
     /// Multiply-adds of an evaluation, at most.
     pub evaluation_work: u64,

@@ -23,7 +23,7 @@ pub struct JobLimits {
     pub batch_size: u64,
     /// Steps of a job (epochs × batches), at most.
     pub steps: u64,
-    /// Rows of a batch × units of the network, at most, where batch normalization holds them all at once.
+    /// Rows of a batch × units of the network and numbers of its vectors, at most, where batch normalization holds them all at once.
     pub batch_activations: u64,
     /// Classes of a categorical target, at most.
     pub classes: usize,

@@ -233,7 +233,12 @@ mod tests {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let most = u64::MAX;
         for (from, to) in [
-            (r#"\"buckets\":4"#, format!(r#"\"buckets\":{most}"#)),
+            (
+                r#"\"encode\":{\"type\":\"hashed\",\"buckets\":4"#,
+                format!(
+                    r#"\"indicator\":true,\"encode\":{{\"type\":\"hashed\",\"buckets\":{most}"#
+                ),
+            ),
             (r#"\"dimensions\":3"#, format!(r#"\"dimensions\":{most}"#)),
             (r#"\"inputs\":9"#, format!(r#"\"inputs\":{most}"#)),
         ] {
