@@ -59,8 +59,7 @@ impl Jobs {
             }
         };
         let Some(row) = found(store.version(name, version).await)? else {
-            let detail = format!("must be a version of the model, in [1, {latest}], got {version}");
-            violations.add("/from/version", detail);
+            violations.add("/from/version", no_version(version, latest));
             return Ok(None);
         };
         Ok(Some(Base {
@@ -168,4 +167,12 @@ pub(crate) fn found<T>(read: Result<T, crate::store::Error>) -> Result<Option<T>
         Err(crate::store::Error::NotFound { .. }) => Ok(None),
         other => Ok(Some(other?)),
     }
+}
+
+/// What a version must be that the model, whose latest is `latest`, does not have.
+pub(super) fn no_version(version: u64, latest: u64) -> String {
+    if (1..=latest).contains(&version) {
+        return format!("must be a version of the model, got {version}: it was deleted");
+    }
+    format!("must be a version of the model, in [1, {latest}], got {version}")
 }

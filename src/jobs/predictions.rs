@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::jobs::base::found;
+use crate::jobs::base::{found, no_version};
 use crate::jobs::{Error, Jobs};
 use crate::model::{Violations, known};
 use crate::store::{
@@ -115,13 +115,7 @@ impl Jobs {
             }
             (None, _) => {
                 let got = number.unwrap_or(latest);
-                let detail = if (1..=latest).contains(&got) {
-                    format!(
-                        "must be a version of the model, got {got}: there is no version {got} of it"
-                    )
-                } else {
-                    format!("must be a version of the model, in [1, {latest}], got {got}")
-                };
+                let detail = no_version(got, latest);
                 violations.add("/version", detail);
             }
             (Some(_), _) => {}

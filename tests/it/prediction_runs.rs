@@ -82,7 +82,7 @@ async fn a_batch_prediction_that_runs_holds_what_it_needs_and_is_cancelled_at_on
     server.delete(version).await.expect(204);
     let spec = json!({"dataset": "few", "version": 2});
     let problem = server.post(list, spec).await.problem(422, "invalid-spec");
-    let told = "must be a version of the model, got 2: there is no version 2 of it";
+    let told = "must be a version of the model, got 2: it was deleted";
     assert_eq!(problem["errors"][0]["detail"], told);
     for path in ["/v1/datasets/many", "/v1/models/slow"] {
         server.delete(path).await.expect(204);
