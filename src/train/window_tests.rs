@@ -92,10 +92,16 @@ fn descriptions(columns: &[Column]) -> Vec<ColumnDescription> {
 
 /// A model of a target of the table, whose columns x, z and w it reads.
 fn model(target: &str, dtype: &str) -> Model {
+    scaled_model(target, dtype, "standard")
+}
+
+/// The same, with z scaled so.
+fn scaled_model(target: &str, dtype: &str, scale: &str) -> Model {
     let ignored = ["day", "weight", "class", "y"];
     let ignored = ignored.iter().filter(|name| **name != target);
     let columns: Vec<_> = ignored
         .map(|name| serde_json::json!({"name": name, "role": "ignore"}))
+        .chain([serde_json::json!({"name": "z", "scale": scale})])
         .collect();
     let declared = serde_json::json!({
         "name": "m", "dataset": "d", "target": target, "dtype": dtype, "columns": columns,
@@ -275,6 +281,46 @@ fn windows_learn_as_well_as_a_table_that_is_held() {
             "{windowed} of {held}, {window} rows"
         );
     }
+}
+
+#[test]
+fn a_number_that_does_not_fit_is_told_with_its_row_in_the_table() {
+    let base = scaled_model("class", "float32", "none");
+    let spec = job(
+        &base,
+        "class",
+        r#""epochs":1,"batch_size":50,"window_rows":500"#,
+    );
+    let mut source = source(&spec, "class", true);
+    let RawSamples::Columns { features, .. } = &mut source.data else {
+        unreachable!("columns")
+    };
+    let columns = ["x", "z", "w"].map(|name| {
+        let mut columns = table().into_iter();
+        columns
+            .find(|column| column.name() == name)
+            .expect("a column")
+    });
+    let [x, z, w] = columns;
+    let mut numbers = z.numbers().expect("numbers");
+    numbers[2500] = 1e300;
+    let z = Column::numeric("z", numbers).expect("finite numbers");
+    let columns = vec![x, z, w];
+    *features = Features::Stored(Arc::new(Parts {
+        descriptions: descriptions(&columns),
+        columns,
+    }));
+    let ended = train(
+        &spec,
+        base.clone(),
+        source,
+        None,
+        &Team::alone(),
+        &mut Witness::default(),
+    );
+    let error = ended.expect_err("a number beyond float32").to_string();
+    let told = "row 2501 has 1e300 in column \"z\", which does not fit float32 once scaled";
+    assert!(error.ends_with(told), "{error}");
 }
 
 /// Columns whose parts cannot be read after so many.
