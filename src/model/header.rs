@@ -178,14 +178,6 @@ impl Header {
         })
     }
 
-    /// The columns by which rows are read, where the model was declared from a table.
-    pub fn column(&self, name: &str) -> Option<&ColumnSpec> {
-        self.columns
-            .as_ref()?
-            .iter()
-            .find(|column| column.name == name)
-    }
-
     /// Whether the outputs are one for two classes: the probability of the second.
     pub fn is_binary(&self) -> bool {
         self.targets.is_binary(self.outputs())

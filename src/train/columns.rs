@@ -1,5 +1,7 @@
 //! The check of a table's columns against those of a model that was declared from a table.
 
+use std::collections::HashMap;
+
 use crate::data::{Column, ColumnDescription, Kind};
 use crate::model::columns::{ColumnSpec, Encode, Role, Unknown, goes_with, name_of};
 use crate::model::{Header, Violations, shortened};
@@ -7,16 +9,45 @@ use crate::model::{Header, Violations, shortened};
 /// Categories that a message is made of, at most.
 const MOST_CLASSES: usize = 1_000_000;
 
+/// The columns of a model that was declared from a table, by their names; none of another.
+pub(crate) struct Declared<'a>(HashMap<&'a str, &'a ColumnSpec>);
+
+impl<'a> Declared<'a> {
+    /// Those of a model.
+    pub(crate) fn of(header: &'a Header) -> Self {
+        let columns = header.columns.iter().flatten();
+        Self(columns.map(|spec| (spec.name.as_str(), spec)).collect())
+    }
+
+    /// One of them.
+    fn get(&self, name: &str) -> Option<&'a ColumnSpec> {
+        self.0.get(name).copied()
+    }
+
+    /// Whether a column holds numbers or truth values that are categories of the model: they are known by the values alone.
+    pub(crate) fn is_held_otherwise(&self, column: &ColumnDescription) -> bool {
+        let is_categorical = self.get(&column.name).is_some_and(|wanted| {
+            wanted.role == Role::Feature && wanted.kind() == Kind::Categorical
+        });
+        is_categorical && column.kind != Kind::Categorical
+    }
+
+    /// Whether rows may miss a column's value: the model has another to take in its place.
+    pub(crate) fn may_be_missing(&self, name: &str) -> bool {
+        self.get(name).is_some_and(ColumnSpec::imputes)
+    }
+}
+
 /// Notes a feature column that the model cannot read: of a model declared from a table, one of another kind or with unknown
 /// categories; of another, one that holds words.
 pub(crate) fn check_feature(
-    header: &Header,
+    declared: &Declared,
     (column, values): (&ColumnDescription, Option<&Column>),
     pointer: impl Fn() -> String,
     violations: &mut Violations,
 ) {
     let name = &column.name;
-    let Some(wanted) = header.column(name) else {
+    let Some(wanted) = declared.get(name) else {
         if matches!(column.kind, Kind::Categorical | Kind::Timestamp) {
             violations.add(pointer(), words(column));
         }
@@ -51,19 +82,6 @@ pub(crate) fn check_feature(
             violations.add(pointer(), detail);
         }
     }
-}
-
-/// Whether a column holds numbers or truth values that are categories of the model: they are known by the values alone.
-pub(crate) fn is_held_otherwise(header: &Header, column: &ColumnDescription) -> bool {
-    let wanted = header.column(&column.name);
-    let is_categorical = wanted
-        .is_some_and(|wanted| wanted.role == Role::Feature && wanted.kind() == Kind::Categorical);
-    is_categorical && column.kind != Kind::Categorical
-}
-
-/// Whether rows may miss a column's value: the model has another to take in its place.
-pub(crate) fn may_be_missing(header: &Header, name: &str) -> bool {
-    header.column(name).is_some_and(ColumnSpec::imputes)
 }
 
 fn words(column: &ColumnDescription) -> String {

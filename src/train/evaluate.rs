@@ -10,7 +10,7 @@ use crate::model::{
     AnyNetwork, Header, Model, Rows, TargetRows, Targets, Violation, Violations, given, shortened,
 };
 use crate::nn::{Network, Scalar, Team, flush_denormals};
-use crate::train::columns::{check_feature, may_be_missing};
+use crate::train::columns::{Declared, check_feature};
 use crate::train::feed::Feed;
 use crate::train::figures::{Answering, check_named};
 use crate::train::full_report::{Assessed, Figures};
@@ -134,16 +134,22 @@ impl EvaluationSpec {
             return None;
         };
         let targets = self.target_names(header, violations)?;
+        let declared = &Declared::of(header);
         let words = |name: &String| format!("column {name:?} must be numeric, got words");
         for name in features {
-            let column = self.column("/dataset", (header, name), &columns, violations);
+            let column = self.column("/dataset", (declared, name), &columns, violations);
             if let Some(column) = column {
-                check_feature(header, (column, None), || "/dataset".to_owned(), violations);
+                check_feature(
+                    declared,
+                    (column, None),
+                    || "/dataset".to_owned(),
+                    violations,
+                );
             }
         }
         let pointer = self.target_pointer();
         for name in targets {
-            let column = self.column(pointer, (header, name), &columns, violations);
+            let column = self.column(pointer, (declared, name), &columns, violations);
             match (column, &header.targets) {
                 (None, _) | (_, Targets::Classes { .. }) => {}
                 (Some(column), _) if column.kind == Kind::Categorical => {
@@ -157,7 +163,7 @@ impl EvaluationSpec {
         Some(EvaluationColumns {
             features: features.clone(),
             targets: targets.to_vec(),
-            sample_weight: self.weight_column(header, &columns, violations),
+            sample_weight: self.weight_column(declared, &columns, violations),
         })
     }
 
@@ -183,13 +189,11 @@ impl EvaluationSpec {
                 violations.add(self.target_pointer(), detail);
             }
         }
-        let missing = |row: usize| {
-            let features = features
-                .iter()
-                .filter(|column| !may_be_missing(header, column.name()));
-            let mut columns = features.chain(targets).chain(weights);
-            columns.any(|column: &Column| column.is_missing(row))
-        };
+        let declared = Declared::of(header);
+        let must_be_there = |column: &&Column| !declared.may_be_missing(column.name());
+        let features = features.iter().filter(must_be_there);
+        let columns: Vec<_> = features.chain(targets).chain(weights).collect();
+        let missing = |row: usize| columns.iter().any(|column| column.is_missing(row));
         if (0..raw.rows()).all(missing) {
             let detail = "drop_rows leaves no row: every row misses a value";
             violations.add("/missing", detail);
@@ -199,7 +203,7 @@ impl EvaluationSpec {
     /// The column of weights, once it is one.
     fn weight_column(
         &self,
-        header: &Header,
+        declared: &Declared,
         columns: &HashMap<&str, &ColumnDescription>,
         violations: &mut Violations,
     ) -> Option<String> {
@@ -211,7 +215,7 @@ impl EvaluationSpec {
                 return None;
             }
         };
-        let column = self.column("/sample_weight", (header, name), columns, violations)?;
+        let column = self.column("/sample_weight", (declared, name), columns, violations)?;
         check_range(column, "/sample_weight", violations);
         Some(name.clone())
     }
@@ -257,7 +261,7 @@ impl EvaluationSpec {
     fn column<'a>(
         &self,
         pointer: &str,
-        (header, name): (&Header, &str),
+        (declared, name): (&Declared, &str),
         columns: &HashMap<&str, &'a ColumnDescription>,
         violations: &mut Violations,
     ) -> Option<&'a ColumnDescription> {
@@ -266,7 +270,7 @@ impl EvaluationSpec {
             return None;
         };
         let is_refused = self.missing.unwrap_or_default() == Missing::Error;
-        if column.missing > 0 && is_refused && !may_be_missing(header, name) {
+        if column.missing > 0 && is_refused && !declared.may_be_missing(name) {
             let count = column.missing;
             let detail = format!(
                 "column {name:?} has {count} missing values: give \"missing\":\"drop_rows\""

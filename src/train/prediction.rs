@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{CHUNK_ROWS, ColumnDescription, Kind, TableFormat};
 use crate::model::{Header, Violations, check_labels, given, known};
-use crate::train::columns::{check_feature, may_be_missing};
+use crate::train::columns::{Declared, check_feature};
 
 /// Cells of the columns that are read at a time, about, but for the rows of one chunk.
 const READ: usize = 1 << 20;
@@ -145,6 +145,7 @@ impl PredictionSpec {
             }
         }
         let Some(header) = header else { return };
+        let declared = &Declared::of(header);
         for name in header.features.iter().flatten() {
             if violations.is_full() {
                 break;
@@ -153,8 +154,13 @@ impl PredictionSpec {
                 violations.add("/dataset", format!("must have column {name:?}"));
                 continue;
             };
-            check_feature(header, (column, None), || "/dataset".to_owned(), violations);
-            if column.missing > 0 && !may_be_missing(header, name) {
+            check_feature(
+                declared,
+                (column, None),
+                || "/dataset".to_owned(),
+                violations,
+            );
+            if column.missing > 0 && !declared.may_be_missing(name) {
                 let missing = column.missing;
                 let detail = format!(
                     "must have a value in every row of column {name:?}, and {missing} are missing: fill them, or declare the model with an \"impute\" for it"

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::data::{Column, ColumnDescription};
 use crate::model::columns::Role;
 use crate::model::{Header, TargetRows, Targets, Violations, known, shortened};
-use crate::train::columns::{check_feature, is_held_otherwise, may_be_missing};
+use crate::train::columns::{Declared, check_feature};
 use crate::train::weights::{check_column, column_name};
 use crate::train::{DataSpec, JobLimits, Missing, TargetKind};
 
@@ -40,6 +40,7 @@ pub(crate) struct Selection {
 pub(crate) struct Choice<'a> {
     pub(crate) data: &'a DataSpec,
     pub(crate) base: &'a Header,
+    pub(crate) declared: Declared<'a>,
     pub(crate) view: &'a DatasetView,
     pub(crate) columns: HashMap<&'a str, &'a ColumnDescription>,
     pub(crate) limits: &'a JobLimits,
@@ -61,6 +62,7 @@ impl DatasetView {
         let targets: HashSet<&String> = target_names(data).iter().collect();
         let features: Option<HashSet<&String>> =
             data.features.as_ref().map(|names| names.iter().collect());
+        let declared = Declared::of(base);
         let wanted = |column: &&ColumnDescription| {
             let target = targets.contains(&column.name);
             let read = target
@@ -71,7 +73,7 @@ impl DatasetView {
             (target && (labels || targets.len() == 1))
                 || (drop && read && column.missing > 0)
                 || split_by == Some(&column.name)
-                || is_held_otherwise(base, column)
+                || declared.is_held_otherwise(column)
         };
         columns
             .iter()
@@ -116,6 +118,7 @@ pub(crate) fn select(
     let choice = Choice {
         data,
         base,
+        declared: Declared::of(base),
         view,
         columns: view.by_name(),
         limits,
@@ -292,7 +295,7 @@ impl<'a> Choice<'a> {
                 }
                 Some(column) => {
                     let values = self.view.loaded.get(name);
-                    check_feature(self.base, (column, values), pointer, violations);
+                    check_feature(&self.declared, (column, values), pointer, violations);
                 }
             }
         }
@@ -321,7 +324,7 @@ impl<'a> Choice<'a> {
         }
         for column in names
             .filter_map(|name| self.columns.get(name.as_str()))
-            .filter(|column| column.missing > 0 && !may_be_missing(self.base, &column.name))
+            .filter(|column| column.missing > 0 && !self.declared.may_be_missing(&column.name))
         {
             if violations.is_full() {
                 return;
@@ -343,8 +346,9 @@ pub(crate) fn rows_left<'a>(
     base: &Header,
     names: impl Iterator<Item = &'a String>,
 ) -> impl Iterator<Item = u32> {
+    let declared = Declared::of(base);
     let columns: Vec<&Column> = names
-        .filter(|name| !may_be_missing(base, name))
+        .filter(|name| !declared.may_be_missing(name))
         .chain(&view.split_by)
         .filter_map(|name| view.loaded.get(name))
         .filter(|column| column.missing() > 0)

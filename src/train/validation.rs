@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Column, ColumnDescription, Kind, groups_of, split_grouped};
 use crate::model::{Header, Rows, TargetRows, Targets, Violations, digest, given, shortened};
 use crate::train::check::{Data, DatasetView};
-use crate::train::columns::{check_feature, may_be_missing};
+use crate::train::columns::{Declared, check_feature};
 use crate::train::inline::checked_rows;
 use crate::train::selection::rows_left;
 use crate::train::source::encode_inline;
@@ -337,12 +337,13 @@ fn check_dataset(
     }
     let before = violations.len();
     let columns = view.by_name();
+    let declared = &Declared::of(against.header);
     let names = || features.iter().chain(targets).chain(sample_weight);
     for name in names() {
         if violations.is_full() {
             return None;
         }
-        let missing = if may_be_missing(against.header, name) {
+        let missing = if declared.may_be_missing(name) {
             Missing::DropRows
         } else {
             *missing
@@ -356,7 +357,7 @@ fn check_dataset(
     for column in features {
         let pointer = || "/validation/dataset".to_owned();
         let values = view.loaded.get(&column.name);
-        check_feature(against.header, (column, values), pointer, violations);
+        check_feature(declared, (column, values), pointer, violations);
     }
     check_targets(view, &columns, targets, against, violations);
     let weights = sample_weight

@@ -294,9 +294,11 @@ impl ModelDeclaration {
             return None;
         }
         let scales = self.scales();
-        let described = |name: &str| table?.columns.iter().find(|column| column.name == name);
+        let described = table.iter().flat_map(|table| &table.columns);
+        let described = described.map(|column| (column.name.as_str(), column));
+        let described: HashMap<&str, &ColumnDescription> = described.collect();
         let columns = names.iter().map(|&name| {
-            let description = described(name);
+            let description = described.get(name).copied();
             let found = declared.get(name);
             let mut spec = match found {
                 Some((_, column)) => (*column).clone(),
