@@ -21,6 +21,8 @@ mod predictions_tests;
 mod reports;
 mod revision;
 mod runs;
+#[cfg(test)]
+mod runs_tests;
 mod status;
 mod table;
 mod timestamp;
