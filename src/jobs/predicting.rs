@@ -164,9 +164,7 @@ impl Jobs {
                 let detail = "the disk is full: make room, and submit it again";
                 End::failed("disk_full", detail)
             }
-            Err(error @ (Error::Damaged { .. } | Error::NotFound { .. })) => {
-                End::failed("unreadable_data", error.to_string())
-            }
+            Err(error) if !error.may_pass() => End::failed("unreadable_data", error.to_string()),
             Err(error) => {
                 tracing::error!(prediction = %id, %error, "a batch prediction could not be read or stored; it waits again");
                 tokio::time::sleep(TRY_AGAIN).await;
@@ -211,7 +209,12 @@ impl Jobs {
             loop {
                 let chunk = chunk.as_slice();
                 match store.append_prediction(id, chunk, progress()).await {
-                    Err(error @ (Error::Busy | Error::Database(_))) if !self.is_stopping() => {
+                    // A full disk is told at once, while there is a way to make room.
+                    Err(error)
+                        if error.may_pass()
+                            && !matches!(error, Error::Full)
+                            && !self.is_stopping() =>
+                    {
                         self.wait_after(id, &error).await;
                     }
                     stored => break stored?,
@@ -231,9 +234,7 @@ impl Jobs {
                 End::Waiting => store.requeue_prediction(id).await,
             };
             match stored {
-                Err(error @ (Error::Full | Error::Busy | Error::Database(_)))
-                    if !self.is_stopping() =>
-                {
+                Err(error) if error.may_pass() && !self.is_stopping() => {
                     self.wait_after(id, &error).await;
                 }
                 stored => return stored,

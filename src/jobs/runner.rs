@@ -365,8 +365,7 @@ impl Attempt {
     /// Waits and says so where the store may recover: a full disk, a busy database. Not while the server ends; then
     /// the next process goes on from the last checkpoint.
     async fn tries_again(&self, error: &Error) -> bool {
-        let may_recover = matches!(error, Error::Full | Error::Busy | Error::Database(_));
-        if !may_recover || self.jobs.is_stopping() {
+        if !error.may_pass() || self.jobs.is_stopping() {
             return false;
         }
         tracing::error!(job = %self.owner.id, %error, "the end of a job could not be stored; trying again");

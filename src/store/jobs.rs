@@ -194,16 +194,7 @@ impl Store {
             .bind(serde_json::to_string(&filter.metadata)?)
             .fetch_all(self.reader())
             .await?;
-        let Page { data, has_more } = Page::cut(rows, page.limit as usize);
-        let readable = data.iter().filter_map(|row| {
-            job_row(row)
-                .inspect_err(|error| tracing::error!(%error, "a job cannot be read and is left out of the list"))
-                .ok()
-        });
-        Ok(Page {
-            data: readable.collect(),
-            has_more,
-        })
+        Ok(Page::readable(rows, page, "job", job_row))
     }
 
     /// How many jobs there are of each status.

@@ -72,6 +72,23 @@ impl Store {
 }
 
 impl<T> Page<T> {
+    /// The page of rows that `read` can read; those of the others are told in the log and left out.
+    pub(crate) fn readable<R>(
+        rows: Vec<R>,
+        page: &PageQuery,
+        kind: &str,
+        read: impl Fn(&R) -> Result<T, Error>,
+    ) -> Self {
+        let Page { data, has_more } = Page::cut(rows, page.limit as usize);
+        let told = |error: &Error| tracing::error!(kind, %error, "a row cannot be read and is left out of the list");
+        let readable = data.iter();
+        let readable = readable.filter_map(|row| read(row).inspect_err(told).ok());
+        Self {
+            data: readable.collect(),
+            has_more,
+        }
+    }
+
     /// A page of `limit` rows out of at least one more than that, if there are more.
     pub(crate) fn cut(mut data: Vec<T>, limit: usize) -> Self {
         let has_more = data.len() > limit;

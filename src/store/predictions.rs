@@ -178,16 +178,7 @@ impl Store {
             .bind(serde_json::to_string(&filter.metadata)?)
             .fetch_all(self.reader())
             .await?;
-        let Page { data, has_more } = Page::cut(rows, page.limit as usize);
-        let readable = data.iter().filter_map(|row| {
-            prediction_row(row)
-                .inspect_err(|error| tracing::error!(%error, "a batch prediction cannot be read and is left out of the list"))
-                .ok()
-        });
-        Ok(Page {
-            data: readable.collect(),
-            has_more,
-        })
+        Ok(Page::readable(rows, page, KIND, prediction_row))
     }
 
     /// How many batch predictions there are of each status that one can have.

@@ -85,6 +85,15 @@ fn table() -> Vec<Column> {
     ]
 }
 
+/// The columns x, z and w of the table.
+fn read_columns() -> [Column; 3] {
+    ["x", "z", "w"].map(|name| {
+        let mut columns = table().into_iter();
+        let column = columns.find(|column| column.name() == name);
+        column.expect("a column of the table")
+    })
+}
+
 fn descriptions(columns: &[Column]) -> Vec<ColumnDescription> {
     let each = columns.iter();
     each.map(|column| column.description().clone()).collect()
@@ -151,7 +160,7 @@ fn source(spec: &CheckedSpec, target: &str, in_parts: bool) -> Source {
         let found = columns.iter().find(|column| column.name() == name);
         found.expect("a column of the table").clone()
     };
-    let features: Vec<_> = ["x", "z", "w"].map(column).into();
+    let features = Vec::from(read_columns());
     let features = if in_parts {
         Features::Stored(Arc::new(Parts {
             descriptions: descriptions(&features),
@@ -295,13 +304,7 @@ fn a_number_that_does_not_fit_is_told_with_its_row_in_the_table() {
     let RawSamples::Columns { features, .. } = &mut source.data else {
         unreachable!("columns")
     };
-    let columns = ["x", "z", "w"].map(|name| {
-        let mut columns = table().into_iter();
-        columns
-            .find(|column| column.name() == name)
-            .expect("a column")
-    });
-    let [x, z, w] = columns;
+    let [x, z, w] = read_columns();
     let mut numbers = z.numbers().expect("numbers");
     numbers[2500] = 1e300;
     let z = Column::numeric("z", numbers).expect("finite numbers");
@@ -365,12 +368,7 @@ fn rows_that_cannot_be_read_end_the_run_and_say_whether_for_now() {
         let RawSamples::Columns { features, .. } = &mut source.data else {
             unreachable!("columns")
         };
-        let columns = ["x", "z", "w"].map(|name| {
-            let mut columns = table().into_iter();
-            columns
-                .find(|column| column.name() == name)
-                .expect("a column")
-        });
+        let columns = read_columns();
         *features = Features::Stored(Arc::new(Failing {
             parts: Parts {
                 descriptions: descriptions(&columns),

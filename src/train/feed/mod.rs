@@ -43,7 +43,7 @@ impl<T: Scalar> Feed<T> {
         }
     }
 
-    /// Of a table that is read in windows of at most `window` rows, or one block.
+    /// Of a table that is read in windows.
     pub(super) fn windowed(beyond: Beyond) -> Self {
         Self {
             held: beyond.reader().room(&beyond.raw, 0),
