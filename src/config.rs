@@ -158,6 +158,9 @@ pub struct Limits {
     pub answer_numbers: u64,
     /// Numbers that an inspection holds for its rows and the tables of embeddings, whatever it answers. Default 32 million.
     pub inspection_numbers: u64,
+    /// Bytes of the disk that are kept free for deletions and the ends of jobs, or a twentieth of it where that is less. Default
+    /// 256 MiB.
+    pub free_disk_bytes: u64,
     /// Seconds that requests have to finish once the server is told to end. Default 5.
     pub drain_seconds: u64,
     /// Seconds that jobs have to store a checkpoint after that. Default 2.
@@ -201,6 +204,7 @@ impl Default for Limits {
             evaluate_numbers: 250_000_000,
             answer_numbers: 4_000_000,
             inspection_numbers: 32_000_000,
+            free_disk_bytes: 256 << 20,
             drain_seconds: 5,
             checkpoint_seconds: 2,
         }

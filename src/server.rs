@@ -1,6 +1,7 @@
 //! The server: from a listener, a configuration and a signal to end, to an orderly end.
 
 use std::future::{Future, IntoFuture};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
@@ -14,6 +15,9 @@ use crate::jobs::Jobs;
 use crate::serve::{Registry, Serve};
 use crate::store::{Store, Timestamp};
 
+/// How long requests that are being answered have once the disk has failed.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// Why the server could not start or go on.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -26,6 +30,14 @@ pub enum Error {
     /// The models cannot be loaded.
     #[error(transparent)]
     Serve(#[from] crate::serve::Error),
+    /// The disk failed: what was acknowledged is on it, and what was not may be.
+    #[error(
+        "the disk of {directory} failed: nothing more can be stored there; look at the disk, then start again: what was acknowledged is there"
+    )]
+    DiskFailed {
+        /// The data directory.
+        directory: PathBuf,
+    },
     /// The listener failed.
     #[error("the listener failed: {source}")]
     Listener {
@@ -46,7 +58,8 @@ pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let store = Store::open(&config.data_dir).await?;
+    let free = config.limits.free_disk_bytes;
+    let store = Store::open_with_room(&config.data_dir, free).await?;
     let forgotten = Timestamp::ago(config.http().idempotency);
     store.forget_keys(&forgotten).await?;
     let registry = Registry::load(&store).await?;
@@ -76,6 +89,14 @@ pub async fn run(
     let mut serving = tokio::spawn(serving.into_future());
     tokio::select! {
         () = shutdown => {}
+        () = store.failed() => {
+            app.drain();
+            let _ = ending.send(true);
+            // Nothing else can be saved; whoever waits is told.
+            let _ = tokio::time::timeout(LAST_ANSWERS, &mut serving).await;
+            let directory = config.data_dir;
+            return Err(Error::DiskFailed { directory });
+        }
         ended = &mut serving => {
             let ended = ended.map_err(std::io::Error::other).and_then(|ended| ended);
             return Err(ended.err().unwrap_or_else(|| std::io::Error::other("it ended")).into());

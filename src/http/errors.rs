@@ -2,11 +2,16 @@
 
 use std::io::ErrorKind;
 
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::http::App;
 use crate::http::etag::etag;
 use crate::http::problem::{
     ALREADY_EXISTS, DAMAGED, DISK_FULL, IDEMPOTENCY_KEY_REUSED, ILLEGAL_MOVE, IN_USE, INTERNAL,
     INVALID_DATASET, INVALID_QUERY, INVALID_SPEC, NO_RESULT, NOT_FINITE, NOT_FITTED, NOT_FOUND,
-    NOT_READY, PRECONDITION_FAILED, Problem, QUEUE_FULL, TOO_LARGE,
+    NOT_READY, PRECONDITION_FAILED, Problem, QUEUE_FULL, STORAGE_FAILED, TOO_LARGE,
 };
 use crate::{data, jobs, model, serve, store};
 
@@ -17,6 +22,16 @@ const RETRY_QUEUE_SECONDS: u64 = 10;
 pub(crate) fn internal(error: &dyn std::error::Error) -> Problem {
     tracing::error!(%error, "a request failed");
     Problem::new(INTERNAL, "the request failed by a fault of this program")
+}
+
+/// Tells the store where an answer says that its disk has failed: statements, unlike commits, do not tell it by themselves.
+pub(crate) async fn heard(State(app): State<App>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let problem = response.extensions().get::<Problem>();
+    if problem.is_some_and(|problem| problem.kind == STORAGE_FAILED) {
+        app.store.fail();
+    }
+    response
 }
 
 impl From<model::Error> for Problem {
@@ -92,6 +107,7 @@ impl From<store::Error> for Problem {
                     ..Self::new(QUEUE_FULL, error.to_string())
                 };
             }
+            store::Error::DiskFailed { .. } => STORAGE_FAILED,
             store::Error::Busy => {
                 tracing::warn!(%error, "a request was refused");
                 return Self {

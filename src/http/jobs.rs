@@ -25,6 +25,7 @@ pub(crate) struct Job {
     id: Uuid,
     model: String,
     status: JobStatus,
+    waiting_for: Option<&'static str>,
     base_version: u64,
     version: Option<u64>,
     attempt: u64,
@@ -106,6 +107,7 @@ impl From<StoredJob> for Job {
             id: job.id,
             model: job.model,
             status: job.status,
+            waiting_for: None,
             base_version: job.base_version,
             version: job.version,
             attempt: job.attempt,
@@ -182,7 +184,7 @@ pub(crate) async fn list(
 ) -> Result<Json<Page<Job>>, Problem> {
     let Page { data, has_more } = app.store.jobs(&query.filter, &query.page).await?;
     Ok(Json(Page {
-        data: data.into_iter().map(Job::from).collect(),
+        data: data.into_iter().map(|job| shown(&app, job)).collect(),
         has_more,
     }))
 }
@@ -192,7 +194,16 @@ pub(crate) async fn show(
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<Json<Job>, Problem> {
-    Ok(Json(app.store.job(job_id(&id)?).await?.into()))
+    Ok(Json(shown(&app, app.store.job(job_id(&id)?).await?)))
+}
+
+/// A job, and what it waits for where it stands still though it runs.
+fn shown(app: &App, job: StoredJob) -> Job {
+    let waits = app.jobs.waits_for_disk(job.id);
+    Job {
+        waiting_for: waits.then_some("disk"),
+        ..Job::from(job)
+    }
 }
 
 /// `POST /v1/jobs/{id}/cancel`

@@ -149,7 +149,9 @@ impl App {
 /// The whole HTTP side: every route, and around them what every request goes through.
 pub fn router(app: App) -> Router {
     let limits = &app.limits;
-    let routes = requests::around(routes::routes(&app), limits.request, &limits.cors_origins);
+    let routes =
+        routes::routes(&app).layer(middleware::from_fn_with_state(app.clone(), errors::heard));
+    let routes = requests::around(routes, limits.request, &limits.cors_origins);
     routes
         .layer(middleware::from_fn_with_state(app.clone(), metrics::count))
         .with_state(app)

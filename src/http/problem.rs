@@ -124,6 +124,9 @@ kinds! {
     DAMAGED = "damaged", 500, "Stored bytes are damaged",
         Said("version 2 of model \"xor\" is damaged in the store: its digest does not match"),
         "Restore the data directory from a backup; the rest of it keeps working.";
+    STORAGE_FAILED = "storage-failed", 500, "The disk failed",
+        Said("the disk failed (disk I/O error): nothing is stored any more, and the server ends"),
+        "Look at the disk, then start the server again: what was acknowledged is there. Whether this request was stored is not known: look before you repeat it.";
     QUEUE_FULL = "queue-full", 503, "Too many jobs wait",
         Said("the queue is full: 256 jobs wait"),
         "Try again when a job has ended, or cancel one.";

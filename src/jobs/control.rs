@@ -1,7 +1,8 @@
 //! Control: what the rest of the server tells a training thread, through one atomic that the thread reads.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -23,6 +24,7 @@ const GO_ON: u8 = 0;
 const CHECKPOINT_AT_EPOCH_END: u8 = 1;
 const CHECKPOINT_NOW: u8 = 2;
 const STOP: u8 = 3;
+const WAIT: u8 = 4;
 
 /// What a training thread is told.
 #[derive(Debug, Default)]
@@ -31,14 +33,52 @@ pub(crate) struct Control {
     stop: Mutex<Option<Stop>>,
     /// For the task that reads the data before there is a training thread.
     told: Notify,
+    /// For the training thread that stands still.
+    moved: Condvar,
 }
 
 impl Control {
     /// Stops the run between two mini-batches. The first reason stands.
     pub(crate) fn stop(&self, reason: Stop) {
-        lock(&self.stop).get_or_insert(reason);
+        let mut stop = lock(&self.stop);
+        stop.get_or_insert(reason);
         self.signal.store(STOP, Ordering::Release);
+        drop(stop);
+        self.moved.notify_all();
         self.told.notify_one();
+    }
+
+    /// Lets the run stand still at its next step until the disk has room. Returns whether that is new.
+    pub(crate) fn wait_for_disk(&self) -> bool {
+        let standing = |signal| (signal != STOP && signal != WAIT).then_some(WAIT);
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        self.signal.fetch_update(success, failure, standing).is_ok()
+    }
+
+    /// Lets a run that stands still go on. Returns whether it did stand still.
+    pub(crate) fn go_on(&self) -> bool {
+        let stop = lock(&self.stop);
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        let stood = self.signal.compare_exchange(WAIT, GO_ON, success, failure);
+        drop(stop);
+        self.moved.notify_all();
+        stood.is_ok()
+    }
+
+    /// Whether the run stands still, or is about to.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.signal.load(Ordering::Acquire) == WAIT
+    }
+
+    /// Returns once the run may go on or is to stop, and how long that took.
+    pub(crate) fn stand_still(&self) -> Duration {
+        let began = Instant::now();
+        let mut stop = lock(&self.stop);
+        while self.is_waiting() {
+            let moved = self.moved.wait(stop);
+            stop = moved.unwrap_or_else(PoisonError::into_inner);
+        }
+        began.elapsed()
     }
 
     /// Done once the run is to stop.
@@ -101,6 +141,29 @@ mod tests {
         control.want_checkpoint(false);
         control.want_checkpoint(true);
         assert!(control.take_checkpoint(false));
+    }
+
+    #[test]
+    fn a_run_that_waits_for_the_disk_goes_on_or_stops() {
+        for stops in [false, true] {
+            let control = Control::default();
+            control.want_checkpoint(false);
+            assert!(control.wait_for_disk());
+            assert!(!control.wait_for_disk(), "it waits already");
+            std::thread::scope(|scope| {
+                let standing = scope.spawn(|| control.stand_still());
+                assert!(control.is_waiting());
+                if stops {
+                    control.stop(Stop::Shutdown);
+                    assert!(!control.wait_for_disk(), "it stops");
+                } else {
+                    assert!(control.go_on());
+                }
+                standing.join().expect("it moves again");
+            });
+            assert_eq!(control.is_stopped(), stops);
+            assert!(!control.go_on());
+        }
     }
 
     #[test]

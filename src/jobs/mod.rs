@@ -153,6 +153,12 @@ impl Jobs {
         Ok(self.inner.store.job(id).await?)
     }
 
+    /// Whether the job stands still until the disk has room.
+    pub fn waits_for_disk(&self, id: Uuid) -> bool {
+        let running = lock(&self.inner.running);
+        running.get(&id).is_some_and(|control| control.is_waiting())
+    }
+
     /// Stops every job at a checkpoint and puts it back into the queue, for the next process to take up.
     pub async fn stop(&self) {
         self.inner.stopping.send_replace(true);
@@ -220,6 +226,7 @@ impl Jobs {
                     _ = stopping.changed() => {}
                 },
                 Err(error) => {
+                    self.inner.store.notice(&error);
                     tracing::error!(%error, "cannot take a job from the queue");
                     tokio::time::sleep(TRY_AGAIN).await;
                 }

@@ -96,6 +96,15 @@ impl Observer for Reporter {
     }
 
     fn poll_preparing(&mut self) -> ControlFlow<()> {
+        if self.control.is_waiting() {
+            let waited = self.control.stand_still();
+            for began in [&mut self.began, &mut self.epoch_began]
+                .into_iter()
+                .flatten()
+            {
+                *began += waited;
+            }
+        }
         if self.control.is_stopped() {
             ControlFlow::Break(())
         } else {

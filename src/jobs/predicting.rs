@@ -84,6 +84,7 @@ impl Jobs {
                     _ = stopping.changed() => {}
                 },
                 Err(error) => {
+                    self.inner.store.notice(&error);
                     tracing::error!(%error, "cannot take a batch prediction from the queue");
                     tokio::time::sleep(TRY_AGAIN).await;
                 }
@@ -110,6 +111,7 @@ impl Jobs {
                 tracing::info!(prediction = %id, "a batch prediction was cancelled");
             }
             Err(error) => {
+                self.inner.store.notice(&error);
                 tracing::error!(prediction = %id, %error, "the end of a batch prediction could not be stored; the next start takes it up");
             }
         }
@@ -144,7 +146,11 @@ impl Jobs {
             Ok(Some(thread.await))
         };
         let id = prediction.id;
-        Ok(match predicted.await {
+        let predicted = predicted.await;
+        if let Err(error) = &predicted {
+            self.inner.store.notice(error);
+        }
+        Ok(match predicted {
             Ok(Some(Ok(Ok(())))) => End::Succeeded(progress()),
             Ok(None | Some(Ok(Err(Ended::Stopped)))) => End::Waiting,
             Ok(Some(Ok(Err(Ended::Failed(error))))) => End::failed(error.code(), error.to_string()),
@@ -159,7 +165,7 @@ impl Jobs {
                 tracing::error!(prediction = %id, %error, "predicting panicked");
                 End::failed("internal", "predicting stopped by a fault of this program")
             }
-            Err(Error::Fenced) => return Err(Error::Fenced),
+            Err(error @ (Error::Fenced | Error::DiskFailed { .. })) => return Err(error),
             Err(Error::Full) => {
                 let detail = "the disk is full: make room, and submit it again";
                 End::failed("disk_full", detail)

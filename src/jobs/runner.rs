@@ -76,7 +76,10 @@ impl Jobs {
             Err(error) if self.is_stopping() => {
                 tracing::error!(job = %id, attempt, %error, "the end of a job could not be stored; the next start takes it up");
             }
-            Err(error) => run.give_up(&error).await,
+            Err(error) => {
+                self.inner.store.notice(&error);
+                run.give_up(&error).await;
+            }
         }
         let mut running = lock(&self.inner.running);
         if running
@@ -310,14 +313,24 @@ impl Attempt {
             .record(self.owner, &self.progress, &Timestamp::now())
             .await
         {
-            Ok(()) if self.progress.checkpoints.is_empty() => self.progress = Progress::default(),
             Ok(()) => {
-                self.progress = Progress::default();
-                self.checkpoint_cost += began.elapsed();
-                self.checkpointed = Instant::now();
+                let told = std::mem::take(&mut self.progress);
+                if !told.checkpoints.is_empty() {
+                    self.checkpoint_cost += began.elapsed();
+                    self.checkpointed = Instant::now();
+                }
+                if self.control.go_on() {
+                    tracing::info!(job = %self.owner.id, "the disk has room: training goes on");
+                }
+            }
+            Err(Error::Full) => {
+                if self.control.wait_for_disk() {
+                    tracing::warn!(job = %self.owner.id, "the disk is full: training waits until it has room");
+                }
             }
             Err(Error::Fenced) => self.control.stop(Stop::Lost),
             Err(error) => {
+                store.notice(&error);
                 self.checkpointed = Instant::now();
                 tracing::error!(job = %self.owner.id, %error, "the progress of a job could not be stored");
             }
@@ -367,6 +380,9 @@ impl Attempt {
     async fn tries_again(&self, error: &Error) -> bool {
         if !error.may_pass() || self.jobs.is_stopping() {
             return false;
+        }
+        if matches!(error, Error::Full) {
+            self.control.wait_for_disk();
         }
         tracing::error!(job = %self.owner.id, %error, "the end of a job could not be stored; trying again");
         tokio::time::sleep(TRY_AGAIN).await;

@@ -91,7 +91,7 @@ impl Store {
         let Checkpoint { epoch, model, .. } = self.checkpoint(id, epoch).await?;
         let model = Arc::new(model);
         let artifact = Artifact::of(&model).await?;
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_growing().await?;
         if let Some(answer) = once.answered(&mut tx).await? {
             return Ok(answer);
         }

@@ -181,6 +181,12 @@ pub enum Error {
     /// The disk or the database is full.
     #[error("the disk is full: nothing was stored")]
     Full,
+    /// A write or sync failed: nobody knows what is on the disk of what was not acknowledged, and nothing more is.
+    #[error("the disk failed ({code}): nothing is stored any more, and the server ends")]
+    DiskFailed {
+        /// What failed.
+        code: String,
+    },
     /// Others write and the writer's turn did not come in time.
     #[error("the database is busy: others write")]
     Busy,
@@ -201,6 +207,14 @@ fn shown(epochs: &[u64]) -> String {
 
 /// SQLite's primary result code for a full disk or database.
 const SQLITE_FULL: i32 = 13;
+/// SQLite's primary result code for a disk that fails.
+const SQLITE_IOERR: i32 = 10;
+/// Its codes for reads that fail, which lose nothing: less was read than there must be, or nothing.
+const SQLITE_IOERR_READS: [i32; 2] = [SQLITE_IOERR | 1 << 8, SQLITE_IOERR | 2 << 8];
+/// Its code for no memory.
+const SQLITE_IOERR_NOMEM: i32 = SQLITE_IOERR | 12 << 8;
+/// Its code for no room for the index of the write-ahead log.
+const SQLITE_IOERR_SHMSIZE: i32 = SQLITE_IOERR | 19 << 8;
 /// SQLite's codes for a file that is damaged, and for one that is no database.
 const SQLITE_CORRUPT: i32 = 11;
 const SQLITE_NOTADB: i32 = 26;
@@ -235,13 +249,20 @@ impl From<sqlx::Error> for Error {
         if matches!(error, sqlx::Error::PoolTimedOut) {
             return Self::Busy;
         }
-        let code = code_of(&error);
-        if code.is_some_and(|code| code & 0xff == SQLITE_FULL) {
-            Self::Full
-        } else {
-            Self::Database(error)
+        match code_of(&error) {
+            Some(code) if code & 0xff == SQLITE_FULL || code == SQLITE_IOERR_SHMSIZE => Self::Full,
+            Some(code) if is_failure(code) => Self::DiskFailed {
+                code: error.to_string(),
+            },
+            _ => Self::Database(error),
         }
     }
+}
+
+/// Whether a code says that something could not be written or synced, which no later success makes good: a kernel takes pages for
+/// clean that it could not write.
+fn is_failure(code: i32) -> bool {
+    code & 0xff == SQLITE_IOERR && code != SQLITE_IOERR_NOMEM && !SQLITE_IOERR_READS.contains(&code)
 }
 
 /// The code that SQLite gave an error.

@@ -59,7 +59,7 @@ impl Store {
     /// Errors: the name is taken.
     pub async fn begin_dataset(&self, turn: Turn, name: &str) -> Result<Filling, Error> {
         self.discard_left(name).await?;
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_growing().await?;
         let inserted = sqlx::query(
             "INSERT INTO datasets (name, ready, revision, rows, bytes, digest, created_at) VALUES ($1, 0, 0, 0, 0, '', '')",
         )
@@ -116,7 +116,7 @@ impl Store {
             bytes = bytes.saturating_sub(tail.len() as u64);
             base.tails[position as usize] = Some(tail);
         }
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_growing().await?;
         let begun =
             sqlx::query("UPDATE datasets SET appending = 1 WHERE name = $1 AND digest = $2")
                 .bind(name)
@@ -208,7 +208,7 @@ impl Filling {
 
     /// Begins a transaction in which the dataset is there.
     async fn begin(&self) -> Result<Tx, Error> {
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.store.begin_growing().await?;
         let found = sqlx::query(
             "SELECT 1 FROM datasets WHERE name = $1 AND revision = $2 AND (ready = 0 OR appending = 1)",
         )

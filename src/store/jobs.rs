@@ -118,7 +118,7 @@ impl Store {
         } = new;
         let spec = &checked.spec;
         let id = Uuid::now_v7();
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_growing().await?;
         if let Some(answer) = once.answered(&mut tx).await? {
             return Ok(answer);
         }

@@ -20,6 +20,7 @@ mod predictions;
 mod predictions_tests;
 mod reports;
 mod revision;
+mod room;
 mod runs;
 #[cfg(test)]
 mod runs_tests;
@@ -27,16 +28,18 @@ mod status;
 mod table;
 mod timestamp;
 mod versions;
+mod wal;
+mod writing;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use sqlx::Connection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Connection, Sqlite, Transaction};
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
 
 pub use crate::store::change::Change;
@@ -54,11 +57,13 @@ pub use crate::store::prediction_runs::{PredictionChunk, PredictionProgress};
 pub use crate::store::predictions::{BatchPrediction, NewBatchPrediction, PredictionFilter};
 pub use crate::store::reports::ReportRow;
 pub use crate::store::revision::{Expected, Revision};
+use crate::store::room::Room;
 pub use crate::store::runs::{Claim, Owner, Progress, Publication};
 pub use crate::store::status::{JobStatus, Request};
 pub use crate::store::table::Table;
 pub use crate::store::timestamp::Timestamp;
 pub use crate::store::versions::{Lineage, VersionRow, build};
+use crate::store::writing::{Health, Tx};
 
 /// The oldest SQLite that is safe to write with from several connections: earlier ones can corrupt a WAL on reset.
 const OLDEST_SQLITE: &str = "3.51.3";
@@ -70,7 +75,6 @@ const READERS: u32 = 6;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Listener = Box<dyn Fn(Change) + Send + Sync>;
-type Tx = Transaction<'static, Sqlite>;
 
 /// The database of one data directory. Cheap to clone.
 #[derive(Clone)]
@@ -82,6 +86,10 @@ struct Inner {
     directory: PathBuf,
     writer: SqlitePool,
     reader: SqlitePool,
+    /// Copies the write-ahead log into the database file, beside the writer.
+    copier: SqlitePool,
+    health: Health,
+    room: Room,
     /// Held for writing while a change of the catalogue is committed and its listener hears of it, and for reading by
     /// whoever reads jobs and models: nobody sees a job succeeded before its version answers. The writer's connection
     /// is always taken before it, so that readers never wait for another's transaction.
@@ -101,9 +109,15 @@ impl Store {
     ///
     /// Errors: the directory cannot be used, another process uses it, or the database is damaged or newer than this program.
     pub async fn open(directory: &Path) -> Result<Self, Error> {
+        Self::open_with_room(directory, 0).await
+    }
+
+    /// The same, of a disk of which so many bytes, or a twentieth where that is less, are kept free for deletions and for the ends
+    /// of jobs.
+    pub async fn open_with_room(directory: &Path, free_bytes: u64) -> Result<Self, Error> {
         std::fs::create_dir_all(directory).map_err(|source| Error::directory(directory, source))?;
         let lock = lock(directory)?;
-        let (writer, reader) = connect(directory).await.map_err(|error| match error {
+        let (writer, reader, copier) = connect(directory).await.map_err(|error| match error {
             Error::Database(source) => Error::Unreadable {
                 directory: directory.to_owned(),
                 source,
@@ -115,6 +129,9 @@ impl Store {
             directory: directory.to_owned(),
             writer,
             reader,
+            copier,
+            health: Health::default(),
+            room: Room::new(free_bytes),
             catalogue: RwLock::new(()),
             listener: OnceLock::new(),
             turns: Turns::default(),
@@ -124,6 +141,8 @@ impl Store {
         let store = Self {
             inner: Arc::new(inner),
         };
+        let (inner, committed) = (Arc::downgrade(&store.inner), store.inner.health.committed());
+        tokio::spawn(wal::tend(inner, committed));
         store.discard_unfinished(None).await?;
         Ok(store)
     }
@@ -141,6 +160,7 @@ impl Store {
     /// Closes the database once all that was begun is done, and lets go of the data directory.
     pub async fn close(&self) {
         self.inner.reader.close().await;
+        self.inner.copier.close().await;
         self.inner.writer.close().await;
         if let Err(error) = self.inner.lock.unlock() {
             tracing::warn!(%error, "the data directory stays locked until the process ends");
@@ -163,18 +183,14 @@ impl Store {
         Ok(file)
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers and its disk has not failed.
     pub async fn is_up(&self) -> bool {
-        sqlx::query("SELECT 1").execute(self.reader()).await.is_ok()
+        let read = sqlx::query("SELECT 1").execute(self.reader()).await;
+        read.is_ok() && !self.inner.health.has_failed()
     }
 
     fn reader(&self) -> &SqlitePool {
         &self.inner.reader
-    }
-
-    /// Begins the only kind of writing transaction there is. It waits its turn at the one writer.
-    async fn begin(&self) -> Result<Tx, Error> {
-        Ok(self.inner.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 
     /// Commits what may have added events, and wakes whoever follows them.
@@ -196,6 +212,13 @@ impl Store {
             listener(change);
         }
         Ok(())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Whoever tends its log has nothing more to wait for.
+        self.health.committed().notify_one();
     }
 }
 
@@ -243,12 +266,14 @@ fn options(directory: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("trusted_schema", "OFF")
         .pragma("journal_size_limit", "67108864")
+        // The log is copied by a connection of its own, which hears of errors.
+        .pragma("wal_autocheckpoint", "0")
         // Nothing is written outside of the directory: a container's root may be read-only, /tmp and all.
         .pragma("temp_store", "MEMORY")
 }
 
-/// The writer and the readers of a directory's database, its schema brought up to date.
-async fn connect(directory: &Path) -> Result<(SqlitePool, SqlitePool), Error> {
+/// The writer and the readers of a directory's database, and what copies its log, its schema brought up to date.
+async fn connect(directory: &Path) -> Result<(SqlitePool, SqlitePool, SqlitePool), Error> {
     let options = options(directory);
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
@@ -269,9 +294,13 @@ async fn connect(directory: &Path) -> Result<(SqlitePool, SqlitePool), Error> {
         })?;
     let reader = SqlitePoolOptions::new()
         .max_connections(READERS)
-        .connect_with(options.read_only(true))
+        .connect_with(options.clone().read_only(true))
         .await?;
-    Ok((writer, reader))
+    let copier = SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(options)
+        .await?;
+    Ok((writer, reader, copier))
 }
 
 async fn check_version(pool: &SqlitePool) -> Result<(), Error> {

@@ -44,7 +44,7 @@ impl Store {
     ) -> Result<Answer, Error> {
         let name = spec.spec().name.clone();
         let artifact = Artifact::of(&model).await?;
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_growing().await?;
         if let Some(answer) = once.answered(&mut tx).await? {
             return Ok(answer);
         }

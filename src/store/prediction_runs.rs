@@ -89,7 +89,7 @@ impl Store {
         chunks: &[PredictionChunk],
         progress: PredictionProgress,
     ) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_growing().await?;
         append(&mut tx, id, chunks, progress).await?;
         tx.commit().await?;
         Ok(())

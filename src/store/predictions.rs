@@ -105,7 +105,7 @@ impl Store {
         now: &Timestamp,
     ) -> Result<Answer, Error> {
         let id = Uuid::now_v7();
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_growing().await?;
         if let Some(answer) = once.answered(&mut tx).await? {
             return Ok(answer);
         }

@@ -213,7 +213,7 @@ impl Store {
         progress: &Progress,
         now: &Timestamp,
     ) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_growing().await?;
         write_progress(&mut tx, owner, progress, now).await?;
         self.commit(tx).await
     }
