@@ -12,6 +12,7 @@ use crate::http::{HttpLimits, Origin};
 use crate::jobs::JobsConfig;
 use crate::model::ModelLimits;
 use crate::serve::Compute;
+use crate::store::Retention;
 use crate::train::JobLimits;
 
 /// Flags of the server. Each can be given as an environment variable as well; the flag wins.
@@ -55,9 +56,53 @@ pub struct Config {
     #[arg(long, env = "GRADIENTD_TRAINING_DATA_MIB", default_value_t = TRAINING_DATA_MIB, value_name = "MIB",
           value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub training_data_mib: u32,
+    /// Processes that may end in a row while they run a job, without a new checkpoint between; then the job fails
+    #[arg(long, env = "GRADIENTD_MAX_ATTEMPTS", default_value_t = 3, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_attempts: u32,
+    /// How much is kept of what has ended.
+    #[command(flatten)]
+    pub kept: Kept,
     /// The limits, which no flag changes yet.
     #[arg(skip)]
     pub limits: Limits,
+}
+
+/// Flags that say how much is kept of what has ended.
+#[derive(Args, Clone, Debug, Serialize)]
+pub struct Kept {
+    /// Jobs that have ended, the newest, that are kept; 0 keeps all
+    #[arg(
+        long,
+        env = "GRADIENTD_KEEP_JOBS",
+        default_value_t = 10_000,
+        value_name = "N"
+    )]
+    pub keep_jobs: u32,
+    /// Jobs that have ended, the newest, whose checkpoints are kept; 0 keeps all
+    #[arg(
+        long,
+        env = "GRADIENTD_KEEP_CHECKPOINTS",
+        default_value_t = 100,
+        value_name = "N"
+    )]
+    pub keep_checkpoints: u32,
+    /// Versions of each model, the newest, that are kept beside the first and those that have an alias or are needed; 0 keeps all
+    #[arg(
+        long,
+        env = "GRADIENTD_KEEP_VERSIONS",
+        default_value_t = 10,
+        value_name = "N"
+    )]
+    pub keep_versions: u32,
+    /// Batch predictions that have ended, the newest, that are kept with their results; 0 keeps all
+    #[arg(
+        long,
+        env = "GRADIENTD_KEEP_PREDICTIONS",
+        default_value_t = 1000,
+        value_name = "N"
+    )]
+    pub keep_predictions: u32,
 }
 
 /// The most threads that training may be given.
@@ -167,6 +212,17 @@ pub struct Limits {
     pub checkpoint_seconds: u64,
 }
 
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            keep_jobs: 10_000,
+            keep_checkpoints: 100,
+            keep_versions: 10,
+            keep_predictions: 1000,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -253,6 +309,9 @@ impl Config {
             job_slots: u16,
             training_threads: u16,
             training_data_mib: u32,
+            max_attempts: u32,
+            #[serde(flatten)]
+            kept: &'a Kept,
             #[serde(flatten)]
             limits: &'a Limits,
         }
@@ -260,6 +319,8 @@ impl Config {
             job_slots: self.job_slots,
             training_threads: self.training_threads,
             training_data_mib: self.training_data_mib,
+            max_attempts: self.max_attempts,
+            kept: &self.kept,
             limits: &self.limits,
         });
         in_force.expect("numbers can be written as JSON")
@@ -289,10 +350,22 @@ impl Config {
         JobsConfig {
             slots: usize::from(self.job_slots),
             threads: usize::from(self.training_threads),
+            attempts: u64::from(self.max_attempts),
             queue: queued_jobs,
             queued_predictions,
             prediction_bytes,
             limits,
+        }
+    }
+
+    /// How much the store keeps of what has ended.
+    pub fn retention(&self) -> Retention {
+        let kept = &self.kept;
+        Retention {
+            jobs: u64::from(kept.keep_jobs),
+            checkpoints: u64::from(kept.keep_checkpoints),
+            versions: u64::from(kept.keep_versions),
+            predictions: u64::from(kept.keep_predictions),
         }
     }
 

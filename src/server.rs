@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::http::{App, router};
 use crate::jobs::Jobs;
 use crate::serve::{Registry, Serve};
-use crate::store::{Store, Timestamp};
+use crate::store::Store;
 
 /// How long requests that are being answered have once the disk has failed.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -60,10 +60,12 @@ pub async fn run(
 ) -> Result<(), Error> {
     let free = config.limits.free_disk_bytes;
     let store = Store::open_with_room(&config.data_dir, free).await?;
-    let forgotten = Timestamp::ago(config.http().idempotency);
-    store.forget_keys(&forgotten).await?;
+    let forgotten = store.running_time().earlier(config.http().idempotency);
+    store.forget_keys(forgotten).await?;
     let registry = Registry::load(&store).await?;
     let jobs = Jobs::start(store.clone(), config.jobs()).await?;
+    // Not before the registry follows what is deleted.
+    store.keep(config.retention());
     let app = App::new(
         (store.clone(), &config.data_dir),
         jobs.clone(),

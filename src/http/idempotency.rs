@@ -16,7 +16,7 @@ use crate::http::answer::off_thread;
 use crate::http::body::{parse, receive};
 use crate::http::problem::{INVALID_HEADER, Problem};
 use crate::model::digest;
-use crate::store::{Answer, Idempotency, KnownKey, Timestamp};
+use crate::store::{Answer, Idempotency, KnownKey};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -54,7 +54,8 @@ impl FromRequestParts<App> for IdempotencyKey {
             key: String::from_utf8_lossy(key).into_owned(),
             operation: format!("{} {target}", parts.method),
             digest: String::new(),
-            kept_since: Timestamp::ago(app.limits.idempotency),
+            at: app.store.running_time(),
+            kept_for: app.limits.idempotency,
         })))
     }
 }

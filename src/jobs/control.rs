@@ -29,6 +29,8 @@ const WAIT: u8 = 4;
 /// What a training thread is told.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
+    /// The attempt at the job that it is for.
+    attempt: u64,
     signal: AtomicU8,
     stop: Mutex<Option<Stop>>,
     /// For the task that reads the data before there is a training thread.
@@ -38,6 +40,17 @@ pub(crate) struct Control {
 }
 
 impl Control {
+    pub(crate) fn of(attempt: u64) -> Self {
+        Self {
+            attempt,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn attempt(&self) -> u64 {
+        self.attempt
+    }
+
     /// Stops the run between two mini-batches. The first reason stands.
     pub(crate) fn stop(&self, reason: Stop) {
         let mut stop = lock(&self.stop);

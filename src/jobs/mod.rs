@@ -4,6 +4,7 @@ mod base;
 mod control;
 mod error;
 mod estimate;
+mod lease;
 mod load;
 mod observer;
 mod predicting;
@@ -36,6 +37,8 @@ pub struct JobsConfig {
     pub slots: usize,
     /// Threads on which they train, together: each job has one of its own, and its share of the others.
     pub threads: usize,
+    /// Processes that may end in a row while they run a job, without a new checkpoint between.
+    pub attempts: u64,
     /// Jobs that may wait.
     pub queue: u64,
     /// Batch predictions that may wait.
@@ -84,11 +87,13 @@ impl Jobs {
     ///
     /// Errors: the store fails; the threads cannot be made.
     pub async fn start(store: Store, config: JobsConfig) -> Result<Self, Error> {
-        let taken = store.take_up(&Timestamp::now()).await?;
+        let taken = store.take_up(config.attempts, &Timestamp::now()).await?;
         if taken > 0 {
             tracing::info!(jobs = taken, "took up the jobs of an earlier process");
         }
-        let predictions = store.take_up_predictions().await?;
+        let predictions = store
+            .take_up_predictions(config.attempts, &Timestamp::now())
+            .await?;
         if predictions > 0 {
             tracing::info!(
                 predictions,
@@ -126,6 +131,7 @@ impl Jobs {
         for _ in 0..PREDICTION_SLOTS {
             slots.spawn(jobs.clone().prediction_slot());
         }
+        slots.spawn(jobs.clone().keep_leases());
         drop(slots);
         Ok(jobs)
     }
@@ -197,7 +203,7 @@ impl Jobs {
         let jobs = self.clone();
         let run = tokio::spawn(async move { Box::pin(self.run(claim)).await });
         if let Err(error) = run.await {
-            tracing::error!(job = %id, %error, "a runner broke off; the job is left to the next start of the server");
+            tracing::error!(job = %id, %error, "a runner broke off; the job is taken over once its lease has run out");
             lock(&jobs.inner.running).remove(&id);
             jobs.inner.left.send_modify(|left| *left += 1);
         }

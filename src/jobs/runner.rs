@@ -52,7 +52,7 @@ impl Jobs {
     pub(crate) async fn run(&self, claim: Claim) {
         let Job { id, attempt, .. } = claim.job;
         let owner = Owner { id, attempt };
-        let control = Arc::new(Control::default());
+        let control = Arc::new(Control::of(attempt));
         lock(&self.inner.running).insert(id, Arc::clone(&control));
         if self.is_stopping() {
             control.stop(Stop::Shutdown);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::model::digest;
+use crate::store::contents::{self, Content};
 use crate::store::events::{EventData, tell};
+use crate::store::leases::check_owner;
 use crate::store::versions::{Artifact, find_version};
 use crate::store::{
-    Answer, Change, Error, JobMetrics, Lineage, NewCheckpoint, Once, Store, Timestamp, Tx,
-    VersionRow, build, off_thread,
+    Answer, Change, Error, JobMetrics, Lineage, NewCheckpoint, Once, Owner, Store, Timestamp, Tx,
+    VersionRow, build,
 };
 use crate::train::Checkpoint;
 
@@ -24,25 +25,25 @@ impl Store {
         let mut kept = self.epoch_ends(id).await?;
         kept.reverse();
         let found = kept.iter().find(|kept| kept.to_string() == epoch);
-        let row: Option<(Vec<u8>, String)> = sqlx::query_as(
-            "SELECT bytes, digest FROM checkpoints WHERE job_id = $1 AND epoch = $2 AND step = 0",
+        let mut tx = self.reader().begin().await?;
+        let row: Option<(i64, String)> = sqlx::query_as(
+            "SELECT content, digest FROM checkpoints WHERE job_id = $1 AND epoch = $2 AND step = 0",
         )
         .bind(id.to_string())
         .bind(found.map(|epoch| *epoch as i64))
-        .fetch_optional(self.reader())
+        .fetch_optional(&mut *tx)
         .await?;
         let no_checkpoint = || Error::NoCheckpoint {
             job: id,
             epoch: epoch.to_owned(),
             kept,
         };
-        let (bytes, expected) = row.ok_or_else(no_checkpoint)?;
+        let (content, expected) = row.ok_or_else(no_checkpoint)?;
+        let bytes = contents::read(&mut tx, content).await?;
+        drop(tx);
         let what = format!("checkpoint {epoch} of job {id}");
-        off_thread(move || {
-            if digest(&bytes) != expected {
-                return Err(Error::Damaged { what });
-            }
-            Ok(Checkpoint::decode(&bytes)?)
+        contents::decoded(bytes, expected, what, |bytes| {
+            Ok(Checkpoint::decode(bytes)?)
         })
         .await
     }
@@ -60,19 +61,10 @@ impl Store {
     ///
     /// Errors: there is none; its bytes are damaged.
     pub async fn job_base(&self, id: Uuid) -> Result<Checkpoint, Error> {
-        let row: Option<(Vec<u8>, String)> = sqlx::query_as(
-            "SELECT bytes, digest FROM job_rows WHERE job_id = $1 AND part = 'base'",
-        )
-        .bind(id.to_string())
-        .fetch_optional(self.reader())
-        .await?;
+        let (bytes, expected) = self.job_part(id, "base").await?;
         let what = format!("the checkpoint that job {id} starts from");
-        let (bytes, expected) = row.ok_or_else(|| Error::not_found("checkpoint", &what))?;
-        off_thread(move || {
-            if digest(&bytes) != expected {
-                return Err(Error::Damaged { what });
-            }
-            Ok(Checkpoint::decode(&bytes)?)
+        contents::decoded(bytes, expected, what, |bytes| {
+            Ok(Checkpoint::decode(bytes)?)
         })
         .await
     }
@@ -91,6 +83,7 @@ impl Store {
         let Checkpoint { epoch, model, .. } = self.checkpoint(id, epoch).await?;
         let model = Arc::new(model);
         let artifact = Artifact::of(&model).await?;
+        let content = artifact.content(self).await?;
         let mut tx = self.begin_growing().await?;
         if let Some(answer) = once.answered(&mut tx).await? {
             return Ok(answer);
@@ -135,9 +128,9 @@ impl Store {
         artifact
             .insert(
                 &mut tx,
+                content,
                 (&name, version),
-                Some(&id.to_string()),
-                &lineage,
+                (Some(&id.to_string()), &lineage),
                 now,
             )
             .await?;
@@ -157,28 +150,39 @@ impl Store {
 pub(crate) async fn insert_checkpoint(
     tx: &mut Tx,
     id: Uuid,
-    checkpoint: &NewCheckpoint,
+    (checkpoint, content): (&NewCheckpoint, Content<'_>),
     now: &Timestamp,
 ) -> Result<(), Error> {
-    let inserted = sqlx::query(
-        "INSERT INTO checkpoints (job_id, epoch, step, parameter_digest, digest, created_at, bytes, seconds)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+    let (epoch, step) = (checkpoint.epoch, checkpoint.step);
+    let there: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM checkpoints WHERE job_id = $1 AND epoch = $2 AND step = $3",
     )
     .bind(id.to_string())
-    .bind(checkpoint.epoch as i64)
-    .bind(checkpoint.step as i64)
+    .bind(epoch as i64)
+    .bind(step as i64)
+    .fetch_optional(&mut **tx)
+    .await?;
+    // An earlier try may have been stored after all.
+    if there.is_some() {
+        return Ok(());
+    }
+    let content = content.insert(tx).await?;
+    sqlx::query(
+        "INSERT INTO checkpoints (job_id, epoch, step, parameter_digest, digest, created_at, content, seconds)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(id.to_string())
+    .bind(epoch as i64)
+    .bind(step as i64)
     .bind(&checkpoint.parameter_digest)
     .bind(&checkpoint.digest)
     .bind(now.as_str())
-    .bind(checkpoint.bytes.as_slice())
+    .bind(content)
     .bind(checkpoint.seconds)
     .execute(&mut **tx)
     .await?;
-    if inserted.rows_affected() == 1 {
-        let (epoch, step) = (checkpoint.epoch, checkpoint.step);
-        let event = EventData::Checkpoint { epoch, step };
-        tell(tx, &id.to_string(), &event, now).await?;
-    }
+    let event = EventData::Checkpoint { epoch, step };
+    tell(tx, &id.to_string(), &event, now).await?;
     // Kept are the newest ones, and the newest that is an epoch's end: a cancelled job keeps that one.
     sqlx::query(
         "DELETE FROM checkpoints WHERE job_id = $1
@@ -190,40 +194,58 @@ pub(crate) async fn insert_checkpoint(
     .bind(KEPT_CHECKPOINTS)
     .execute(&mut **tx)
     .await?;
+    sqlx::query("UPDATE jobs SET crashes = 0 WHERE id = $1")
+        .bind(id.to_string())
+        .execute(&mut **tx)
+        .await?;
+    tx.leaves_something();
     Ok(())
 }
 
-/// The newest checkpoint that reads back, and for how long the job had trained by then; a damaged one gives way to the one
-/// before it.
-pub(crate) async fn last_checkpoint(
-    tx: &mut Tx,
-    id: Uuid,
-) -> Result<Option<(Checkpoint, f64)>, Error> {
-    loop {
-        let row: Option<(i64, i64, String, Vec<u8>, f64)> = sqlx::query_as(
-            "SELECT epoch, step, digest, bytes, seconds FROM checkpoints WHERE job_id = $1
-             ORDER BY epoch DESC, step DESC LIMIT 1",
-        )
-        .bind(id.to_string())
-        .fetch_optional(&mut **tx)
-        .await?;
-        let Some((epoch, step, expected, bytes, seconds)) = row else {
-            return Ok(None);
-        };
-        let read = off_thread(move || {
-            let whole = digest(&bytes) == expected;
-            whole.then(|| Checkpoint::decode(&bytes).ok()).flatten()
-        })
-        .await;
-        if let Some(checkpoint) = read {
-            return Ok(Some((checkpoint, seconds)));
-        }
-        tracing::error!(job = %id, epoch, step, "a checkpoint is damaged; the one before it is used");
-        sqlx::query("DELETE FROM checkpoints WHERE job_id = $1 AND epoch = $2 AND step = $3")
+impl Store {
+    /// The newest checkpoint of an owned job that reads back, and for how long the job had trained by then; a damaged one gives
+    /// way to the one before it.
+    pub(crate) async fn last_checkpoint(
+        &self,
+        owner: Owner,
+    ) -> Result<Option<(Checkpoint, f64)>, Error> {
+        let Owner { id, .. } = owner;
+        loop {
+            let mut tx = self.reader().begin().await?;
+            let row: Option<(i64, i64, String, i64, f64)> = sqlx::query_as(
+                "SELECT epoch, step, digest, content, seconds FROM checkpoints WHERE job_id = $1
+                 ORDER BY epoch DESC, step DESC LIMIT 1",
+            )
             .bind(id.to_string())
-            .bind(epoch)
-            .bind(step)
-            .execute(&mut **tx)
+            .fetch_optional(&mut *tx)
             .await?;
+            let Some((epoch, step, expected, content, seconds)) = row else {
+                return Ok(None);
+            };
+            let bytes = contents::read(&mut tx, content).await?;
+            drop(tx);
+            let what = format!("checkpoint {epoch}, {step} of job {id}");
+            let read = contents::decoded(bytes, expected, what, |bytes| {
+                Ok(Checkpoint::decode(bytes)?)
+            });
+            let error = match read.await {
+                Ok(checkpoint) if checkpoint.place() == (epoch as u64, step as u64) => {
+                    return Ok(Some((checkpoint, seconds)));
+                }
+                Ok(_) => "it is one of another step".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            tracing::error!(job = %id, epoch, step, error, "a checkpoint is damaged; the one before it is used");
+            let mut tx = self.begin().await?;
+            check_owner(&mut tx, owner).await?;
+            sqlx::query("DELETE FROM checkpoints WHERE job_id = $1 AND epoch = $2 AND step = $3")
+                .bind(id.to_string())
+                .bind(epoch)
+                .bind(step)
+                .execute(&mut *tx)
+                .await?;
+            tx.leaves_something();
+            tx.commit().await?;
+        }
     }
 }

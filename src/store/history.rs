@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::model::digest;
 use crate::nn::NetworkStatistics;
-use crate::store::{Error, Page, Store, Timestamp, Tx, off_thread};
+use crate::store::{Error, Page, Store, Timestamp, Tx, contents};
 use crate::train::{Checkpoint, Metrics, RawSamples};
 
 /// What one epoch came to.
@@ -253,20 +253,29 @@ impl Store {
     ///
     /// Errors: there are none; their bytes are damaged.
     pub async fn job_rows(&self, id: Uuid, part: &'static str) -> Result<RawSamples, Error> {
-        let row: Option<(Vec<u8>, String)> =
-            sqlx::query_as("SELECT bytes, digest FROM job_rows WHERE job_id = $1 AND part = $2")
-                .bind(id.to_string())
-                .bind(part)
-                .fetch_optional(self.reader())
-                .await?;
+        let (bytes, expected) = self.job_part(id, part).await?;
         let what = format!("{part} of job {id}");
-        let (bytes, expected) = row.ok_or_else(|| Error::not_found("rows", &what))?;
-        off_thread(move || {
-            if digest(&bytes) != expected {
-                return Err(Error::Damaged { what });
-            }
-            Ok(RawSamples::decode_inline(&bytes)?)
+        contents::decoded(bytes, expected, what, |bytes| {
+            Ok(RawSamples::decode_inline(bytes)?)
         })
         .await
+    }
+
+    /// A part of what a job was submitted with, and its digest.
+    pub(crate) async fn job_part(
+        &self,
+        id: Uuid,
+        part: &'static str,
+    ) -> Result<(Vec<u8>, String), Error> {
+        let mut tx = self.reader().begin().await?;
+        let row: Option<(i64, String)> =
+            sqlx::query_as("SELECT content, digest FROM job_rows WHERE job_id = $1 AND part = $2")
+                .bind(id.to_string())
+                .bind(part)
+                .fetch_optional(&mut *tx)
+                .await?;
+        let absent = || Error::not_found("rows", format!("{part} of job {id}"));
+        let (content, expected) = row.ok_or_else(absent)?;
+        Ok((contents::read(&mut tx, content).await?, expected))
     }
 }

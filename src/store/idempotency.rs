@@ -1,12 +1,14 @@
 //! Requests that are carried out once: a key that the client chose, and the answer that its request got.
 
+use std::time::Duration;
+
 use sqlx::SqliteConnection;
 
 use crate::store::error::is_taken;
-use crate::store::{Error, Store, Timestamp, Tx};
+use crate::store::{Error, RunningTime, Store, Timestamp, Tx};
 
 /// A request that is carried out once, however often it comes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Idempotency {
     /// What the client calls it.
     pub key: String,
@@ -14,8 +16,10 @@ pub struct Idempotency {
     pub operation: String,
     /// SHA-256 of the body's bytes.
     pub digest: String,
-    /// Keys that were stored before are forgotten.
-    pub kept_since: Timestamp,
+    /// When it came.
+    pub at: RunningTime,
+    /// Keys that were stored so long before are forgotten.
+    pub kept_for: Duration,
 }
 
 /// The answer to a request that made something.
@@ -48,6 +52,12 @@ pub struct KnownKey {
     answer: Answer,
 }
 
+impl Idempotency {
+    fn kept_since(&self) -> RunningTime {
+        self.at.earlier(self.kept_for)
+    }
+}
+
 impl KnownKey {
     /// The answer, for a body with this digest.
     ///
@@ -71,11 +81,10 @@ impl Store {
     }
 
     /// Forgets the keys that were stored before.
-    pub async fn forget_keys(&self, before: &Timestamp) -> Result<(), Error> {
+    pub async fn forget_keys(&self, before: RunningTime) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         forget(&mut tx, before).await?;
-        tx.commit().await?;
-        Ok(())
+        tx.commit().await
     }
 }
 
@@ -105,10 +114,11 @@ impl<T> Once<T> {
         let Some(idempotency) = self.idempotency else {
             return Ok(answer);
         };
-        forget(tx, &idempotency.kept_since).await?;
+        forget(tx, idempotency.kept_since()).await?;
+        idempotency.at.keep(tx).await?;
         let inserted = sqlx::query(
-            "INSERT INTO idempotency_keys (key, operation, digest, status, location, answer, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO idempotency_keys (key, operation, digest, status, location, answer, created_at, kept_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(&idempotency.key)
         .bind(&idempotency.operation)
@@ -117,6 +127,7 @@ impl<T> Once<T> {
         .bind(&answer.location)
         .bind(answer.body.as_slice())
         .bind(now.as_str())
+        .bind(idempotency.at.seconds())
         .execute(&mut **tx)
         .await;
         match inserted {
@@ -129,9 +140,9 @@ impl<T> Once<T> {
     }
 }
 
-async fn forget(tx: &mut Tx, before: &Timestamp) -> Result<(), Error> {
-    sqlx::query("DELETE FROM idempotency_keys WHERE created_at < $1")
-        .bind(before.as_str())
+async fn forget(tx: &mut Tx, before: RunningTime) -> Result<(), Error> {
+    sqlx::query("DELETE FROM idempotency_keys WHERE kept_at < $1")
+        .bind(before.seconds())
         .execute(&mut **tx)
         .await?;
     Ok(())
@@ -143,10 +154,10 @@ async fn find(
 ) -> Result<Option<KnownKey>, Error> {
     let row: Option<(String, String, i64, String, Vec<u8>)> = sqlx::query_as(
         "SELECT operation, digest, status, location, answer FROM idempotency_keys
-         WHERE key = $1 AND created_at >= $2",
+         WHERE key = $1 AND kept_at >= $2",
     )
     .bind(&idempotency.key)
-    .bind(idempotency.kept_since.as_str())
+    .bind(idempotency.kept_since().seconds())
     .fetch_optional(connection)
     .await?;
     let Some((operation, digest, status, location, body)) = row else {

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use crate::model::digest;
+use crate::store::contents::Content;
 use crate::store::events::{tell, tell_status};
 use crate::store::{
     Answer, Error, EventData, JobStatus, Once, Page, PageQuery, Request, Store, Timestamp, Tx,
@@ -118,6 +119,7 @@ impl Store {
         } = new;
         let spec = &checked.spec;
         let id = Uuid::now_v7();
+        let parts = self.parts(&checked).await?;
         let mut tx = self.begin_growing().await?;
         if let Some(answer) = once.answered(&mut tx).await? {
             return Ok(answer);
@@ -144,7 +146,7 @@ impl Store {
         .bind(now.as_str())
         .execute(&mut *tx)
         .await?;
-        insert_data(&mut tx, id, &checked).await?;
+        insert_data(&mut tx, id, (spec, parts)).await?;
         tell_status(&mut tx, &id.to_string(), now).await?;
         for warning in &checked.warnings {
             let event = EventData::of_data(warning);
@@ -287,9 +289,35 @@ impl Store {
             .bind(id.to_string())
             .execute(&mut *tx)
             .await?;
-        tx.commit().await?;
-        Ok(())
+        tx.leaves_something();
+        tx.commit().await
     }
+
+    /// What a job is submitted with, written ahead where it is much.
+    async fn parts<'a>(&self, checked: &'a CheckedJob) -> Result<Vec<Part<'a>>, Error> {
+        let mut parts = Vec::new();
+        for (name, bytes) in [
+            ("data", &checked.inline),
+            ("validation", &checked.inline_validation),
+            ("base", &checked.base),
+        ] {
+            let Some(bytes) = bytes else { continue };
+            let (digest, content) = (digest(bytes), self.content(bytes).await?);
+            parts.push(Part {
+                name,
+                digest,
+                content,
+            });
+        }
+        Ok(parts)
+    }
+}
+
+/// A part of what a job is submitted with.
+struct Part<'a> {
+    name: &'static str,
+    digest: String,
+    content: Content<'a>,
 }
 
 /// What a job starts from is still there. Of a job that starts from a checkpoint it is the model alone: it has a copy of the
@@ -326,25 +354,31 @@ pub(crate) async fn drop_leavings(tx: &mut Tx, id: Uuid, to: JobStatus) -> Resul
             .execute(&mut **tx)
             .await?;
     }
+    tx.leaves_something();
     Ok(())
 }
 
-async fn insert_data(tx: &mut Tx, id: Uuid, checked: &CheckedJob) -> Result<(), Error> {
-    for (part, bytes) in [
-        ("data", &checked.inline),
-        ("validation", &checked.inline_validation),
-        ("base", &checked.base),
-    ] {
-        let Some(bytes) = bytes else { continue };
-        sqlx::query("INSERT INTO job_rows (job_id, part, digest, bytes) VALUES ($1, $2, $3, $4)")
+async fn insert_data(
+    tx: &mut Tx,
+    id: Uuid,
+    (spec, parts): (&CheckedSpec, Vec<Part<'_>>),
+) -> Result<(), Error> {
+    for Part {
+        name,
+        digest,
+        content,
+    } in parts
+    {
+        let content = content.insert(tx).await?;
+        sqlx::query("INSERT INTO job_rows (job_id, part, digest, content) VALUES ($1, $2, $3, $4)")
             .bind(id.to_string())
-            .bind(part)
-            .bind(digest(bytes))
-            .bind(bytes.as_slice())
+            .bind(name)
+            .bind(digest)
+            .bind(content)
             .execute(&mut **tx)
             .await?;
     }
-    for (dataset, expected) in checked.spec.datasets() {
+    for (dataset, expected) in spec.datasets() {
         let found: Option<String> = sqlx::query_scalar(
             "SELECT dataset FROM dataset_revisions WHERE dataset = $1 AND digest = $2",
         )

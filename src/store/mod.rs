@@ -3,6 +3,7 @@
 mod change;
 mod checkpoints;
 mod columns;
+mod contents;
 mod datasets;
 mod error;
 mod events;
@@ -12,6 +13,7 @@ mod filling_tests;
 mod history;
 mod idempotency;
 mod jobs;
+mod leases;
 mod models;
 mod page;
 mod prediction_runs;
@@ -19,8 +21,10 @@ mod predictions;
 #[cfg(test)]
 mod predictions_tests;
 mod reports;
+mod retention;
 mod revision;
 mod room;
+mod running_time;
 mod runs;
 #[cfg(test)]
 mod runs_tests;
@@ -40,9 +44,10 @@ use sqlx::Connection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use tokio::sync::{RwLock, RwLockReadGuard, watch};
+use tokio::sync::{Notify, RwLock, RwLockReadGuard, watch};
 
 pub use crate::store::change::Change;
+use crate::store::contents::BeingWritten;
 pub use crate::store::datasets::{Dataset, DatasetRevision};
 pub use crate::store::error::Error;
 pub use crate::store::events::{Event, EventData};
@@ -51,13 +56,17 @@ pub use crate::store::filling::{Filling, Turn};
 pub use crate::store::history::{CheckpointRow, HistoryRow, NewCheckpoint, StatisticsRow};
 pub use crate::store::idempotency::{Answer, Idempotency, KnownKey, Once};
 pub use crate::store::jobs::{Job, JobError, JobFilter, JobMetrics, NewJob};
+pub use crate::store::leases::Beat;
 pub use crate::store::models::ModelRow;
 pub use crate::store::page::{Page, PageQuery};
 pub use crate::store::prediction_runs::{PredictionChunk, PredictionProgress};
 pub use crate::store::predictions::{BatchPrediction, NewBatchPrediction, PredictionFilter};
 pub use crate::store::reports::ReportRow;
+pub use crate::store::retention::Retention;
 pub use crate::store::revision::{Expected, Revision};
 use crate::store::room::Room;
+use crate::store::running_time::Running;
+pub use crate::store::running_time::RunningTime;
 pub use crate::store::runs::{Claim, Owner, Progress, Publication};
 pub use crate::store::status::{JobStatus, Request};
 pub use crate::store::table::Table;
@@ -90,6 +99,12 @@ struct Inner {
     copier: SqlitePool,
     health: Health,
     room: Room,
+    running: Running,
+    /// Contents that no row has yet.
+    being_written: BeingWritten,
+    retention: watch::Sender<Retention>,
+    /// Wakes whoever deletes what is no longer kept.
+    sweep: Arc<Notify>,
     /// Held for writing while a change of the catalogue is committed and its listener hears of it, and for reading by
     /// whoever reads jobs and models: nobody sees a job succeeded before its version answers. The writer's connection
     /// is always taken before it, so that readers never wait for another's transaction.
@@ -125,6 +140,7 @@ impl Store {
             other => other,
         })?;
         remove_scratch(directory);
+        let running = Running::read(&reader).await?;
         let inner = Inner {
             directory: directory.to_owned(),
             writer,
@@ -132,6 +148,10 @@ impl Store {
             copier,
             health: Health::default(),
             room: Room::new(free_bytes),
+            running,
+            being_written: BeingWritten::default(),
+            retention: watch::Sender::new(Retention::default()),
+            sweep: Arc::default(),
             catalogue: RwLock::new(()),
             listener: OnceLock::new(),
             turns: Turns::default(),
@@ -142,7 +162,9 @@ impl Store {
             inner: Arc::new(inner),
         };
         let (inner, committed) = (Arc::downgrade(&store.inner), store.inner.health.committed());
-        tokio::spawn(wal::tend(inner, committed));
+        tokio::spawn(wal::tend(inner.clone(), committed));
+        tokio::spawn(retention::sweep(inner, Arc::clone(&store.inner.sweep)));
+        store.inner.sweep.notify_one();
         store.discard_unfinished(None).await?;
         Ok(store)
     }
@@ -159,6 +181,9 @@ impl Store {
 
     /// Closes the database once all that was begun is done, and lets go of the data directory.
     pub async fn close(&self) {
+        if let Err(error) = self.keep_running_time().await {
+            tracing::warn!(%error, "the running time of this process is not kept: what ages by it stays longer");
+        }
         self.inner.reader.close().await;
         self.inner.copier.close().await;
         self.inner.writer.close().await;
@@ -217,8 +242,9 @@ impl Store {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Whoever tends its log has nothing more to wait for.
+        // Whoever tends it has nothing more to wait for.
         self.health.committed().notify_one();
+        self.sweep.notify_one();
     }
 }
 

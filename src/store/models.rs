@@ -44,6 +44,7 @@ impl Store {
     ) -> Result<Answer, Error> {
         let name = spec.spec().name.clone();
         let artifact = Artifact::of(&model).await?;
+        let content = artifact.content(self).await?;
         let mut tx = self.begin_growing().await?;
         if let Some(answer) = once.answered(&mut tx).await? {
             return Ok(answer);
@@ -69,9 +70,9 @@ impl Store {
         artifact
             .insert(
                 &mut tx,
+                content,
                 (&name, 1),
-                None,
-                &Lineage::initial(spec.spec().seed),
+                (None, &Lineage::initial(spec.spec().seed)),
                 now,
             )
             .await?;
@@ -169,6 +170,7 @@ impl Store {
         if deleted.rows_affected() == 0 {
             return Err(Error::not_found("model", name));
         }
+        tx.leaves_something();
         self.publish(
             tx,
             Change::ModelDeleted {

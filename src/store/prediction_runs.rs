@@ -4,6 +4,8 @@
 use sqlx::Row;
 use uuid::Uuid;
 
+use crate::store::jobs::parse_id;
+use crate::store::leases::repeatedly;
 use crate::store::predictions::{drop_chunks, prediction_row};
 use crate::store::{BatchPrediction, Error, JobError, JobStatus, Store, Timestamp, Tx};
 
@@ -29,15 +31,29 @@ pub struct PredictionProgress {
 
 impl Store {
     /// Puts batch predictions that a process left running back into the queue: they start anew from their first row, to the same
-    /// bytes. To be called once, before any is claimed. Returns how many.
-    pub async fn take_up_predictions(&self) -> Result<u64, Error> {
+    /// bytes. One whose process has ended `most` times in a row while it ran fails. To be called once, before any is claimed.
+    /// Returns how many.
+    pub async fn take_up_predictions(&self, most: u64, now: &Timestamp) -> Result<u64, Error> {
         let mut tx = self.begin().await?;
         let left: Vec<String> =
             sqlx::query_scalar("SELECT id FROM batch_predictions WHERE status = 'running'")
                 .fetch_all(&mut *tx)
                 .await?;
         for id in &left {
-            requeue(&mut tx, crate::store::jobs::parse_id(id)?).await?;
+            let crashes: i64 = sqlx::query_scalar(
+                "UPDATE batch_predictions SET crashes = crashes + 1 WHERE id = $1 RETURNING crashes",
+            )
+            .bind(id)
+            .fetch_one(&mut *tx)
+            .await?;
+            let uuid = parse_id(id)?;
+            if crashes as u64 >= most {
+                let (error, to) = (repeatedly(crashes), JobStatus::Failed);
+                end(&mut tx, id, to, Some(&error), now).await?;
+                drop_chunks(&mut tx, uuid).await?;
+            } else {
+                requeue(&mut tx, uuid).await?;
+            }
         }
         tx.commit().await?;
         Ok(left.len() as u64)

@@ -111,7 +111,13 @@ async fn nothing_is_left_of_a_result_that_is_not_finished() {
     let now = Timestamp::now();
 
     let id = begun(&store).await;
-    assert_eq!(store.take_up_predictions().await.expect("takes up"), 1);
+    assert_eq!(
+        store
+            .take_up_predictions(3, &Timestamp::now())
+            .await
+            .expect("takes up"),
+        1
+    );
     is_dropped(&store, id, JobStatus::Queued).await;
     let again = store.claim_prediction(&now).await.expect("claims");
     assert_eq!(

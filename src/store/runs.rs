@@ -6,10 +6,12 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use crate::model::Model;
-use crate::store::checkpoints::{insert_checkpoint, last_checkpoint};
+use crate::store::checkpoints::insert_checkpoint;
+use crate::store::contents::Content;
 use crate::store::events::{EventData, tell, tell_status};
 use crate::store::history::insert_history;
-use crate::store::jobs::{drop_leavings, job_row, parse_id, parse_status};
+use crate::store::jobs::{drop_leavings, job_row, parse_status};
+use crate::store::leases::check_owner;
 use crate::store::reports::insert_report;
 use crate::store::versions::Artifact;
 use crate::store::{
@@ -76,50 +78,6 @@ pub struct Publication {
 }
 
 impl Store {
-    /// Puts jobs that a process left running back into the queue, or where their users asked them to be.
-    ///
-    /// Returns how many. To be called once, before any job is claimed.
-    pub async fn take_up(&self, now: &Timestamp) -> Result<u64, Error> {
-        let mut tx = self.begin().await?;
-        let left: Vec<(String, Option<String>)> =
-            sqlx::query_as("SELECT id, requested FROM jobs WHERE status = 'running'")
-                .fetch_all(&mut *tx)
-                .await?;
-        for (label, requested) in &left {
-            let to = match requested {
-                Some(requested) => parse_status(requested)?,
-                None => JobStatus::Queued,
-            };
-            assert!(
-                JobStatus::Running.may_become(to),
-                "jobs move along the table only"
-            );
-            sqlx::query(
-                "UPDATE jobs SET status = $2, requested = NULL, updated_at = $3, finished_at = $4
-                 WHERE id = $1 AND status = 'running'",
-            )
-            .bind(label)
-            .bind(to.name())
-            .bind(now.as_str())
-            .bind(to.is_final().then(|| now.as_str()))
-            .execute(&mut *tx)
-            .await?;
-            let id = parse_id(label)?;
-            let epoch = set_back(&mut tx, id).await?;
-            if to.is_final() {
-                drop_leavings(&mut tx, id, to).await?;
-            } else {
-                let cause =
-                    "the process that ran the job ended without a checkpoint of where it stood";
-                let warning = EventData::set_back("process_ended", cause, epoch);
-                tell(&mut tx, label, &warning, now).await?;
-            }
-            tell_status(&mut tx, label, now).await?;
-        }
-        self.commit(tx).await?;
-        Ok(left.len() as u64)
-    }
-
     /// Puts an owned job whose data cannot be read for now back into the queue, at its last checkpoint.
     ///
     /// Errors: another attempt owns the job.
@@ -135,7 +93,28 @@ impl Store {
 
     /// Takes the job that has waited longest, with its last checkpoint. History beyond the checkpoint is dropped: it
     /// will be made again, the same. A job that cannot be read fails and gives way to the next.
+    ///
+    /// Errors: the store fails; a job that was taken by then waits again.
     pub async fn claim(&self, now: &Timestamp) -> Result<Option<Claim>, Error> {
+        let Some(job) = self.take(now).await? else {
+            return Ok(None);
+        };
+        let Job { id, attempt, .. } = job;
+        let owner = Owner { id, attempt };
+        match self.at_checkpoint(owner, job, now).await {
+            Ok(claim) => Ok(Some(claim)),
+            Err(error) => {
+                // Where this fails too, nobody beats for the job, and it is taken over.
+                if let Err(error) = self.put_back(owner, now).await {
+                    tracing::error!(job = %id, %error, "a job could not be put back into the queue");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the job that has waited longest a running one.
+    async fn take(&self, now: &Timestamp) -> Result<Option<Job>, Error> {
         loop {
             let mut tx = self.begin().await?;
             let claimed = sqlx::query(
@@ -150,40 +129,51 @@ impl Store {
             let Some(row) = claimed else {
                 return Ok(None);
             };
-            let mut job = match job_row(&row) {
-                Ok(job) => job,
-                Err(error) => {
-                    fail_unreadable(&mut tx, row.try_get("id")?, &error, now).await?;
-                    self.commit(tx).await?;
-                    continue;
-                }
-            };
-            let (checkpoint, seconds) = last_checkpoint(&mut tx, job.id).await?.unzip();
-            let at = checkpoint.as_ref();
-            let (epoch, _) = at.map_or((0, 0), Checkpoint::place);
-            let epochs = job.spec.epochs;
-            job.fold_epochs = at.map_or(0, |checkpoint| checkpoint.fold_epochs(epochs));
-            let label = job.id.to_string();
-            if epoch < job.epoch {
-                let warning =
-                    EventData::set_back("checkpoint_damaged", "a checkpoint is damaged", epoch);
-                tell(&mut tx, &label, &warning, now).await?;
+            let read = job_row(&row);
+            match &read {
+                Ok(job) => tell_status(&mut tx, &job.id.to_string(), now).await?,
+                Err(error) => fail_unreadable(&mut tx, row.try_get("id")?, error, now).await?,
             }
-            job.epoch = epoch;
-            rewind(&mut tx, job.id, job.epoch).await?;
-            sqlx::query("UPDATE jobs SET fold_epochs = $2 WHERE id = $1")
-                .bind(&label)
-                .bind(job.fold_epochs as i64)
-                .execute(&mut *tx)
-                .await?;
-            tell_status(&mut tx, &label, now).await?;
             self.commit(tx).await?;
-            return Ok(Some(Claim {
-                job,
-                checkpoint,
-                seconds: seconds.unwrap_or_default(),
-            }));
+            if let Ok(job) = read {
+                return Ok(Some(job));
+            }
         }
+    }
+
+    /// Sets a job that was just taken to its last checkpoint, which is read while others write.
+    async fn at_checkpoint(
+        &self,
+        owner: Owner,
+        mut job: Job,
+        now: &Timestamp,
+    ) -> Result<Claim, Error> {
+        let (checkpoint, seconds) = self.last_checkpoint(owner).await?.unzip();
+        let at = checkpoint.as_ref();
+        let (epoch, _) = at.map_or((0, 0), Checkpoint::place);
+        let epochs = job.spec.epochs;
+        job.fold_epochs = at.map_or(0, |checkpoint| checkpoint.fold_epochs(epochs));
+        let mut tx = self.begin().await?;
+        check_owner(&mut tx, owner).await?;
+        let label = job.id.to_string();
+        if epoch < job.epoch {
+            let warning =
+                EventData::set_back("checkpoint_damaged", "a checkpoint is damaged", epoch);
+            tell(&mut tx, &label, &warning, now).await?;
+        }
+        job.epoch = epoch;
+        rewind(&mut tx, job.id, job.epoch).await?;
+        sqlx::query("UPDATE jobs SET fold_epochs = $2 WHERE id = $1")
+            .bind(&label)
+            .bind(job.fold_epochs as i64)
+            .execute(&mut *tx)
+            .await?;
+        self.commit(tx).await?;
+        Ok(Claim {
+            job,
+            checkpoint,
+            seconds: seconds.unwrap_or_default(),
+        })
     }
 
     /// What a user has asked of a running job.
@@ -213,8 +203,9 @@ impl Store {
         progress: &Progress,
         now: &Timestamp,
     ) -> Result<(), Error> {
+        let contents = self.contents_of(progress).await?;
         let mut tx = self.begin_growing().await?;
-        write_progress(&mut tx, owner, progress, now).await?;
+        write_progress(&mut tx, owner, (progress, contents), now).await?;
         self.commit(tx).await
     }
 
@@ -237,8 +228,12 @@ impl Store {
             report,
         } = publication;
         let artifact = Artifact::of(&model).await?;
+        let (contents, content) = (
+            self.contents_of(progress).await?,
+            artifact.content(self).await?,
+        );
         let mut tx = self.begin().await?;
-        write_progress(&mut tx, owner, progress, now).await?;
+        write_progress(&mut tx, owner, (progress, contents), now).await?;
         let version: Option<i64> = sqlx::query_scalar(
             "UPDATE models SET latest_version = latest_version + 1 WHERE name = $1 RETURNING latest_version",
         )
@@ -248,7 +243,13 @@ impl Store {
         let version = version.ok_or_else(|| Error::not_found("model", &name))? as u64;
         let job = owner.id.to_string();
         artifact
-            .insert(&mut tx, (&name, version), Some(&job), &lineage, now)
+            .insert(
+                &mut tx,
+                content,
+                (&name, version),
+                (Some(&job), &lineage),
+                now,
+            )
             .await?;
         sqlx::query("UPDATE jobs SET version = $2, metrics = $3, ended_by = $4 WHERE id = $1")
             .bind(&job)
@@ -283,13 +284,25 @@ impl Store {
         error: Option<JobError>,
         now: &Timestamp,
     ) -> Result<(), Error> {
+        let contents = self.contents_of(progress).await?;
         let mut tx = self.begin().await?;
-        write_progress(&mut tx, owner, progress, now).await?;
+        write_progress(&mut tx, owner, (progress, contents), now).await?;
         leave(&mut tx, owner, to, error, now).await?;
         if to.is_final() {
             drop_leavings(&mut tx, owner.id, to).await?;
         }
         self.commit(tx).await
+    }
+}
+
+impl Store {
+    /// The bytes of the checkpoints, written ahead where they are many.
+    async fn contents_of<'a>(&self, progress: &'a Progress) -> Result<Vec<Content<'a>>, Error> {
+        let mut contents = Vec::with_capacity(progress.checkpoints.len());
+        for checkpoint in &progress.checkpoints {
+            contents.push(self.content(&checkpoint.bytes).await?);
+        }
+        Ok(contents)
     }
 }
 
@@ -327,7 +340,7 @@ async fn leave(
 }
 
 /// Sets a job back to its last checkpoint; the epoch of that.
-async fn set_back(tx: &mut Tx, id: Uuid) -> Result<u64, Error> {
+pub(crate) async fn set_back(tx: &mut Tx, id: Uuid) -> Result<u64, Error> {
     let epoch: Option<i64> =
         sqlx::query_scalar("SELECT MAX(epoch) FROM checkpoints WHERE job_id = $1")
             .bind(id.to_string())
@@ -403,7 +416,7 @@ async fn fail_unreadable(
 async fn write_progress(
     tx: &mut Tx,
     owner: Owner,
-    progress: &Progress,
+    (progress, contents): (&Progress, Vec<Content<'_>>),
     now: &Timestamp,
 ) -> Result<(), Error> {
     let Progress {
@@ -445,7 +458,7 @@ async fn write_progress(
         let newest = EventData::Epoch(row.clone());
         tell(tx, &owner.id.to_string(), &newest, now).await?;
     }
-    for checkpoint in checkpoints {
+    for checkpoint in checkpoints.iter().zip(contents) {
         insert_checkpoint(tx, owner.id, checkpoint, now).await?;
     }
     Ok(())

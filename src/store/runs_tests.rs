@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::model::{Model, ModelLimits, ModelSpec};
 use crate::store::{
-    Answer, Error, EventData, HistoryRow, Job, JobStatus, NewJob, Once, Owner, Progress, Store,
-    Timestamp,
+    Answer, Error, EventData, HistoryRow, Job, JobStatus, NewCheckpoint, NewJob, Once, Owner,
+    Progress, Store, Timestamp,
 };
 use crate::train::{CheckedJob, Context, JobLimits, JobSpec, Metrics, check};
 
@@ -94,6 +94,19 @@ async fn begun(directory: &std::path::Path) -> (Store, Owner) {
     (store, owner)
 }
 
+/// The same store, opened again after its process was killed: nothing of it was closed.
+async fn killed(store: Store, directory: &std::path::Path) -> Store {
+    drop(store);
+    let reopened = async || Store::open(directory).await;
+    loop {
+        // Its tasks let go of the directory at their next turn.
+        match reopened().await {
+            Err(Error::DirectoryInUse { .. }) => tokio::task::yield_now().await,
+            opened => return opened.expect("opens"),
+        }
+    }
+}
+
 async fn claimed(store: &Store) -> Owner {
     let claim = store.claim(&Timestamp::now()).await.expect("claims");
     let Job { id, attempt, .. } = claim.expect("one waits").job;
@@ -128,4 +141,165 @@ async fn a_job_whose_data_cannot_be_read_waits_at_its_last_checkpoint_and_says_w
     let next = claimed(&store).await;
     assert_eq!((next.id, next.attempt), (owner.id, 2));
     assert_eq!(warnings(&store, owner.id).await, told);
+}
+
+#[tokio::test]
+async fn a_job_whose_process_ends_three_times_without_a_new_checkpoint_fails() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (mut store, owner) = begun(directory.path()).await;
+    let now = Timestamp::now();
+    for attempt in 2..=3 {
+        store = killed(store, directory.path()).await;
+        assert_eq!(store.take_up(3, &now).await.expect("takes up"), 1);
+        assert_eq!(claimed(&store).await.attempt, attempt);
+    }
+    store = killed(store, directory.path()).await;
+    assert_eq!(store.take_up(3, &now).await.expect("takes up"), 1);
+    let job = store.job(owner.id).await.expect("is there");
+    assert_eq!((job.status, job.attempt), (JobStatus::Failed, 3));
+    let error = job.error.expect("it says why");
+    assert_eq!(error.code, "crashed_repeatedly");
+    assert!(
+        error.detail.contains("ended 3 times in a row"),
+        "{}",
+        error.detail
+    );
+    assert!(store.claim(&now).await.expect("claims").is_none());
+}
+
+#[tokio::test]
+async fn a_new_checkpoint_makes_up_for_the_crashes_before_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (mut store, mut owner) = begun(directory.path()).await;
+    let now = Timestamp::now();
+    for crash in 1..=7 {
+        if crash % 2 == 0 {
+            let checkpoints = vec![checkpoint(crash, b"damaged on purpose".to_vec())];
+            let progress = Progress {
+                checkpoints,
+                ..Progress::default()
+            };
+            store
+                .record(owner, &progress, &now)
+                .await
+                .expect("it owns the job");
+        }
+        store = killed(store, directory.path()).await;
+        store.take_up(3, &now).await.expect("takes up");
+        owner = claimed(&store).await;
+        assert_eq!(owner.attempt, crash + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_taken_over_is_closed_to_the_attempt_that_ran_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, owner) = begun(directory.path()).await;
+    let now = Timestamp::now();
+    let stale = (owner, 0);
+    assert_eq!(store.beats().await.expect("reads"), [stale]);
+    store.beat(&[owner]).await.expect("beats");
+    assert_eq!(store.beats().await.expect("reads"), [(owner, 1)]);
+    assert!(
+        !store.take_over(stale, 3, &now).await.expect("looks"),
+        "it beat since"
+    );
+    assert!(
+        store
+            .take_over((owner, 1), 3, &now)
+            .await
+            .expect("takes over")
+    );
+    let next = claimed(&store).await;
+    assert_eq!((next.id, next.attempt), (owner.id, 2));
+    // The one who ran it comes back: none of its writes finds the job.
+    store.beat(&[owner]).await.expect("beats for nobody");
+    assert_eq!(store.beats().await.expect("reads"), [(next, 1)]);
+    let told = store.record(owner, &Progress::default(), &now).await;
+    assert!(matches!(told, Err(Error::Fenced)), "{told:?}");
+    let left = store
+        .release(owner, JobStatus::Paused, &Progress::default(), None, &now)
+        .await;
+    assert!(matches!(left, Err(Error::Fenced)), "{left:?}");
+    assert!(!store.take_over((owner, 1), 3, &now).await.expect("looks"));
+}
+
+fn checkpoint(epoch: u64, bytes: Vec<u8>) -> NewCheckpoint {
+    NewCheckpoint {
+        epoch,
+        step: 0,
+        parameter_digest: String::new(),
+        digest: crate::model::digest(&bytes),
+        bytes,
+        seconds: 1.0,
+    }
+}
+
+/// Pieces of contents, and contents that belong to no row.
+async fn stored(store: &Store) -> (i64, i64) {
+    let count = async |sql: &'static str| {
+        let count = sqlx::query_scalar(sql).fetch_one(store.reader());
+        count.await.expect("counts")
+    };
+    (
+        count("SELECT COUNT(*) FROM content_pieces").await,
+        count("SELECT COUNT(*) FROM dropped_contents").await,
+    )
+}
+
+#[tokio::test]
+async fn a_large_checkpoint_is_written_in_pieces_and_leaves_none_behind() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, owner) = begun(directory.path()).await;
+    let now = Timestamp::now();
+    let (before, _) = stored(&store).await;
+    let large = |epoch: u64| {
+        let bytes = (0..9 << 20).map(|byte: u64| (byte * epoch) as u8).collect();
+        let checkpoints = vec![checkpoint(epoch, bytes)];
+        Progress {
+            checkpoints,
+            ..Progress::default()
+        }
+    };
+    store
+        .record(owner, &large(1), &now)
+        .await
+        .expect("it owns the job");
+    assert_eq!(stored(&store).await, (before + 3, 0));
+    let content = sqlx::query_scalar("SELECT content FROM checkpoints");
+    let content = content.fetch_one(store.reader()).await.expect("one");
+    let mut reader = store.reader().acquire().await.expect("a connection");
+    let kept = crate::store::contents::read(&mut reader, content).await;
+    drop(reader);
+    assert!(
+        kept.expect("reads") == large(1).checkpoints[0].bytes,
+        "other bytes"
+    );
+    // Told again, as after a commit that was taken for failed, it is there once.
+    store
+        .record(owner, &large(1), &now)
+        .await
+        .expect("it owns the job");
+    for epoch in 2..=4 {
+        store
+            .record(owner, &large(epoch), &now)
+            .await
+            .expect("it owns the job");
+    }
+    // Two are kept; of one whose job is no longer owned nothing stays.
+    store
+        .take_over((owner, 0), 3, &now)
+        .await
+        .expect("takes over");
+    let fenced = store.record(owner, &large(5), &now).await;
+    assert!(matches!(fenced, Err(Error::Fenced)), "{fenced:?}");
+    store.sweep_contents().await.expect("sweeps");
+    assert_eq!(stored(&store).await, (before + 6, 0));
+    let bytes = vec![7; 5 << 20];
+    let begun = store.content(&bytes).await.expect("written");
+    store.sweep_contents().await.expect("sweeps");
+    assert_eq!(stored(&store).await, (before + 8, 1), "it is being written");
+    drop(begun);
+    store.sweep_contents().await.expect("sweeps");
+    assert_eq!(stored(&store).await, (before + 6, 0));
 }

@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use crate::model::{Header, Model, Selftest, digest};
+use crate::store::contents::{self, Content};
 use crate::store::predictions::{Needed, check_unneeded};
 use crate::store::{
     Change, Error, Expected, JobMetrics, Page, PageQuery, Revision, Store, Timestamp, Tx,
@@ -106,29 +107,35 @@ impl Artifact {
         })
     }
 
+    /// Its bytes, written ahead where they are many.
+    pub(crate) async fn content(&self, store: &Store) -> Result<Content<'_>, Error> {
+        store.content(&self.bytes).await
+    }
+
     /// Writes the version's row inside a transaction.
     pub(crate) async fn insert(
-        self,
+        &self,
         tx: &mut Tx,
+        content: Content<'_>,
         (name, version): (&str, u64),
-        job: Option<&str>,
-        lineage: &Lineage,
+        (job, lineage): (Option<&str>, &Lineage),
         now: &Timestamp,
     ) -> Result<(), Error> {
+        let content = content.insert(tx).await?;
         sqlx::query(
             "INSERT INTO versions (model, version, job_id, header, lineage, parameter_digest, artifact_digest,
-             artifact_bytes, created_at, artifact) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+             artifact_bytes, created_at, content) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
         .bind(name)
         .bind(version as i64)
         .bind(job)
-        .bind(self.header)
+        .bind(&self.header)
         .bind(serde_json::to_string(lineage)?)
-        .bind(self.parameter_digest)
-        .bind(self.digest)
+        .bind(&self.parameter_digest)
+        .bind(&self.digest)
         .bind(self.bytes.len() as i64)
         .bind(now.as_str())
-        .bind(self.bytes)
+        .bind(content)
         .execute(&mut **tx)
         .await?;
         Ok(())
@@ -201,21 +208,21 @@ impl Store {
     ///
     /// Errors: there is none; its bytes are damaged.
     pub async fn load_version(&self, name: &str, version: u64) -> Result<Model, Error> {
-        let row: Option<(Vec<u8>, String)> = sqlx::query_as(
-            "SELECT artifact, artifact_digest FROM versions WHERE model = $1 AND version = $2",
+        let mut tx = self.reader().begin().await?;
+        let row: Option<(i64, String)> = sqlx::query_as(
+            "SELECT content, artifact_digest FROM versions WHERE model = $1 AND version = $2",
         )
         .bind(name)
         .bind(version as i64)
-        .fetch_optional(self.reader())
+        .fetch_optional(&mut *tx)
         .await?;
         let label = format!("{name}/{version}");
-        let (artifact, expected) = row.ok_or_else(|| Error::not_found("version", &label))?;
-        off_thread(move || {
-            if digest(&artifact) != expected {
-                let what = format!("version {label}");
-                return Err(Error::Damaged { what });
-            }
-            let model = Model::decode(&artifact)?;
+        let (content, expected) = row.ok_or_else(|| Error::not_found("version", &label))?;
+        let artifact = contents::read(&mut tx, content).await?;
+        drop(tx);
+        let what = format!("version {label}");
+        contents::decoded(artifact, expected, what, move |artifact| {
+            let model = Model::decode(artifact)?;
             let Selftest { passed, largest_difference, .. } = model.selftest();
             if !passed {
                 tracing::warn!(version = %label, largest_difference, "answers its golden set with other bits than when it was published");
@@ -286,6 +293,7 @@ impl Store {
         if deleted.rows_affected() == 0 {
             return Err(Error::not_found("version", label));
         }
+        tx.leaves_something();
         self.publish(
             tx,
             Change::VersionDeleted {

@@ -12,6 +12,9 @@ use crate::store::{Error, Store};
 pub(crate) struct Tx {
     within: Transaction<'static, Sqlite>,
     health: Health,
+    /// Whether it leaves something to be swept, and who does.
+    leaves_something: bool,
+    sweep: Arc<Notify>,
 }
 
 /// What all who write share: whether the disk has failed, and whom commits wake.
@@ -31,7 +34,12 @@ impl Store {
         let within = self.inner.writer.begin_with("BEGIN IMMEDIATE").await;
         let within = health.noticed(within)?;
         health.check()?;
-        Ok(Tx { within, health })
+        Ok(Tx {
+            within,
+            health,
+            leaves_something: false,
+            sweep: Arc::clone(&self.inner.sweep),
+        })
     }
 
     /// Begins a transaction that stores more than it removes.
@@ -73,7 +81,15 @@ impl Tx {
         // Another's sync may have failed meanwhile: after that no page of this file is known to be on the disk.
         self.health.check()?;
         self.health.committed.notify_one();
+        if self.leaves_something {
+            self.sweep.notify_one();
+        }
         Ok(())
+    }
+
+    /// Has it swept once it is committed: what it deletes may leave contents behind, and what it adds may be too much to keep.
+    pub(crate) fn leaves_something(&mut self) {
+        self.leaves_something = true;
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use gradientd::config::Limits;
+use gradientd::config::Kept;
 use serde_json::{Value, json};
 
 use crate::server::{TestServer, long_job, number, text, xor_job, xor_model, xor_rows};
@@ -70,7 +70,11 @@ async fn predictions_answer_while_a_step_of_another_model_takes_a_minute() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn predictions_see_whole_versions_that_never_go_backwards_while_jobs_publish() {
-    let server = Arc::new(TestServer::start_with(2, Limits::default()).await);
+    let kept = Kept {
+        keep_versions: 0,
+        ..Kept::default()
+    };
+    let server = Arc::new(TestServer::start_keeping(2, kept).await);
     server.create(xor_model("xor")).await;
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..3)

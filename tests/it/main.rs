@@ -62,6 +62,7 @@ mod problems;
 mod publish;
 mod raw;
 mod reports;
+mod retention;
 mod revisions;
 mod server;
 mod skew;

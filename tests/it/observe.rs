@@ -122,6 +122,15 @@ async fn the_limits_answered_are_those_of_the_configuration() {
     expected["job_slots"] = json!(3);
     expected["training_threads"] = json!(1);
     expected["training_data_mib"] = json!(256);
+    expected["max_attempts"] = json!(3);
+    for (name, kept) in [
+        ("jobs", 10_000),
+        ("checkpoints", 100),
+        ("versions", 10),
+        ("predictions", 1000),
+    ] {
+        expected[format!("keep_{name}")] = json!(kept);
+    }
     let answered = server.get("/v1/limits").await.expect(200);
     assert_eq!(answered, expected);
     assert_eq!(answered["predict_rows"], 17);

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gradientd::config::{Config, Limits, TRAINING_DATA_MIB};
+use gradientd::config::{Config, Kept, Limits, TRAINING_DATA_MIB};
 use gradientd::server;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -62,6 +62,15 @@ impl TestServer {
     /// A server with an empty data directory, so many job slots, and its own limits.
     pub(crate) async fn start_with(job_slots: u16, limits: Limits) -> Self {
         Self::start_in(scratch(), config(job_slots, limits)).await
+    }
+
+    /// A server with an empty data directory and so many job slots that keeps so much.
+    pub(crate) async fn start_keeping(job_slots: u16, kept: Kept) -> Self {
+        let config = Config {
+            kept,
+            ..config(job_slots, Limits::default())
+        };
+        Self::start_in(scratch(), config).await
     }
 
     /// A server with an empty data directory, on which a job trains with so many threads.
@@ -307,6 +316,8 @@ pub(crate) fn config(job_slots: u16, limits: Limits) -> Config {
         job_slots,
         training_threads: 1,
         training_data_mib: TRAINING_DATA_MIB,
+        max_attempts: 3,
+        kept: Kept::default(),
         limits,
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use gradientd::config::Kept;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -25,7 +26,11 @@ async fn version(server: &TestServer, number: u64) -> Value {
 
 /// A server with a model `xor` of so many versions.
 async fn trained(versions: u64) -> TestServer {
-    let server = TestServer::start().await;
+    let kept = Kept {
+        keep_versions: 0,
+        ..Kept::default()
+    };
+    let server = TestServer::start_keeping(1, kept).await;
     server.create(xor_model("xor")).await;
     for _ in 1..versions {
         server.train(xor_job("xor", json!({}))).await;
