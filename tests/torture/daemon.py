@@ -27,6 +27,12 @@ class Client:
         parts = urllib.parse.urlsplit(url)
         self.connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def close(self):
         self.connection.close()
 
@@ -46,15 +52,16 @@ class Client:
     def get(self, path):
         return json.loads(self.raw("GET", path))
 
-    def send(self, method, path, body=None):
+    def send(self, method, path, body=None, headers=()):
         """JSON there and back; None where the answer is empty."""
         content = None if body is None else json.dumps(body)
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        answer = self.raw(method, path, content, headers)
+        kind = {} if body is None else {"Content-Type": "application/json"}
+        answer = self.raw(method, path, content, {**kind, **dict(headers)})
         return json.loads(answer) if answer else None
 
-    def post(self, path, body):
-        return self.send("POST", path, body)
+    def post(self, path, body, key=None):
+        """With an Idempotency-Key, where one is given."""
+        return self.send("POST", path, body, {} if key is None else {"Idempotency-Key": key})
 
     def upload(self, name, pieces):
         """Streams a CSV; `pieces` is bytes, or yields bytes and is sent chunked."""
@@ -69,28 +76,43 @@ class Client:
         body = json.dumps({"inputs": rows})
         return self.raw("POST", f"/v1/models/{model}/predict", body, {"Content-Type": "application/json"})
 
+    def find(self, path):
+        """What is there, or None where nothing is."""
+        try:
+            return self.get(path)
+        except Refused as refused:
+            if refused.status == 404:
+                return None
+            raise
+
     def losses(self, job, after=0):
         return self.get(f"/v1/jobs/{job}/loss?after={after}&limit=10000")["data"]
 
     def wait_for(self, job, seconds, poll=0.05):
         """The job once it has succeeded; an exception where it ends otherwise or takes longer."""
+        return self.wait_at(f"/v1/jobs/{job}", seconds, poll)
+
+    def wait_at(self, path, seconds, poll=0.05):
+        """The same of a job or a batch prediction."""
         deadline = time.monotonic() + seconds
         while True:
-            state = self.get(f"/v1/jobs/{job}")
+            state = self.get(path)
             if state["status"] == "succeeded":
                 return state
             if state["status"] in ("failed", "cancelled"):
-                raise RuntimeError(f"job {job} ended as {state['status']}: {state['error']}")
+                raise RuntimeError(f"{path} ended as {state['status']}: {state['error']}")
             if time.monotonic() > deadline:
-                raise RuntimeError(f"job {job} is still {state['status']} after {seconds} s")
+                raise RuntimeError(f"{path} is still {state['status']} after {seconds} s")
             time.sleep(poll)
 
 
 class Server:
     """A gradientd of our own, on a free port of the loopback."""
 
-    def __init__(self, binary, data_dir, options=()):
+    def __init__(self, binary, data_dir, options=(), prefix=()):
         self.binary, self.data_dir, self.options = os.path.abspath(binary), data_dir, list(options)
+        # A program with its options that starts it, such as strace.
+        self.prefix = list(prefix)
         self.log = tempfile.NamedTemporaryFile(prefix="gradientd-", suffix=".log")
         self.process = None
         self.url = None
@@ -99,9 +121,10 @@ class Server:
         """Starts it and waits until it is ready; returns the seconds that this took."""
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        command = [self.binary, "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", self.data_dir]
+        command = [*self.prefix, self.binary, "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", self.data_dir]
         began = time.monotonic()
-        self.process = subprocess.Popen(command + self.options, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(command + self.options, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                                        start_new_session=True)
         while not self.is_ready():
             if self.process.poll() is not None or time.monotonic() - began > seconds:
                 self.kill()
@@ -120,9 +143,10 @@ class Server:
             client.close()
 
     def kill(self):
-        """SIGKILL: it gets no chance to tidy up."""
-        self.process.kill()
-        self.process.wait()
+        """SIGKILL, also for what it was started by: it gets no chance to tidy up."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     def stop(self, seconds=10.0):
         """SIGTERM; returns the exit status."""
@@ -145,6 +169,12 @@ class Server:
     def log_tail(self):
         with open(self.log.name, "rb") as log:
             return log.read()[-2000:].decode(errors="replace")
+
+
+def known_options(binary, *options):
+    """Those of these options, as `--name=value`, that the program knows: an older one lacks some."""
+    told = subprocess.run([os.path.abspath(binary), "serve", "--help"], capture_output=True, text=True, check=True).stdout
+    return [option for option in options if f"{option.split('=')[0]} " in told]
 
 
 def free_port():
