@@ -24,6 +24,7 @@ class Client:
     the caller must know what was acknowledged."""
 
     def __init__(self, url, timeout=60.0):
+        self.url = url
         parts = urllib.parse.urlsplit(url)
         self.connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
 
