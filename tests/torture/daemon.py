@@ -153,7 +153,7 @@ class Server:
         """SIGTERM; returns the exit status."""
         if self.process is None or self.process.poll() is not None:
             return self.process and self.process.returncode
-        self.process.send_signal(signal.SIGTERM)
+        os.killpg(self.process.pid, signal.SIGTERM)
         status = self.wait_for_end(seconds)
         if status is None:
             self.kill()
