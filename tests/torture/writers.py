@@ -15,7 +15,7 @@ from promise import GONE, Miss, require, stripped
 SOON = 30.0
 SHORT = 2048
 XOR = {"inputs": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [[0], [1], [1], [0]]}
-LONG = {"inputs": [[n % 7, n % 5] for n in range(64)], "targets": [[n % 2] for n in range(64)]}
+LONG = {"inputs": [[n % 7, n % 5] for n in range(640)], "targets": [[n % 2] for n in range(640)]}
 
 
 class Writer:
@@ -288,7 +288,7 @@ class Moves(Jobs):
     def submit(self, client):
         label = self.unfinished or self.new_name()
         self.unfinished = label
-        spec = {"model": self.model, "data": LONG, "epochs": 4000, "batch_size": 8, "from": {"version": 1},
+        spec = {"model": self.model, "data": LONG, "epochs": 400, "batch_size": 8, "from": {"version": 1},
                 "metadata": {"label": label}}
         path = f"/v1/jobs?metadata[label]={label}"
         found = self.ask(client, lambda client: client.post("/v1/jobs", spec, key=label), {path: is_one})
@@ -316,7 +316,7 @@ class Moves(Jobs):
         require(job["status"] in allowed, f"{self.name}: job {self.job} is {job['status']}, not one of {sorted(allowed)}: {job['error']}")
         self.allowed, self.asked = (allowed if job["status"] in self.GOING else {job["status"]}), None
         if job["status"] == "succeeded":
-            self.came_to(client, job, "job of 4000 epochs")
+            self.came_to(client, job, "job of 400 epochs")
         elif job["status"] == "cancelled":
             for path in (f"/v1/jobs/{self.job}", f"/v1/jobs/{self.job}/checkpoints", f"/v1/jobs/{self.job}/loss?limit=10000"):
                 self.learn(client, path)
