@@ -2,7 +2,7 @@
 """Cuts the power of a gradientd at every moment, on paper, and starts it on everything that a disk may hold then (T3).
 
     python3 tests/torture/power_loss.py --binary target/release/gradientd            # all states
-    python3 tests/torture/power_loss.py --binary target/release/gradientd --sample 60 --seed 1
+    python3 tests/torture/power_loss.py --binary target/release/gradientd --sample 60 --normal-sample 60
 
 The story of story.py (models, tables, an append, a job with five pauses, each with a checkpoint, its version, SIGTERM and another
 start, a publication, aliases, a batch prediction, deletions) is played once under strace, server and client together, so that the
@@ -79,22 +79,31 @@ def play(binary, scratch):
     write_facts(os.path.join(scratch, "facts"), story.facts)
 
 
-def states(steps, root, torn, seed):
-    """Everything that may be left, each once: how many steps were acknowledged, what kind of state it is, and the files."""
-    rng, seen, acknowledged, drive = random.Random(seed), set(), 0, disk.Disk()
+def candidates(steps, root, torn):
+    """Every moment at which something may be left, as the disk and how many steps were acknowledged, with each kind of state."""
+    acknowledged, drive = 0, disk.Disk()
     for call, ends in steps:
         if call.kind == "acknowledged":
             acknowledged, changed = max(acknowledged, call.acknowledged), not ends
         else:
             changed = (drive.end if ends else drive.begin)(call, call.path == root)
-        if not changed:
+        if changed:
+            for kind in ("lost", "kept", *["torn"] * torn):
+                yield acknowledged, kind, drive
+
+
+def states(steps, root, torn, seed, chosen):
+    """What may be left, each once: how many steps were acknowledged, what kind of state it is, and the files."""
+    seen = set()
+    for number, (acknowledged, kind, drive) in enumerate(candidates(steps, root, torn)):
+        if chosen is not None and number not in chosen:
             continue
-        for kind, files in [("lost", drive.lost()), ("kept", drive.kept())] + [("torn", drive.torn(rng)) for _ in range(torn)]:
-            files = {path: content for path, content in files.items() if not path.endswith(NOT_ON_DISK)}
-            mark = hashlib.sha256(repr([acknowledged, *((path, hashlib.sha256(files[path]).digest()) for path in sorted(files))]).encode()).digest()
-            if mark not in seen:
-                seen.add(mark)
-                yield acknowledged, kind, files
+        left = drive.torn(random.Random(f"{seed} {number}")) if kind == "torn" else drive.lost() if kind == "lost" else drive.kept()
+        files = {path: content for path, content in left.items() if not path.endswith(NOT_ON_DISK)}
+        mark = repr([acknowledged, *((path, hashlib.sha256(files[path]).digest()) for path in sorted(files))])
+        if mark not in seen:
+            seen.add(mark)
+            yield acknowledged, kind, files
 
 
 class Replay:
@@ -128,22 +137,22 @@ class Replay:
                     server.kill()
 
     def run(self, steps, torn, sample, seed):
-        """Tries all states, or a sample; how many there are, how many were tried, and what is wrong with which."""
-        count = sum(1 for _ in states(steps, self.root, torn, seed))
-        chosen = set(range(count)) if not sample else set(random.Random(seed).sample(range(count), min(sample, count)))
+        """Tries all states, or a sample; what is wrong with which, and how many of each kind were tried."""
+        chosen = None
+        if sample:
+            count = sum(1 for _ in candidates(steps, self.root, torn))
+            chosen = set(random.Random(seed).sample(range(count), min(sample, count)))
         bad, kinds = [], collections.Counter()
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
             waiting = collections.deque()
-            for number, state in enumerate(states(steps, self.root, torn, seed)):
-                if number not in chosen:
-                    continue
+            for number, state in enumerate(states(steps, self.root, torn, seed, chosen)):
                 kinds[state[1]] += 1
                 waiting.append(pool.submit(self.tried, number, state))
                 # Not all at once in memory.
                 if len(waiting) >= 4 * AT_ONCE:
                     bad.append(waiting.popleft().result())
             bad += [future.result() for future in waiting]
-        return count, len(chosen), [miss for miss in bad if miss], kinds
+        return [miss for miss in bad if miss], kinds
 
 
 def is_whole(path):
@@ -158,25 +167,30 @@ def is_whole(path):
 
 
 def with_full(replay, arguments):
-    count, tried, bad, kinds = replay.run(replay.steps, arguments.torn, arguments.sample, arguments.seed)
+    bad, kinds = replay.run(replay.steps, arguments.torn, arguments.sample, arguments.seed)
     for miss in bad[:10]:
         print(f"    {miss}", flush=True)
-    require(not bad, f"{len(bad)} of {tried} states are bad")
-    told = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
-    return f"{count} states after a power loss, {tried} tried ({told}), 0 bad"
+    require(not bad, f"{len(bad)} of {sum(kinds.values())} states are bad")
+    what = "a sample of the states" if arguments.sample else "all states"
+    return f"{what} after a power loss: {sum(kinds.values())} ({of_each(kinds)}), 0 bad"
 
 
 def with_normal(replay, arguments):
     steps, dropped = disk.as_normal(replay.steps)
-    count, tried, bad, _ = replay.run(steps, arguments.torn, arguments.sample, arguments.seed)
-    require(bad, f"{dropped} syncs were left out, and none of {tried} states is bad: the checks see nothing")
-    return f"{dropped} syncs left out, {count} states, {tried} tried, {len(bad)} bad, as they should be; the first: {bad[0][:200]}"
+    bad, kinds = replay.run(steps, arguments.torn, arguments.normal_sample, arguments.seed)
+    require(bad, f"{dropped} syncs were left out, and none of {sum(kinds.values())} states is bad: the checks see nothing")
+    return f"{dropped} syncs left out, {sum(kinds.values())} states ({of_each(kinds)}), {len(bad)} bad, as they should be; one: {bad[0][:160]}"
+
+
+def of_each(kinds):
+    return ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default="target/release/gradientd")
-    parser.add_argument("--sample", type=int, default=0, help="states that are tried, of each mode; 0 tries all")
+    parser.add_argument("--sample", type=int, default=0, help="states that are tried; 0 tries all")
+    parser.add_argument("--normal-sample", type=int, default=300, help="the same as NORMAL would have synced")
     parser.add_argument("--torn", type=int, default=1, help="states with torn sectors after each call, at most 10")
     parser.add_argument("--as-normal", action="store_true", help="only as synchronous=NORMAL would have synced")
     parser.add_argument("--seed", type=int, default=1, help="of the sectors and the sample")
