@@ -12,7 +12,7 @@ use crate::store::{
     Answer, Change, Error, JobMetrics, Lineage, NewCheckpoint, Once, Owner, Store, Timestamp, Tx,
     VersionRow, build,
 };
-use crate::train::Checkpoint;
+use crate::train::{CheckedSpec, Checkpoint};
 
 /// Checkpoints of a job that are kept.
 const KEPT_CHECKPOINTS: i64 = 2;
@@ -203,11 +203,12 @@ pub(crate) async fn insert_checkpoint(
 }
 
 impl Store {
-    /// The newest checkpoint of an owned job that reads back, and for how long the job had trained by then; a damaged one gives
-    /// way to the one before it.
+    /// The newest checkpoint of an owned job that reads back and from which its spec goes on, and for how long the job had trained
+    /// by then; others are deleted.
     pub(crate) async fn last_checkpoint(
         &self,
         owner: Owner,
+        spec: &CheckedSpec,
     ) -> Result<Option<(Checkpoint, f64)>, Error> {
         let Owner { id, .. } = owner;
         loop {
@@ -229,13 +230,16 @@ impl Store {
                 Ok(Checkpoint::decode(bytes)?)
             });
             let error = match read.await {
-                Ok(checkpoint) if checkpoint.place() == (epoch as u64, step as u64) => {
-                    return Ok(Some((checkpoint, seconds)));
+                Ok(checkpoint) if checkpoint.place() != (epoch as u64, step as u64) => {
+                    "it is one of another step".to_owned()
                 }
-                Ok(_) => "it is one of another step".to_owned(),
+                Ok(checkpoint) if !checkpoint.can_go_on(spec) => {
+                    "it has not what the optimizer remembers".to_owned()
+                }
+                Ok(checkpoint) => return Ok(Some((checkpoint, seconds))),
                 Err(error) => error.to_string(),
             };
-            tracing::error!(job = %id, epoch, step, error, "a checkpoint is damaged; the one before it is used");
+            tracing::error!(job = %id, epoch, step, error, "a checkpoint cannot be gone on from; the one before it is used");
             let mut tx = self.begin().await?;
             check_owner(&mut tx, owner).await?;
             sqlx::query("DELETE FROM checkpoints WHERE job_id = $1 AND epoch = $2 AND step = $3")

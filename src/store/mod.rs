@@ -28,6 +28,8 @@ mod running_time;
 mod runs;
 #[cfg(test)]
 mod runs_tests;
+#[cfg(test)]
+mod simulation;
 mod status;
 mod table;
 mod timestamp;

@@ -148,7 +148,7 @@ impl Store {
         mut job: Job,
         now: &Timestamp,
     ) -> Result<Claim, Error> {
-        let (checkpoint, seconds) = self.last_checkpoint(owner).await?.unzip();
+        let (checkpoint, seconds) = self.last_checkpoint(owner, &job.spec).await?.unzip();
         let at = checkpoint.as_ref();
         let (epoch, _) = at.map_or((0, 0), Checkpoint::place);
         let epochs = job.spec.epochs;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{AnyNetwork, Error, Header, Model, ReadTensors};
 use crate::nn::{BatchSums, Evaluation, NetworkStatistics, Plateau};
 use crate::train::optimizer_state::StateHeader;
-use crate::train::{AnyOptimizerState, Folds, Watched};
+use crate::train::{AnyOptimizerState, CheckedSpec, Folds, Watched};
 
 /// The format of a checkpoint's bytes. A later format is refused by an earlier program.
 const FORMAT: u32 = 5;
@@ -157,6 +157,13 @@ impl Checkpoint {
             }
             Some(_) | None => (self.epoch, self.step),
         }
+    }
+
+    /// Whether a job of this spec ends with the same bits from here: one whose optimizer remembers something needs what it
+    /// remembered, which the end of an epoch, kept to be published, may lack.
+    pub fn can_go_on(&self, spec: &CheckedSpec) -> bool {
+        let is_begun = self.epoch > 0 || self.step > 0;
+        self.optimizer.is_some() || !is_begun || spec.optimizer.slots() == 0
     }
 
     /// Epochs finished in the runs that leave a fold out, of a job whose runs have so many; those of a run that is done count
