@@ -3,12 +3,15 @@
 import http.client
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import urllib.parse
+
+# Of the line of the log that says where it listens.
+READY = re.compile(rb'"ready[^\n]*"address":"([^"]+)"')
 
 
 class Refused(Exception):
@@ -120,12 +123,12 @@ class Server:
 
     def start(self, seconds=30.0):
         """Starts it and waits until it is ready; returns the seconds that this took."""
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        command = [*self.prefix, self.binary, "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", self.data_dir]
+        command = [*self.prefix, self.binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", self.data_dir]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GRADIENTD_")}
+        self.url, self.logged = None, os.path.getsize(self.log.name)
         began = time.monotonic()
         self.process = subprocess.Popen(command + self.options, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-                                        start_new_session=True)
+                                        env=environment, start_new_session=True)
         while not self.is_ready():
             if self.process.poll() is not None or time.monotonic() - began > seconds:
                 self.kill()
@@ -134,6 +137,9 @@ class Server:
         return time.monotonic() - began
 
     def is_ready(self):
+        self.url = self.url or self.address()
+        if self.url is None:
+            return False
         client = Client(self.url, timeout=5.0)
         try:
             client.raw("GET", "/readyz")
@@ -142,6 +148,13 @@ class Server:
             return False
         finally:
             client.close()
+
+    def address(self):
+        """The address that this start has logged: a port that is chosen for it here might be another's by then."""
+        with open(self.log.name, "rb") as log:
+            log.seek(self.logged)
+            found = READY.search(log.read())
+        return found and f"http://{found[1].decode()}"
 
     def kill(self):
         """SIGKILL, also for what it was started by: it gets no chance to tidy up."""
@@ -176,9 +189,3 @@ def known_options(binary, *options):
     """Those of these options, as `--name=value`, that the program knows: an older one lacks some."""
     told = subprocess.run([os.path.abspath(binary), "serve", "--help"], capture_output=True, text=True, check=True).stdout
     return [option for option in options if f"{option.split('=')[0]} " in told]
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
