@@ -20,6 +20,15 @@ class Refused(Exception):
     def __init__(self, request, status, body):
         super().__init__(f"{request} was answered with {status}: {body.decode(errors='replace')[:2000]}")
         self.status = status
+        self.problem = parsed(body)
+
+
+def parsed(body):
+    """The object in an answer; an empty one where there is none."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return {}
 
 
 class Client:
@@ -66,6 +75,13 @@ class Client:
     def post(self, path, body, key=None):
         """With an Idempotency-Key, where one is given."""
         return self.send("POST", path, body, {} if key is None else {"Idempotency-Key": key})
+
+    def outcome(self, method, path, body=None, headers=()):
+        """The status and the object that a request is answered with, refused or not."""
+        try:
+            return 200, self.send(method, path, body, headers)
+        except Refused as refused:
+            return refused.status, refused.problem
 
     def upload(self, name, pieces):
         """Streams a CSV; `pieces` is bytes, or yields bytes and is sent chunked."""
