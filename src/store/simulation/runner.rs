@@ -8,7 +8,8 @@ use tokio::runtime::Runtime;
 use crate::model::Model;
 use crate::nn::Team;
 use crate::store::simulation::Draws;
-use crate::store::simulation::world::{ATTEMPTS, Met};
+use crate::store::simulation::met::Met;
+use crate::store::simulation::world::ATTEMPTS;
 use crate::store::{
     Error, HistoryRow, JobMetrics, Lineage, NewCheckpoint, Owner, Progress, Publication, Request,
     Store, Timestamp, build,

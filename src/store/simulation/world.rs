@@ -12,6 +12,7 @@ use crate::model::{Model, ModelLimits, ModelSpec};
 use crate::nn::Team;
 use crate::store::simulation::Draws;
 use crate::store::simulation::disk::{Moment, directory, killed};
+use crate::store::simulation::met::Met;
 use crate::store::simulation::runner::{Fate, KINDS, Reference, Runner, checked, publication};
 use crate::store::{
     Answer, Claim, Error, EventData, HistoryRow, Idempotency, Job, JobError, JobStatus,
@@ -29,19 +30,6 @@ const LIMITS: ModelLimits = ModelLimits {
 pub(crate) const ATTEMPTS: u64 = 3;
 /// Steps of a world.
 const STEPS: u64 = 60;
-/// How often what is to be proved was met.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Met {
-    pub(crate) kills: u64,
-    pub(crate) torn: u64,
-    pub(crate) full: u64,
-    pub(crate) fenced: u64,
-    pub(crate) succeeded: u64,
-    pub(crate) cancelled: u64,
-    pub(crate) crashed: u64,
-    pub(crate) replayed: u64,
-}
-
 /// What a user knows of a job.
 struct Known {
     kind: usize,
@@ -63,44 +51,6 @@ pub(crate) struct World {
     /// Days since the beginning, by a clock that is set back and forth.
     day: i64,
     met: Met,
-}
-
-impl Met {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.kills += other.kills;
-        self.torn += other.torn;
-        self.full += other.full;
-        self.fenced += other.fenced;
-        self.succeeded += other.succeeded;
-        self.cancelled += other.cancelled;
-        self.crashed += other.crashed;
-        self.replayed += other.replayed;
-    }
-
-    pub(crate) fn check(&self) {
-        let Self {
-            kills,
-            torn,
-            full,
-            fenced,
-            succeeded,
-            cancelled,
-            crashed,
-            replayed,
-        } = *self;
-        for (what, met) in [
-            ("kill", kills),
-            ("torn commit", torn),
-            ("full disk", full),
-            ("fenced attempt", fenced),
-            ("job that succeeded", succeeded),
-            ("job that was cancelled", cancelled),
-            ("job that crashed repeatedly", crashed),
-            ("replayed key", replayed),
-        ] {
-            assert!(met > 0, "no {what} in all these seeds: {self:?}");
-        }
-    }
 }
 
 impl World {
