@@ -15,6 +15,8 @@ use crate::jobs::Jobs;
 use crate::serve::{Registry, Serve};
 use crate::store::Store;
 
+/// How long closing the database may take: its last pages are copied and synced.
+const CLOSE: Duration = Duration::from_secs(1);
 /// How long requests that are being answered have once the disk has failed.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
@@ -124,7 +126,9 @@ pub async fn run(
     if stopped.is_err() {
         tracing::warn!("some jobs did not stop in time: they go on from their last checkpoint");
     }
-    let _ = tokio::time::timeout(Duration::from_millis(500), store.close()).await;
+    if tokio::time::timeout(CLOSE, store.close()).await.is_err() {
+        tracing::warn!("the database was not closed in time: the next start reads its log");
+    }
     tracing::info!("ended");
     Ok(())
 }

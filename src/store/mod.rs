@@ -186,8 +186,7 @@ impl Store {
         if let Err(error) = self.keep_running_time().await {
             tracing::warn!(%error, "the running time of this process is not kept: what ages by it stays longer");
         }
-        self.inner.reader.close().await;
-        self.inner.copier.close().await;
+        tokio::join!(self.inner.reader.close(), self.inner.copier.close());
         self.inner.writer.close().await;
         if let Err(error) = self.inner.lock.unlock() {
             tracing::warn!(%error, "the data directory stays locked until the process ends");
