@@ -182,10 +182,10 @@ pub enum Error {
     #[error("the disk is full: nothing was stored")]
     Full,
     /// A write or sync failed: nobody knows what is on the disk of what was not acknowledged, and nothing more is.
-    #[error("the disk failed ({code}): nothing is stored any more, and the server ends")]
+    #[error("the disk failed ({cause}): nothing is stored any more, and the server ends")]
     DiskFailed {
         /// What failed.
-        code: String,
+        cause: String,
     },
     /// Others write and the writer's turn did not come in time.
     #[error("the database is busy: others write")]
@@ -252,7 +252,7 @@ impl From<sqlx::Error> for Error {
         match code_of(&error) {
             Some(code) if code & 0xff == SQLITE_FULL || code == SQLITE_IOERR_SHMSIZE => Self::Full,
             Some(code) if is_failure(code) => Self::DiskFailed {
-                code: error.to_string(),
+                cause: error.to_string(),
             },
             _ => Self::Database(error),
         }

@@ -43,6 +43,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sqlx::Connection;
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -315,9 +316,14 @@ async fn connect(directory: &Path) -> Result<(SqlitePool, SqlitePool, SqlitePool
     sqlx::migrate!("migrations/sqlite")
         .run(&writer)
         .await
-        .map_err(|source| Error::Migration {
-            directory: directory.to_owned(),
-            source,
+        .map_err(|error| match error {
+            MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => {
+                source.into()
+            }
+            source => Error::Migration {
+                directory: directory.to_owned(),
+                source,
+            },
         })?;
     let reader = SqlitePoolOptions::new()
         .max_connections(READERS)
@@ -327,6 +333,9 @@ async fn connect(directory: &Path) -> Result<(SqlitePool, SqlitePool, SqlitePool
         .max_connections(1)
         .connect_with(options)
         .await?;
+    // SQLite takes no notice of how the sync of a directory ends, and without its entry there a file is lost.
+    let entries = File::open(directory).and_then(|directory| directory.sync_all());
+    entries.map_err(|source| Error::directory(directory, source))?;
     Ok((writer, reader, copier))
 }
 

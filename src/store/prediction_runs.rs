@@ -123,6 +123,7 @@ impl Store {
         let mut tx = self.begin().await?;
         append(&mut tx, id, &[], progress).await?;
         end(&mut tx, &id.to_string(), JobStatus::Succeeded, None, now).await?;
+        tx.leaves_something();
         tx.commit().await?;
         Ok(())
     }

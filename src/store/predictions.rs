@@ -233,8 +233,8 @@ impl Store {
             .bind(id.to_string())
             .execute(&mut *tx)
             .await?;
-        tx.commit().await?;
-        Ok(())
+        tx.leaves_something();
+        tx.commit().await
     }
 
     /// A chunk of the result of a batch prediction, counted from 0 and checked against its digest; none after the last.

@@ -36,17 +36,20 @@ fn answer() -> Answer {
 }
 
 fn job(base: &Model) -> CheckedJob {
-    let spec: JobSpec = serde_json::from_str(
-        r#"{"model":"m","epochs":5,"data":{"inputs":[[1],[2]],"targets":[[0],[1]]}}"#,
-    )
-    .expect("a job");
+    let spec = r#"{"model":"m","epochs":5,"data":{"inputs":[[1],[2]],"targets":[[0],[1]]}}"#;
+    checked(base, spec, JOB_LIMITS)
+}
+
+/// A job with inline rows, from version 1.
+pub(super) fn checked(base: &Model, spec: &str, limits: JobLimits) -> CheckedJob {
+    let spec: JobSpec = serde_json::from_str(spec).expect("a job");
     let context = Context {
         base: &base.header(),
         base_version: 1,
         continued: None,
         data: None,
         validation: None,
-        limits: JOB_LIMITS,
+        limits,
     };
     check(spec, &context).expect("a good job")
 }

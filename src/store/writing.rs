@@ -129,7 +129,7 @@ impl Health {
     fn check(&self) -> Result<(), Error> {
         if self.has_failed() {
             return Err(Error::DiskFailed {
-                code: "a write or sync before this one".to_owned(),
+                cause: "a write or sync before this one".to_owned(),
             });
         }
         Ok(())

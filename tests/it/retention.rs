@@ -3,6 +3,7 @@
 use gradientd::config::Kept;
 use serde_json::{Value, json};
 
+use crate::predictions::{slow, submit, succeeded};
 use crate::server::{TestServer, long_job, text, until, xor_job, xor_model};
 
 async fn listed(server: &TestServer, path: &str, field: &str) -> Vec<Value> {
@@ -125,5 +126,27 @@ async fn old_jobs_and_checkpoints_of_ended_jobs_go_and_unfinished_jobs_stay() {
         .await
         .expect(200);
     server.running(&waiting).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn old_batch_predictions_go_with_their_results() {
+    let kept = Kept {
+        keep_predictions: 2,
+        ..Kept::default()
+    };
+    let server = TestServer::start_keeping(1, kept).await;
+    slow(&server, 10).await;
+    let mut paths = Vec::new();
+    for _ in 0..4 {
+        paths.push(submit(&server, "slow", json!({"dataset": "few"})).await);
+        succeeded(&server, &paths[paths.len() - 1]).await;
+    }
+    let list = "/v1/models/slow/predictions?order=asc";
+    let id = |path: &String| Value::from(path.rsplit('/').next());
+    let newest: Vec<_> = paths[2..].iter().map(id).collect();
+    lists(&server, list, "id", &newest).await;
+    let gone = format!("{}/result", paths[0]);
+    server.get(&gone).await.problem(404, "not-found");
     server.stop().await;
 }

@@ -21,7 +21,7 @@ import time
 sys.dont_write_bytecode = True
 
 import damage  # noqa: E402
-from daemon import Client, free_port  # noqa: E402
+from daemon import Client  # noqa: E402
 from flipped_bits import digests  # noqa: E402
 from prepared import Prepared, complaints  # noqa: E402
 from promise import is_kept, require, summary  # noqa: E402
@@ -97,7 +97,7 @@ def broken_round(prepared, breaks, rng):
 
 def ended(binary, data_dir):
     """How a start ends: the exit status, None where it does not end, the seconds it took, and what it says."""
-    command = [binary, "serve", "--listen", f"127.0.0.1:{free_port()}", "--data-dir", data_dir]
+    command = [binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", data_dir]
     began = time.monotonic()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:

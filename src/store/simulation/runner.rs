@@ -15,8 +15,7 @@ use crate::store::{
     Store, Timestamp, build,
 };
 use crate::train::{
-    CheckedJob, Checkpoint, Context, EpochReport, JobLimits, JobSpec, Observer, Outcome, Source,
-    check, train,
+    CheckedJob, Checkpoint, EpochReport, JobLimits, Observer, Outcome, RawSamples, Source, train,
 };
 
 /// What jobs do: optimizers with a state, dropout and a shuffle among it.
@@ -192,7 +191,7 @@ impl Reference {
     pub(crate) fn of(base: &Model, kind: usize) -> Self {
         let CheckedJob { spec, inline, .. } = checked(base, kind);
         let inline = inline.expect("rows");
-        let data = crate::train::RawSamples::decode_inline(&inline).expect("rows");
+        let data = RawSamples::decode_inline(&inline).expect("rows");
         let mut witness = Witness::default();
         let (base, source) = (base.clone(), Source::of(data));
         let ended = train(&spec, base, source, None, &Team::alone(), &mut witness);
@@ -241,16 +240,7 @@ pub(crate) fn checked(base: &Model, kind: usize) -> CheckedJob {
         r#"{{"model":"m","from":{{"initial":true}},"seed":5,{what},
         "data":{{"inputs":[[0,0],[0,1],[1,0],[1,1]],"targets":[[0],[1],[1],[0]]}}}}"#
     );
-    let spec: JobSpec = serde_json::from_str(&spec).expect("a job");
-    let context = Context {
-        base: &base.header(),
-        base_version: 1,
-        continued: None,
-        data: None,
-        validation: None,
-        limits: JOB_LIMITS,
-    };
-    check(spec, &context).expect("a good job")
+    crate::store::runs_tests::checked(base, &spec, JOB_LIMITS)
 }
 
 fn row(report: EpochReport) -> HistoryRow {
