@@ -37,6 +37,7 @@ pub(crate) struct Job {
     finished_at: Option<Timestamp>,
     ended_by: Option<EndedBy>,
     error: Option<JobError>,
+    priority: i64,
     metadata: BTreeMap<String, String>,
 }
 
@@ -134,6 +135,7 @@ impl From<StoredJob> for Job {
             finished_at: job.finished_at,
             ended_by: job.ended_by,
             error: job.error,
+            priority: job.priority,
             metadata: job.metadata,
         }
     }

@@ -63,6 +63,7 @@ fn wanted(got: Unexpected<'_>, expected: &str) -> String {
         "u8" => u64::from(u8::MAX),
         "u16" => u64::from(u16::MAX),
         "u32" => u64::from(u32::MAX),
+        "i64" => i64::MAX as u64,
         "u64" | "usize" => u64::MAX,
         "f32" | "f64" => return "a number".to_owned(),
         "a boolean" => return "true or false".to_owned(),

@@ -18,9 +18,10 @@ impl Jobs {
         {
             return Ok(known.answer(&idempotency.digest)?);
         }
-        let metadata = spec.metadata.clone();
+        let (priority, metadata) = (spec.priority, spec.metadata.clone());
         let new = NewJob {
             checked: self.check(spec).await?,
+            priority,
             metadata,
             queue_limit: self.inner.config.queue,
         };

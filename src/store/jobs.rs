@@ -70,6 +70,8 @@ pub struct Job {
     pub error: Option<JobError>,
     /// Why it ended, where it has succeeded.
     pub ended_by: Option<EndedBy>,
+    /// Among the jobs that wait, the one with the highest is next.
+    pub priority: i64,
     /// The user's own labels.
     pub metadata: BTreeMap<String, String>,
     /// When it was made.
@@ -85,6 +87,8 @@ pub struct Job {
 pub struct NewJob {
     /// What it does, and its inline rows.
     pub checked: CheckedJob,
+    /// Among the jobs that wait, the one with the highest is next.
+    pub priority: i64,
     /// The user's own labels.
     pub metadata: BTreeMap<String, String>,
     /// Jobs that may wait.
@@ -114,6 +118,7 @@ impl Store {
     ) -> Result<Answer, Error> {
         let NewJob {
             checked,
+            priority,
             metadata,
             queue_limit,
         } = new;
@@ -134,7 +139,7 @@ impl Store {
         check_base(&mut tx, spec).await?;
         sqlx::query(
             "INSERT INTO jobs (id, model, status, attempt, base_version, spec, epoch, epochs, metrics, metadata,
-             created_at, updated_at) VALUES ($1, $2, 'queued', 0, $3, $4, 0, $5, $6, $7, $8, $8)",
+             created_at, updated_at, priority) VALUES ($1, $2, 'queued', 0, $3, $4, 0, $5, $6, $7, $8, $8, $9)",
         )
         .bind(id.to_string())
         .bind(&spec.model)
@@ -144,6 +149,7 @@ impl Store {
         .bind(serde_json::to_string(&JobMetrics::default())?)
         .bind(serde_json::to_string(&metadata)?)
         .bind(now.as_str())
+        .bind(priority)
         .execute(&mut *tx)
         .await?;
         insert_data(&mut tx, id, (spec, parts)).await?;
@@ -449,6 +455,7 @@ pub(crate) fn job_row(row: &SqliteRow) -> Result<Job, Error> {
             .try_get::<Option<&str>, _>("ended_by")?
             .map(parse_ended_by)
             .transpose()?,
+        priority: row.try_get("priority")?,
         metadata: serde_json::from_str(row.try_get("metadata")?)?,
         created_at: Timestamp::stored(row.try_get("created_at")?),
         started_at: row

@@ -91,7 +91,7 @@ impl Store {
         self.commit(tx).await
     }
 
-    /// Takes the job that has waited longest, with its last checkpoint. History beyond the checkpoint is dropped: it
+    /// Takes the job of the highest priority, among several the one that was submitted first, with its last checkpoint. History beyond the checkpoint is dropped: it
     /// will be made again, the same. A job that cannot be read fails and gives way to the next.
     ///
     /// Errors: the store fails; a job that was taken by then waits again.
@@ -120,7 +120,8 @@ impl Store {
             let claimed = sqlx::query(
                 "UPDATE jobs SET status = 'running', attempt = attempt + 1, requested = NULL, updated_at = $1,
                  started_at = COALESCE(started_at, $1)
-                 WHERE id = (SELECT id FROM jobs WHERE status = 'queued' ORDER BY sequence LIMIT 1)
+                 WHERE id = (SELECT id FROM jobs WHERE status = 'queued'
+                             ORDER BY priority DESC, sequence LIMIT 1)
                    AND status = 'queued' RETURNING *",
             )
             .bind(now.as_str())

@@ -70,6 +70,7 @@ async fn begun(directory: &std::path::Path) -> (Store, Owner) {
     made.await.expect("stored");
     let new = NewJob {
         checked: job(&model),
+        priority: 0,
         metadata: std::collections::BTreeMap::new(),
         queue_limit: 9,
     };

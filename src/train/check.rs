@@ -59,6 +59,8 @@ pub(crate) struct Data {
     pub(crate) warnings: Vec<Warning>,
 }
 
+/// What a job's priority may be.
+const PRIORITIES: std::ops::RangeInclusive<i64> = -100..=100;
 /// Seconds that a job may be given, up to a year.
 const SECONDS: Range = Range::above(0.0, 31_536_000.0);
 
@@ -150,6 +152,13 @@ pub fn check(spec: JobSpec, context: &Context) -> Result<CheckedJob, Vec<Violati
 /// Checks what needs neither a model nor data.
 pub fn check_alone(spec: &JobSpec, limits: &JobLimits, violations: &mut Violations) {
     check_ranges(spec, limits, violations);
+    if !PRIORITIES.contains(&spec.priority) {
+        let (low, high, got) = (PRIORITIES.start(), PRIORITIES.end(), spec.priority);
+        violations.add(
+            "/priority",
+            format!("must be in [{low}, {high}], got {got}"),
+        );
+    }
     check_labels(violations, "", &spec.metadata);
 }
 

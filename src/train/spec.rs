@@ -245,6 +245,9 @@ pub struct JobSpec {
     /// Whether features, classes and preprocessing are fitted anew on this job's data.
     #[serde(default)]
     pub refit: bool,
+    /// Among the jobs that wait, the one with the highest is next; no bit of what it comes to depends on it.
+    #[serde(default)]
+    pub priority: i64,
     /// The user's own labels.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,

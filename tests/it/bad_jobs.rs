@@ -62,6 +62,16 @@ fn ranges() -> Vec<Bad> {
             "must be in [1, 65536] or \"full\", got 65537",
         ),
         of(
+            json!({"priority": 101}),
+            &["/priority"],
+            "must be in [-100, 100], got 101",
+        ),
+        of(
+            json!({"priority": -101}),
+            &["/priority"],
+            "must be in [-100, 100], got -101",
+        ),
+        of(
             json!({"metrics": []}),
             &["/metrics"],
             "must name at least one of loss, accuracy, top_k_accuracy, precision, precision_micro, precision_weighted, recall, ",
@@ -167,6 +177,21 @@ fn shapes() -> Vec<Bad> {
             json!({"epochs": 1.5}),
             &["/epochs"],
             "must be a whole number, got 1.5",
+        ),
+        of(
+            json!({"priority": "high"}),
+            &["/priority"],
+            "must be a whole number, got the string \"high\"",
+        ),
+        of(
+            json!({"priority": -1.5}),
+            &["/priority"],
+            "must be a whole number, got -1.5",
+        ),
+        of(
+            json!({"priority": 9_223_372_036_854_775_808_u64}),
+            &["/priority"],
+            "must be a whole number of at most 9223372036854775807, got 9223372036854775808",
         ),
         of(
             json!({"epochs": null}),

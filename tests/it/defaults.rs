@@ -23,6 +23,7 @@ async fn every_default_is_filled_in() {
         "train_rows": 4, "targets": {"kind": "values", "names": null},
     });
     assert_eq!(spec, expected);
+    assert_eq!(job["priority"], 0);
     let batch = async |more: Value| {
         let mut job = json!({"model": "xor", "data": xor_rows(40), "epochs": 1});
         job.as_object_mut()

@@ -68,7 +68,8 @@ async fn a_job_is_queued_then_running_then_succeeded() {
         "id": null, "model": "xor", "status": "queued", "waiting_for": null, "base_version": 1, "version": null, "attempt": 0, "spec": null,
         "progress": {"epoch": 0, "epochs": 10, "fraction": 0.0, "samples_per_second": null, "estimated_finish_at": null},
         "metrics": {"train": {"loss": null}, "validation": null},
-        "created_at": null, "started_at": null, "finished_at": null, "ended_by": null, "error": null, "metadata": {"run": "1"},
+        "created_at": null, "started_at": null, "finished_at": null, "ended_by": null, "error": null, "waiting_for": null, "priority": 0,
+        "metadata": {"run": "1"},
     });
     assert_eq!(queued, expected);
 

@@ -90,6 +90,8 @@ async fn jobs_at_their_limits_are_accepted() {
         json!({"validation": {"fraction": 0.87}}), // rounds to 3 of 4 rows, and one is left
         json!({"validation": {"fraction": 1e-300}}),
         json!({"seed": u64::MAX, "from": {}, "metrics": ["accuracy"]}),
+        json!({"priority": 100}),
+        json!({"priority": -100}),
     ];
     for more in jobs {
         let id = server.submit(xor_job("xor", more)).await;

@@ -58,6 +58,7 @@ mod observe;
 mod openapi;
 mod prediction_runs;
 mod predictions;
+mod priority;
 mod problems;
 mod publish;
 mod raw;

@@ -136,6 +136,7 @@ impl World {
     fn create(&self, key: &str, kind: usize) -> Result<Answer, Error> {
         let new = NewJob {
             checked: checked(&self.base, kind),
+            priority: 0,
             metadata: BTreeMap::new(),
             queue_limit: 999,
         };
