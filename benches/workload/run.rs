@@ -45,6 +45,11 @@ impl<K: Timekeeper> Observer for Clock<'_, K> {
 
     fn checkpoint(&mut self, _checkpoint: Checkpoint) {}
 
+    /// As jobs do.
+    fn wants_parameter_digest(&self) -> bool {
+        true
+    }
+
     fn epoch(&mut self, _report: EpochReport) {
         let spent = self.began.map_or(Duration::ZERO, |began| began.elapsed());
         self.is_over = self.keeper.epoch(spent.as_secs_f64()).is_break();

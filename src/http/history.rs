@@ -39,6 +39,8 @@ const MOST_EPOCHS: u64 = 10_000;
 const CSV: &str = "text/csv; charset=utf-8";
 /// The columns of the loss history as CSV.
 const CSV_COLUMNS: [&str; 4] = ["epoch", "step", "learning_rate", "seconds"];
+/// Its last column.
+const CSV_DIGEST: &str = "parameter_digest";
 /// Figures that every table of epochs has; others only where the job asked for them.
 const CSV_FIGURES: [Metric; 2] = [Metric::Loss, Metric::Accuracy];
 /// The largest number that an epoch or a layer can have.
@@ -117,6 +119,7 @@ fn csv(rows: &[HistoryRow]) -> Vec<u8> {
     let columns: Vec<_> = columns
         .chain(split("train"))
         .chain(split("validation"))
+        .chain([CSV_DIGEST.to_owned()])
         .collect();
     let lines = rows.iter().map(|row| {
         let train = figures.iter().map(|metric| metric.of(&row.train));
@@ -125,9 +128,10 @@ fn csv(rows: &[HistoryRow]) -> Vec<u8> {
             .map(|metric| row.validation.and_then(|validation| metric.of(&validation)));
         let numbers = [Some(row.learning_rate), Some(row.seconds)];
         let cells = numbers.into_iter().chain(train).chain(validation);
-        let cells: Vec<_> = cells
-            .map(|figure| figure.map_or_else(String::new, |figure| format!("{figure:?}")))
-            .collect();
+        let cells =
+            cells.map(|figure| figure.map_or_else(String::new, |figure| format!("{figure:?}")));
+        let digest = row.parameter_digest.map(|digest| digest.to_string());
+        let cells: Vec<_> = cells.chain([digest.unwrap_or_default()]).collect();
         format!("{},{},{}\n", row.epoch, row.step, cells.join(","))
     });
     let header = format!("{}\n", columns.join(","));

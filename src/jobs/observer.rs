@@ -61,6 +61,7 @@ impl Reporter {
             train,
             validation,
             statistics,
+            parameter_digest,
             samples,
         } = report;
         let row = HistoryRow {
@@ -70,6 +71,7 @@ impl Reporter {
             seconds,
             train,
             validation,
+            parameter_digest,
             statistics,
         };
         let trained = self.trained();
@@ -121,6 +123,10 @@ impl Observer for Reporter {
             checkpoint: Box::new(checkpoint),
             trained: self.trained(),
         });
+    }
+
+    fn wants_parameter_digest(&self) -> bool {
+        true
     }
 
     fn epoch(&mut self, report: EpochReport) {

@@ -4,11 +4,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::model::columns::Columns;
-use crate::model::tensors::in_rows;
 use crate::model::{
-    AnyNetwork, Error, Golden, Header, Model, Preprocessing, ReadTensors, Scaling, Targets, Tensors,
+    AnyNetwork, Error, Golden, Header, Model, ParameterDigest, Preprocessing, ReadTensors, Scaling,
+    Targets, Tensors,
 };
-use crate::nn::{Network, Normalized, Scalar};
 
 /// The format of the bytes. A later format is refused by an earlier program.
 const FORMAT: u32 = 1;
@@ -102,13 +101,13 @@ impl Model {
         Err(Error::artifact("the header does not describe the tensors"))
     }
 
-    /// SHA-256 over the parameters' bytes (little-endian, layer by layer, weights before biases, and of normalized
-    /// layers then the scales, running means and running variances; then the vectors of each embedding), in lower-case hex.
+    /// The digest of the parameters, in hex.
     pub fn parameter_digest(&self) -> String {
-        match &self.network {
-            AnyNetwork::Float32(network) => parameter_digest(network),
-            AnyNetwork::Float64(network) => parameter_digest(network),
-        }
+        let digest = match &self.network {
+            AnyNetwork::Float32(network) => ParameterDigest::of(network),
+            AnyNetwork::Float64(network) => ParameterDigest::of(network),
+        };
+        digest.to_string()
     }
 }
 
@@ -123,37 +122,6 @@ fn read_scaling(header: &Header, tensors: &ReadTensors) -> Result<Scaling, Error
     let scale = tensors.vector::<f64>("preprocess.scale")?.to_vec();
     let scaling = Scaling::from_parts(header.preprocess, offset, scale);
     scaling.ok_or_else(|| Error::artifact("the preprocessing does not fit together"))
-}
-
-/// SHA-256 over a network's parameters: see [`Model::parameter_digest`].
-fn parameter_digest<T: Scalar>(network: &Network<T>) -> String {
-    let mut hasher = Sha256::new();
-    let mut bytes = Vec::with_capacity(8192);
-    let mut update = |values: &[T]| {
-        for values in values.chunks(1024) {
-            bytes.clear();
-            for value in values {
-                value.to_le(&mut bytes);
-            }
-            hasher.update(&bytes);
-        }
-    };
-    for layer in network.layers() {
-        in_rows(&layer.weights, &mut update);
-        let beside = layer.normalization.iter().flat_map(Normalized::arrays);
-        let beside = beside.map(|(_, array)| array);
-        for array in std::iter::once(&layer.biases).chain(beside) {
-            update(array.as_slice().expect("a vector is in one piece"));
-        }
-    }
-    for vectors in network.vectors() {
-        update(
-            vectors
-                .as_slice()
-                .expect("a network keeps a table vector by vector"),
-        );
-    }
-    hex(&hasher.finalize())
 }
 
 /// A digest of bytes as it is kept and shown: SHA-256 in lower-case hex.

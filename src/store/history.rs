@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use uuid::Uuid;
 
-use crate::model::digest;
+use crate::model::{ParameterDigest, digest};
 use crate::nn::NetworkStatistics;
 use crate::store::{Error, Page, Store, Timestamp, Tx, contents};
 use crate::train::{Checkpoint, Metrics, RawSamples};
@@ -24,6 +24,9 @@ pub struct HistoryRow {
     pub train: Metrics,
     /// After the epoch.
     pub validation: Option<Metrics>,
+    /// Of the parameters that the epoch ended with; none of epochs from before it was kept.
+    #[serde(default)]
+    pub parameter_digest: Option<ParameterDigest>,
     /// Of the epoch's last step, where the epoch is recorded.
     #[serde(skip)]
     pub statistics: Option<NetworkStatistics>,
@@ -96,7 +99,7 @@ impl NewCheckpoint {
     }
 }
 
-/// Rows of one statement: SQLite takes 32,766 values in one.
+/// Rows of one statement, of nine values each: SQLite takes 32,766 values in one.
 const ROWS_AT_ONCE: usize = 2000;
 
 /// Writes history rows inside a transaction.
@@ -126,7 +129,8 @@ pub(crate) async fn insert_history(
             ));
         }
         let mut query = sqlx::QueryBuilder::new(
-            "INSERT INTO history (job_id, epoch, step, learning_rate, seconds, train, validation, statistics) ",
+            "INSERT INTO history (job_id, epoch, step, learning_rate, seconds, train, validation, statistics,
+             parameter_digest) ",
         );
         query.push_values(values, |mut tuple, (row, train, validation, statistics)| {
             tuple
@@ -137,13 +141,24 @@ pub(crate) async fn insert_history(
             tuple
                 .push_bind(train)
                 .push_bind(validation)
-                .push_bind(statistics);
+                .push_bind(statistics)
+                .push_bind(row.parameter_digest.map(|digest| digest.to_string()));
         });
         // A row is there already only where an earlier try was stored after all: the same row.
         query.push(" ON CONFLICT DO NOTHING");
         query.build().execute(&mut **tx).await?;
     }
     Ok(())
+}
+
+/// The digest of an epoch's parameters as it is stored.
+fn stored_digest(text: Option<&str>) -> Result<Option<ParameterDigest>, Error> {
+    let parse = |text| {
+        ParameterDigest::parse(text).ok_or_else(|| Error::Damaged {
+            what: format!("an epoch's parameter_digest ({text:?})"),
+        })
+    };
+    text.map(parse).transpose()
 }
 
 impl Store {
@@ -159,7 +174,7 @@ impl Store {
     ) -> Result<Page<HistoryRow>, Error> {
         self.job(id).await?;
         let rows = sqlx::query(
-            "SELECT epoch, step, learning_rate, seconds, train, validation FROM history
+            "SELECT epoch, step, learning_rate, seconds, train, validation, parameter_digest FROM history
              WHERE job_id = $1 AND epoch > $2 AND epoch % $3 = 0 ORDER BY epoch LIMIT $4",
         )
         .bind(id.to_string())
@@ -178,6 +193,7 @@ impl Store {
                 seconds: row.try_get("seconds")?,
                 train: serde_json::from_str(row.try_get("train")?)?,
                 validation: validation.map(serde_json::from_str).transpose()?,
+                parameter_digest: stored_digest(row.try_get("parameter_digest")?)?,
                 statistics: None,
             });
         }

@@ -87,6 +87,7 @@ async fn begun(directory: &std::path::Path) -> (Store, Owner) {
         seconds: 1.0,
         train: Metrics::default(),
         validation: None,
+        parameter_digest: None,
         statistics: None,
     };
     let progress = Progress {

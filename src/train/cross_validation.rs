@@ -172,6 +172,12 @@ impl<O: Observer> Observer for OfRun<'_, O> {
         });
     }
 
+    /// Of a run that leaves a fold out nothing is kept but what it comes to.
+    fn wants_parameter_digest(&self) -> bool {
+        let leaves_out = self.folds.is_some_and(|folds| folds.left_out.is_some());
+        !leaves_out && self.observer.wants_parameter_digest()
+    }
+
     fn epoch(&mut self, report: EpochReport) {
         match self.folds.and_then(|folds| folds.left_out) {
             Some(fold) => self.observer.epoch_of_fold(fold, report),

@@ -6,10 +6,10 @@ use crate::data::folds;
 use crate::model::{Model, ModelSpec};
 use crate::nn::Team;
 use crate::train::tests::{
-    MODEL_LIMITS, Witness, checked, job, model, reported, source, unmoved_by_breaks,
+    MODEL_LIMITS, Witness, checked, job, model, reported, source, trained, unmoved_by_breaks,
 };
 use crate::train::{
-    CheckedSpec, Checkpoint, CrossValidation, FullReport, RawSamples, Source, train,
+    CheckedSpec, Checkpoint, CrossValidation, EpochReport, FullReport, RawSamples, Source, train,
 };
 
 const FOLDS: &str = r#""epochs":2,"batch_size":32,"seed":5,"cross_validation":{"folds":3}"#;
@@ -146,4 +146,17 @@ fn a_fold_that_diverges_is_named() {
     let told = error.to_string();
     let expected = "in the run that leaves out fold 1: the ";
     assert!(told.starts_with(expected), "{told}");
+}
+
+#[test]
+fn the_parameters_of_runs_that_leave_a_fold_out_are_not_digested() {
+    let base = model("float32");
+    let mut witness = Witness::default();
+    trained(&folded(&base, FOLDS), &base, None, &mut witness);
+    let digested = |reports: &[EpochReport]| {
+        let digests = reports.iter().filter_map(|report| report.parameter_digest);
+        (reports.len(), digests.count())
+    };
+    assert_eq!(digested(&witness.of_folds), (6, 0));
+    assert_eq!(digested(&witness.reports), (2, 2));
 }

@@ -3,7 +3,7 @@
 use crate::model::{Model, ModelLimits, ModelSpec};
 use crate::nn::Team;
 use crate::train::tests::{
-    self, Witness, finished, job, model, source, trained, unmoved_by_breaks,
+    self, Witness, finished, job, model, normalized_model, source, trained, unmoved_by_breaks,
 };
 use crate::train::{CheckedSpec, Checkpoint, EndedBy, Outcome, train};
 
@@ -194,4 +194,51 @@ fn lbfgs_remembers_no_more_than_a_checkpoint_can_hold() {
     let detail = "must be at most 30 for 2000001 parameters, of each of which a checkpoint has 2 numbers for each step that is remembered, got 31";
     let expected = ("/optimizer/history_size".to_owned(), detail.to_owned());
     assert_eq!(of(31).expect_err("too long"), [expected]);
+}
+
+#[test]
+fn the_digest_of_the_epoch_that_a_run_ends_with_is_that_of_its_model_and_of_its_checkpoint() {
+    for (dtype, normalization, rest) in [
+        ("float32", "null", r#""optimizer":"adam""#),
+        ("float64", r#""batch""#, r#""optimizer":"lion""#),
+        (
+            "float32",
+            r#""layer""#,
+            r#""optimizer":"gradient_descent","early_stopping":{"patience":2,"min_delta":0.5}"#,
+        ),
+        (
+            "float64",
+            "null",
+            r#""optimizer":"lbfgs","batch_size":"full""#,
+        ),
+    ] {
+        let base = normalized_model(dtype, normalization);
+        let rest = format!(r#"{rest},"epochs":6,"seed":9,"validation":{{"fraction":0.2}}"#);
+        let spec = checked(&base, &rest).expect("a good job");
+        let mut witness = Witness::default();
+        let outcome = trained(&spec, &base, None, &mut witness);
+        let Outcome::Finished {
+            model,
+            epochs,
+            best,
+            ..
+        } = outcome
+        else {
+            panic!("not broken off")
+        };
+        let published = best.map_or(epochs, |best| best.epoch);
+        let stops = spec.early_stopping.is_some();
+        assert_eq!(published < epochs, stops, "{rest}");
+        let digest = |epoch: u64| {
+            let report = &witness.reports[epoch as usize - 1];
+            report.parameter_digest.expect("it is wanted").to_string()
+        };
+        assert_eq!(digest(published), model.parameter_digest(), "{rest}");
+        for checkpoint in &witness.checkpoints {
+            let kept = checkpoint.model.parameter_digest();
+            assert_eq!(digest(checkpoint.epoch), kept, "{rest}");
+        }
+        let digests: std::collections::HashSet<_> = (1..=epochs).map(digest).collect();
+        assert_eq!(digests.len() as u64, epochs, "every epoch moves: {rest}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use crate::model::ParameterDigest;
 use crate::nn::NetworkStatistics;
 use crate::train::{Checkpoint, Metrics};
 
@@ -20,6 +21,9 @@ pub struct EpochReport {
     pub validation: Option<Metrics>,
     /// Of the epoch's last step, where the epoch is recorded.
     pub statistics: Option<NetworkStatistics>,
+    /// Of the parameters that the epoch ended with, where it was wanted: those which the next epoch goes on from, and which a version
+    /// of this epoch has. Where a run ends with its best epoch, that is an earlier one than the last.
+    pub parameter_digest: Option<ParameterDigest>,
     /// Samples trained on in the epoch.
     pub samples: u64,
 }
@@ -34,6 +38,10 @@ pub trait Observer {
     fn wants_checkpoint(&mut self, epoch_end: bool) -> bool;
     /// Takes a checkpoint that was wanted.
     fn checkpoint(&mut self, checkpoint: Checkpoint);
+    /// Whether each epoch is told with the digest of its parameters: it costs a pass over them.
+    fn wants_parameter_digest(&self) -> bool {
+        false
+    }
     /// Takes an epoch's report.
     fn epoch(&mut self, report: EpochReport);
     /// Takes an epoch's report of the run that leaves out a fold, counted from 1.

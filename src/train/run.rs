@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::ops::ControlFlow;
 
-use crate::model::{AnyNetwork, Model};
+use crate::model::{AnyNetwork, Model, ParameterDigest};
 use crate::nn::{
     Backpropagation, Clock, Loss, Network, NetworkStatistics, Noise, OptimizerState, Scalar,
     Stepped, Team, network_statistics,
@@ -293,7 +293,9 @@ where
             return Ok(Err(Stopped));
         };
         let statistics = self.place.statistics.take();
-        let report = self.report(epoch, (train, validation), statistics);
+        let digest = observer.wants_parameter_digest();
+        let digest = digest.then(|| ParameterDigest::of(&self.network));
+        let report = self.report(epoch, (train, validation), (statistics, digest));
         let loss = report.validation.as_ref().unwrap_or(&report.train).loss;
         let mut plateau = self.place.plateau;
         plateau.observe(&self.spec.schedule, loss);
@@ -479,7 +481,7 @@ where
         &self,
         epoch: u64,
         (train, validation): (Metrics, Option<Metrics>),
-        statistics: Option<NetworkStatistics>,
+        (statistics, parameter_digest): (Option<NetworkStatistics>, Option<ParameterDigest>),
     ) -> EpochReport {
         EpochReport {
             epoch,
@@ -489,6 +491,7 @@ where
             train,
             validation,
             statistics,
+            parameter_digest,
             samples: self.place.sums.samples,
         }
     }

@@ -34,6 +34,8 @@ pub(super) struct Witness {
     /// Epochs after which it says that the run has had its time.
     pub(super) time: Option<usize>,
     pub(super) reports: Vec<EpochReport>,
+    /// Of runs that leave a fold out.
+    pub(super) of_folds: Vec<EpochReport>,
     pub(super) checkpoints: Vec<Checkpoint>,
 }
 
@@ -59,8 +61,16 @@ impl Observer for Witness {
         self.checkpoints.push(checkpoint);
     }
 
+    fn wants_parameter_digest(&self) -> bool {
+        true
+    }
+
     fn epoch(&mut self, report: EpochReport) {
         self.reports.push(report);
+    }
+
+    fn epoch_of_fold(&mut self, _fold: u64, report: EpochReport) {
+        self.of_folds.push(report);
     }
 
     fn is_out_of_time(&mut self) -> bool {

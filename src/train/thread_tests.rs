@@ -105,7 +105,16 @@ fn a_run_comes_to_the_same_bits_with_any_number_of_threads_and_denormals_are_zer
         let team = Team::new(3, || {}).expect("threads");
         assert!(outcome(dtype, false, &team) == alone, "{dtype}");
         if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
-            assert!(outcome(dtype, true, &team) == alone, "{dtype} of zeros");
+            let undigested =
+                |(model, report, mut reports): (Model, FullReport, Vec<EpochReport>)| {
+                    // A denormal number below 0 counts as −0, which is another bit than that of 0.
+                    for report in &mut reports {
+                        report.parameter_digest = None;
+                    }
+                    (model, report, reports)
+                };
+            let zeros = undigested(outcome(dtype, true, &team));
+            assert!(zeros == undigested(alone), "{dtype} of zeros");
         }
     }
 }

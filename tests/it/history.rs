@@ -1,5 +1,7 @@
 //! What a job has come to: its losses by page, the gradients of its layers, its checkpoints.
 
+use std::collections::BTreeSet;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -288,9 +290,12 @@ async fn losses_as_csv_are_those_of_the_json() {
         );
         let text = csv.text();
         let mut lines = text.lines();
-        let header = "epoch,step,learning_rate,seconds,train_loss,train_accuracy,validation_loss,validation_accuracy";
+        let header = "epoch,step,learning_rate,seconds,train_loss,train_accuracy,validation_loss,validation_accuracy,parameter_digest";
         assert_eq!(lines.next(), Some(header));
-        let cell = |cell: &str| serde_json::from_str::<Value>(cell).unwrap_or(Value::Null);
+        let cell = |cell: &str| match cell.len() {
+            64 => json!(cell),
+            _ => serde_json::from_str::<Value>(cell).unwrap_or(Value::Null),
+        };
         let table: Vec<Vec<Value>> = lines
             .map(|line| line.split(',').map(cell).collect())
             .collect();
@@ -303,10 +308,37 @@ async fn losses_as_csv_are_those_of_the_json() {
             first
                 .into_iter()
                 .chain(figures.into_iter().flatten())
+                .chain([row["parameter_digest"].clone()])
                 .collect::<Vec<_>>()
         });
         assert_eq!(table, rows.collect::<Vec<_>>());
         assert_eq!(table.len(), 3);
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn every_epoch_has_the_digest_of_its_parameters_and_the_last_that_of_the_version() {
+    let server = TestServer::start().await;
+    server.create(xor_model("xor")).await;
+    let job = server
+        .train(xor_job("xor", json!({"optimizer": "adam"})))
+        .await;
+    let id = text(&job["id"]);
+    let losses = server.losses(&id).await;
+    let digests: BTreeSet<_> = losses
+        .iter()
+        .map(|row| text(&row["parameter_digest"]))
+        .collect();
+    assert_eq!((losses.len(), digests.len()), (10, 10));
+    let last = &losses[9]["parameter_digest"];
+    let version = server.get("/v1/models/xor/versions/2").await.expect(200);
+    assert_eq!(version["parameter_digest"], *last);
+    let events = server.get(&format!("/v1/jobs/{id}/events")).await;
+    let mut events = events.expect(200);
+    let events = events["data"].as_array_mut().expect("a list");
+    let mut epochs = events.iter().filter(|event| event["type"] == "epoch");
+    let newest = epochs.next_back().expect("one at least");
+    assert_eq!(newest["data"], losses[9]);
     server.stop().await;
 }

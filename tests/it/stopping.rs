@@ -167,7 +167,7 @@ async fn every_figure_is_in_the_history_of_a_job_that_asks_for_it() {
     assert_eq!(
         header,
         format!(
-            "epoch,step,learning_rate,seconds,{},{}",
+            "epoch,step,learning_rate,seconds,{},{},parameter_digest",
             split("train"),
             split("validation")
         )
@@ -178,7 +178,7 @@ async fn every_figure_is_in_the_history_of_a_job_that_asks_for_it() {
             .expect("the last epoch")
             .split(',')
             .count(),
-        4 + 2 * names.len()
+        4 + 2 * names.len() + 1
     );
     server.stop().await;
 }

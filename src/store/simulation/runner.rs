@@ -152,6 +152,10 @@ impl Observer for Runner<'_> {
         self.once_in(if epoch_end { 2 } else { 8 })
     }
 
+    fn wants_parameter_digest(&self) -> bool {
+        true
+    }
+
     fn checkpoint(&mut self, checkpoint: Checkpoint) {
         self.progress
             .checkpoints
@@ -178,6 +182,10 @@ impl Observer for Witness {
 
     fn wants_checkpoint(&mut self, _: bool) -> bool {
         false
+    }
+
+    fn wants_parameter_digest(&self) -> bool {
+        true
     }
 
     fn checkpoint(&mut self, _: Checkpoint) {}
@@ -252,5 +260,6 @@ fn row(report: EpochReport) -> HistoryRow {
         train: report.train,
         validation: report.validation,
         statistics: report.statistics,
+        parameter_digest: report.parameter_digest,
     }
 }
