@@ -122,7 +122,7 @@ class Client:
             if state["status"] in ("failed", "cancelled"):
                 raise RuntimeError(f"{path} ended as {state['status']}: {state['error']}")
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{path} is still {state['status']} after {seconds} s")
+                raise RuntimeError(f"{path} is still {state['status']} after {seconds} s: {state['progress']}")
             time.sleep(poll)
 
 

@@ -216,3 +216,15 @@ def as_normal(steps):
         if not (is_header or is_copied):
             dropped.add(id(steps[index][0]))
     return [step for step in steps if id(step[0]) not in dropped], len(dropped)
+
+
+def logs_begun(steps):
+    """How often the log was begun, and how often over what it had: what is old there must not be taken for new."""
+    begun = over = 0
+    empty = True
+    for call, ends in steps:
+        if ends and call.path.endswith("-wal"):
+            if call.kind == "write" and (call.offset, len(call.content)) == (0, WAL_HEADER):
+                begun, over = begun + 1, over + (not empty)
+            empty = call.kind == "unlink" or (empty and call.kind != "write")
+    return begun, over

@@ -171,7 +171,7 @@ def points(calls):
     return [(call, number) for call in CALLS for number in range(1, max(calls[call].values(), default=0) + 1)]
 
 
-def kill_at_each(what, run, share, rng):
+def kill_at_each(run, share, rng):
     """Kills at a share of the points; a line of what came of it."""
     every = points(run.calls)
     chosen = sorted(rng.sample(every, max(1, min(len(every), round(share * len(every))))))
@@ -211,14 +211,14 @@ def main():
         fail("strace is missing: install it")
     rng, outcomes = random.Random(arguments.seed), []
     share = min(1.0, arguments.share)
-    outcomes.append(is_kept("the story", lambda: kill_at_each("the story", Scripted(arguments.binary), share, rng)))
+    outcomes.append(is_kept("the story", lambda: kill_at_each(Scripted(arguments.binary), share, rng)))
     with tempfile.TemporaryDirectory(prefix="gradientd-old-") as scratch:
         old = list(arguments.old)
         if arguments.old_binary is not None:
             old.append(made_by(arguments.old_binary, scratch))
         for database in old:
             name = f"a start on {os.path.basename(database)}"
-            outcomes.append(is_kept(name, lambda: kill_at_each(name, Upgrade(arguments.binary, database), share, rng)))
+            outcomes.append(is_kept(name, lambda: kill_at_each(Upgrade(arguments.binary, database), share, rng)))
     return summary("a kill at each write", outcomes)
 
 

@@ -54,9 +54,9 @@ OTHERS = {
 class Case:
     """One kind of job, and what it comes to undisturbed."""
 
-    def __init__(self, bench, name, model, how, epochs=None):
-        self.bench, self.name, self.model, self.how = bench, name, model, {"batch_size": 48, "shuffle": True, **how}
-        self.epochs, self.seconds, self.outcome, self.history = epochs, 0.0, None, []
+    def __init__(self, bench, model, how):
+        self.bench, self.model, self.how = bench, model, {"batch_size": 48, "shuffle": True, **how}
+        self.epochs, self.seconds, self.outcome, self.history = None, 0.0, None, []
 
     def calibrate(self, client, seconds):
         """Finds how many epochs take about so long here."""
@@ -222,7 +222,7 @@ def events(client, job, kind):
         after = page["data"][-1]["id"]
 
 
-def run_main(bench, case, threads, seconds):
+def run_main(bench, case, seconds):
     """The job undisturbed, at each number of threads."""
     for number in THREADS:
         bench.restart(number)
@@ -277,13 +277,13 @@ def main():
     with tempfile.TemporaryDirectory(prefix="gradientd-bits-") as data_dir:
         bench = Bench(arguments.binary, data_dir, arguments.seed)
         try:
-            case = Case(bench, "adam", *MAIN)
-            outcomes = [is_kept("undisturbed", lambda: run_main(bench, case, threads, arguments.seconds))]
+            case = Case(bench, *MAIN)
+            outcomes = [is_kept("undisturbed", lambda: run_main(bench, case, arguments.seconds))]
             if outcomes[0]:
                 outcomes.append(is_kept("killed", lambda: case.killed(threads, kills) + f", one SHA-256: {case.outcome['artifact']}"))
                 outcomes.append(is_kept("cancelled", lambda: run_cancelled(bench, case)))
             for name, (model, how) in others:
-                other = Case(bench, name, model, how)
+                other = Case(bench, model, how)
                 outcomes.append(is_kept(name, lambda: run_other(bench, other, threads, max(1, kills // 5), arguments.seconds / 2)))
         finally:
             bench.server.kill()

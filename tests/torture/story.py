@@ -6,16 +6,23 @@ of all that the step touches the one or the other. A job and a batch prediction 
 before somebody was told.
 """
 
+import itertools
 import json
+import os
 import time
 
 from daemon import Client, Refused
 from promise import require, stripped
 
-PATIENCE = 60.0
+PATIENCE = 180.0
+QUIET = 1.5
+# The pages, and the bytes of each with its header.
+COPIED, FRAME = 1000, 4096 + 24
 # For each time that the job runs: it is to be paused before its end.
 EPOCHS = 800
 TABLE = b"x,y\n" + b"".join(b"%d,%s\n" % (n * n % 97, b"ab"[n % 3 % 2 :][:1]) for n in range(300))
+# Some three quarters of the pages that the log of SQLite has when they are copied into the database.
+LARGE = b"x,y\n" + b"".join(b"%d,%d\n" % (n * 2_654_435_761 % 2**32, n * n * 40_503 % 2**31) for n in range(250_000))
 LAYERS = [{"units": 60, "activation": "tanh"}, {"units": 2, "activation": "softmax"}]
 # What differs between two plays of the same story.
 OF_ONE_PLAY = {"id", "job", "created_at", "started_at", "finished_at", "estimated_finish_at", "samples_per_second", "rows_per_second",
@@ -24,10 +31,11 @@ LABEL = "metadata[label]=story"
 
 
 class Story:
-    """One play. `told` is called after each step with how many are done."""
+    """One play. `told` is called after each step with how many are done; `restart`, given, is called in the middle, and `data_dir`
+    is where the log is looked at then."""
 
-    def __init__(self, client, pauses, told=lambda done: None, restart=None):
-        self.client, self.pauses, self.told, self.restart = client, pauses, told, restart
+    def __init__(self, client, pauses, told=lambda done: None, restart=None, data_dir=None):
+        self.client, self.pauses, self.told, self.restart, self.data_dir = client, pauses, told, restart, data_dir
         self.job = self.prediction = None
         self.facts = []
 
@@ -46,6 +54,8 @@ class Story:
         yield "succeeded", self.wait, [trained, f"{trained}/versions/2", f"{trained}/versions/2/parameters"]
         if self.restart is not None:
             yield "restart", self.start_anew, []
+            yield "upload large", self.upload("large", LARGE), ["/v1/datasets/large"]
+            yield "fill the log", self.fill_log, []
         yield "publish", self.publish, [trained, f"{trained}/versions/3"]
         yield "move an alias", self.set_alias("trained", 3), [trained]
         yield "predict", self.predict, []
@@ -66,8 +76,8 @@ class Story:
     def create(self, name):
         return lambda: self.client.post("/v1/models", {"name": name, "inputs": 1, "layers": LAYERS, "seed": 3}) and None
 
-    def upload(self, name):
-        return lambda: self.client.upload(name, TABLE) and None
+    def upload(self, name, table=TABLE):
+        return lambda: self.client.upload(name, table) and None
 
     def append(self):
         self.client.raw("POST", "/v1/datasets/table/rows", TABLE[:40] + b"\n", {"Content-Type": "text/csv"})
@@ -103,6 +113,21 @@ class Story:
     def start_anew(self):
         self.client.close()
         self.client = Client(self.restart())
+
+    def fill_log(self):
+        """Writes until the log is copied as a whole, so that whoever writes next begins it anew, over what it had."""
+        database = os.path.join(self.data_dir, "gradientd.db")
+        self.create("filler")()
+        self.client.upload("filler", TABLE)
+        while os.path.getsize(f"{database}-wal") < (COPIED - 60) * FRAME:
+            self.client.raw("POST", "/v1/datasets/filler/rows", TABLE, {"Content-Type": "text/csv"})
+        # One commit each, and none after the one that is too many.
+        for number in itertools.count():
+            if os.path.getsize(f"{database}-wal") >= COPIED * FRAME:
+                break
+            self.client.send("PUT", f"/v1/models/filler/aliases/filled{number}", {"version": 1})
+        while time.time() - os.path.getmtime(database) < QUIET:
+            time.sleep(0.1)
 
     def publish(self):
         epoch = self.client.get(f"/v1/jobs/{self.job}/checkpoints")["data"][0]["epoch"]
@@ -207,9 +232,6 @@ class Found:
             require(job["status"] == "succeeded" or kept and kept[0]["epoch"] >= floor["epoch"], f"the checkpoint of a pause is lost: {kept}")
             if last is floor and job["status"] == "paused":
                 require(kept[0] == floor["checkpoint"], f"the checkpoint of a pause is another: {kept[0]}")
-        if "paused" in last:
-            # A resume may be in flight.
-            require(job["status"] in ("paused", "queued", "running", "succeeded"), f"the paused job is {job['status']}")
 
     def check_prediction(self, finish):
         found = self.labelled("/v1/models/trained/predictions", self.at("predict"))

@@ -12,7 +12,7 @@ import threading
 from daemon import Client, Refused
 from promise import GONE, Miss, require, stripped
 
-SOON = 30.0
+SOON = 60.0
 SHORT = 2048
 XOR = {"inputs": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [[0], [1], [1], [0]]}
 LONG = {"inputs": [[n % 7, n % 5] for n in range(640)], "targets": [[n % 2] for n in range(640)]}
