@@ -9,7 +9,7 @@ kills it as it enters the call. Calls are counted thread by thread: the Nth of a
 first, which leaves out calls of threads that make fewer. After a start every acknowledged step must be there and the one in flight
 whole or not at all, no job may have succeeded without its version, and the job and the batch prediction must come to the
 bits of the undisturbed play.
-The start on a database of an older program is killed in the same way; after the next start everything must be there.
+The start on a database of an older program, and SIGTERM after it, are killed in the same way; after the next start everything must be there.
 Prints figures and exits 1 on any miss.
 """
 
@@ -131,15 +131,16 @@ class Upgrade:
         self.binary, self.database = binary, database
         with Place(binary, database) as place:
             place.count()
-            self.calls = place.calls()
             with Client(place.server.url) as client:
                 self.content = everything(client)
+            # strace has written down all of them once the server has ended.
+            require(place.server.stop() == 0, "the undisturbed server did not end with 0")
+            self.calls = place.calls()
         require(self.content, f"{database} is empty")
 
     def killed(self, call, number):
         with Place(self.binary, self.database) as place:
-            if place.kill_at(call, number):
-                place.server.kill()
+            if place.kill_at(call, number) and place.server.stop() == 0:
                 return None
             place.start()
             with Client(place.server.url) as client:
