@@ -9,29 +9,34 @@ kills it as it enters the call. Calls are counted thread by thread: the Nth of a
 first, which leaves out calls of threads that make fewer. After a start every acknowledged step must be there and the one in flight
 whole or not at all, no job may have succeeded without its version, and the job and the batch prediction must come to the
 bits of the undisturbed play.
-The start on a database of an older program, and SIGTERM after it, are killed in the same way; after the next start everything must be there.
+The start on a database of an older program, and SIGTERM after it, are killed in the same way; after the next start everything must be there,
+and jobs that had not ended must come to what they come to undisturbed.
 Prints figures and exits 1 on any miss.
 """
 
 import argparse
 import collections
 import concurrent.futures
+import glob
 import os
 import random
 import re
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
+import time
 
 sys.dont_write_bytecode = True
 
 from daemon import Client, Refused, Server  # noqa: E402
-from promise import GONE, Miss, fail, is_kept, require, summary  # noqa: E402
-from story import Found, Story  # noqa: E402
+from promise import GONE, Miss, fail, is_kept, require, stripped, summary  # noqa: E402
+from story import PATIENCE, Found, Story, masked  # noqa: E402
 
 CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate", "unlink")
 READY_LIMIT = 2.0
+FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures", "databases", "*.db")
 CALL = re.compile(r"^(\d+) +(\w+)\(")
 # Of the starts: two cores, and most of the time goes to waiting for strace.
 AT_ONCE = 2
@@ -128,43 +133,64 @@ class Upgrade:
     """The start on an older database, killed."""
 
     def __init__(self, binary, database):
-        self.binary, self.database = binary, database
+        self.binary, self.database, self.held = binary, database, held_by(database)
         with Place(binary, database) as place:
             place.count()
             with Client(place.server.url) as client:
-                self.content = everything(client)
+                self.content = everything(client, *self.held)
             # strace has written down all of them once the server has ended.
             require(place.server.stop() == 0, "the undisturbed server did not end with 0")
             self.calls = place.calls()
-        require(self.content, f"{database} is empty")
+        require(self.content and None not in self.content.values(), f"of {database} something is missing, or all")
 
     def killed(self, call, number):
         with Place(self.binary, self.database) as place:
-            if place.kill_at(call, number) and place.server.stop() == 0:
+            if place.kill_at(call, number) and self.ends_whole(place):
                 return None
             place.start()
             with Client(place.server.url) as client:
-                found = everything(client)
+                found = everything(client, *self.held)
             for path, content in self.content.items():
-                require(found.get(path) == content, f"{path} was {content}, is {found.get(path)}")
+                require(found[path] == content, f"{path} was {content}, is {found[path]}")
             return "start"
 
+    def ends_whole(self, place):
+        """Whether the jobs and the server end without the kill."""
+        try:
+            with Client(place.server.url) as client:
+                everything(client, *self.held)
+            return place.server.stop() == 0
+        except GONE:
+            return False
 
-def everything(client):
-    """What an older database holds and no job changes: versions with their parameters, datasets with rows, ended jobs with losses."""
-    paths = []
-    for model in client.get("/v1/models?limit=100")["data"]:
-        path = f"/v1/models/{model['name']}"
-        for version in client.get(f"{path}/versions?limit=100")["data"]:
-            paths += [f"{path}/versions/{version['version']}", f"{path}/versions/{version['version']}/parameters"]
-    for dataset in client.get("/v1/datasets?limit=100")["data"]:
-        paths += [f"/v1/datasets/{dataset['name']}", f"/v1/datasets/{dataset['name']}/rows?limit=100"]
-    found = {}
-    for job in client.get("/v1/jobs?limit=100")["data"]:
-        found[f"spec of {job['id']}"] = job["spec"]
-        if job["finished_at"] is not None:
-            paths += [f"/v1/jobs/{job['id']}", f"/v1/jobs/{job['id']}/loss?limit=10000"]
-    return found | {path: client.get(path) for path in paths}
+
+def held_by(database):
+    """Of an older database: the paths of what no start changes, and the names of jobs that have not ended."""
+    found = sqlite3.connect(f"file:{database}?mode=ro&immutable=1", uri=True)
+    paths, unfinished = [], []
+    for model, version in found.execute("SELECT model, version FROM versions"):
+        paths += [f"/v1/models/{model}/versions/{version}", f"/v1/models/{model}/versions/{version}/parameters"]
+    for (name,) in found.execute("SELECT name FROM datasets WHERE ready"):
+        paths += [f"/v1/datasets/{name}", f"/v1/datasets/{name}/rows?limit=1000"]
+    for job, status in found.execute("SELECT id, status FROM jobs"):
+        if status in ("succeeded", "failed", "cancelled"):
+            paths += [f"/v1/jobs/{job}", f"/v1/jobs/{job}/loss?limit=10000"]
+        else:
+            unfinished.append(job)
+    found.close()
+    return paths, unfinished
+
+
+def everything(client, paths, unfinished):
+    """What is there of it, once the jobs that go on have ended."""
+    deadline = time.monotonic() + PATIENCE
+    found = {path: client.find(path) for path in paths}
+    for job in unfinished:
+        while (state := client.get(f"/v1/jobs/{job}"))["status"] in ("queued", "running"):
+            require(time.monotonic() < deadline, f"job {job} is still {state['status']}")
+            time.sleep(0.05)
+        found[f"job {job}"] = masked(state), stripped(client.losses(job))
+    return found
 
 
 def points(calls):
@@ -204,7 +230,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default="target/release/gradientd")
     parser.add_argument("--share", type=float, default=1.0, help="of the points that are tried")
-    parser.add_argument("--old", action="append", default=[], metavar="DATABASE", help="a database of an older program; may be repeated")
+    parser.add_argument("--old", nargs="*", default=sorted(glob.glob(FIXTURES)), metavar="DATABASE",
+                        help="databases of older programs; left out, those of tests/fixtures/databases")
     parser.add_argument("--old-binary", help="an older program that makes such a database first")
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     arguments = parser.parse_args()
