@@ -24,4 +24,6 @@ pub mod config;
 
 pub mod server;
 
+pub mod maintenance;
+
 pub mod telemetry;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use gradientd::config::{Config, address};
-use gradientd::{cli, server, telemetry};
+use gradientd::maintenance::{Backup, Restore, Verify};
+use gradientd::{cli, maintenance, server, telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -30,6 +31,12 @@ enum Command {
     Demo(Config),
     /// Ask a running server whether it is healthy; exit 0 if so
     Healthcheck(Healthcheck),
+    /// Back up the database into one file, while a server runs on it or not
+    Backup(Backup),
+    /// Restore the database from a backup; no server may run on the data directory
+    Restore(Restore),
+    /// Compare everything that is stored with its digests; exit 0 if it is whole, 1 if something is damaged
+    Verify(Verify),
 }
 
 #[derive(Args)]
@@ -52,7 +59,14 @@ fn main() -> ExitCode {
     // 2 means something else to those who ask for the health of a container.
     let failure = match command {
         Some(Command::Healthcheck(_)) => 1,
-        Some(Command::Serve(_) | Command::Demo(_)) | None => 2,
+        Some(
+            Command::Serve(_)
+            | Command::Demo(_)
+            | Command::Backup(_)
+            | Command::Restore(_)
+            | Command::Verify(_),
+        )
+        | None => 2,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -63,7 +77,8 @@ fn main() -> ExitCode {
         ended
     });
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(fault) => {
             eprintln!("gradientd: {fault}");
             ExitCode::from(failure)
@@ -71,19 +86,35 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> Result<(), Fault> {
+/// Returns whether what it was asked is so.
+async fn run(command: Command) -> Result<bool, Fault> {
     match command {
         Command::Serve(config) => {
             telemetry::start("info");
-            serve(config, told_to_end()?).await
+            serve(config, told_to_end()?).await?;
         }
         Command::Demo(config) => {
             telemetry::start("warn");
-            demo(config).await
+            demo(config).await?;
         }
         Command::Healthcheck(Healthcheck { listen }) => {
-            Ok(cli::healthcheck(reachable(listen)).await?)
+            cli::healthcheck(reachable(listen)).await?;
         }
+        Command::Backup(command) => return unless_ended(command.run()).await,
+        Command::Restore(command) => return unless_ended(command.run()).await,
+        Command::Verify(command) => return unless_ended(command.run()).await,
+    }
+    Ok(true)
+}
+
+/// What a command came to; where it is told to end before, it leaves nothing half done.
+async fn unless_ended(
+    command: impl Future<Output = Result<bool, maintenance::Error>>,
+) -> Result<bool, Fault> {
+    telemetry::start("warn");
+    tokio::select! {
+        ended = command => Ok(ended?),
+        () = told_to_end()? => Err("it was told to end before it was done".into()),
     }
 }
 

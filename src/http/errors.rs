@@ -123,7 +123,11 @@ impl From<store::Error> for Problem {
             | store::Error::Directory { .. }
             | store::Error::DirectoryInUse { .. }
             | store::Error::Migration { .. }
-            | store::Error::Unreadable { .. }
+            | store::Error::Unusable { .. }
+            | store::Error::Newer { .. }
+            | store::Error::FileExists { .. }
+            | store::Error::DatabaseExists { .. }
+            | store::Error::Unwritable { .. }
             | store::Error::OldSqlite { .. }
             | store::Error::Database(_) => return internal(&error),
         };

@@ -144,13 +144,38 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A file is to be made, and there is one of its name.
+    #[error("there is a file {} already: nothing is overwritten, give another name", file.display())]
+    FileExists {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A database is to be restored where one is.
+    #[error(
+        "there is a database in {} already: restore to another directory with --data-dir, or give --replace, which keeps it under another name",
+        directory.display()
+    )]
+    DatabaseExists {
+        /// The data directory.
+        directory: PathBuf,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}: {why}; nothing was left there", file.display())]
+    Unwritable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// Another process uses the data directory.
-    #[error("the data directory {directory} is in use by another process")]
+    #[error(
+        "the data directory {directory} is in use by another process: stop that first, or give another with --data-dir"
+    )]
     DirectoryInUse {
         /// The data directory.
         directory: PathBuf,
     },
-    /// The schema cannot be brought up to date, or is newer than this program.
+    /// The schema cannot be brought up to date.
     #[error(
         "the database in {directory} cannot be opened by this program: {source}; use the program that wrote it or a later one"
     )]
@@ -160,15 +185,29 @@ pub enum Error {
         /// Why.
         source: sqlx::migrate::MigrateError,
     },
-    /// The file of the database is none, or is damaged.
+    /// The file of a database is none, is damaged or is not there.
     #[error(
-        "the database in {directory} cannot be read: {source}; restore the directory from a backup, or give another with --data-dir"
+        "the database {} cannot be used: {why}; give another, or restore a backup with gradientd restore",
+        file.display()
     )]
-    Unreadable {
-        /// The data directory.
-        directory: PathBuf,
+    Unusable {
+        /// The file.
+        file: PathBuf,
         /// Why.
-        source: sqlx::Error,
+        why: String,
+    },
+    /// A program with a newer schema has written it.
+    #[error(
+        "the database {} has schema {found}, and this program knows those up to {known}: use the program that wrote it or a later one",
+        file.display()
+    )]
+    Newer {
+        /// The file.
+        file: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The newest that is known.
+        known: i64,
     },
     /// The SQLite inside is too old to be safe.
     #[error("SQLite must be at least {oldest}, got {version}")]
@@ -225,14 +264,46 @@ impl Error {
         let Self::Database(error) = self else {
             return matches!(self, Self::Busy | Self::Full);
         };
-        let code = code_of(error);
-        !code.is_some_and(|code| [SQLITE_CORRUPT, SQLITE_NOTADB].contains(&(code & 0xff)))
+        !tells_damage(error)
+    }
+
+    /// Whether what was read is not what was written.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Database(error) => {
+                tells_damage(error) || matches!(error, sqlx::Error::ColumnDecode { .. })
+            }
+            _ => false,
+        }
     }
 
     pub(crate) fn directory(path: &Path, source: std::io::Error) -> Self {
         Self::Directory {
             path: path.to_owned(),
             source,
+        }
+    }
+
+    pub(crate) fn unusable(file: &Path, why: impl std::fmt::Display) -> Self {
+        Self::Unusable {
+            file: file.to_owned(),
+            why: why.to_string(),
+        }
+    }
+
+    /// What an error on a database's first statements says of its file; one of the disk or of others is told as it is.
+    pub(crate) fn unreadable(file: &Path, error: sqlx::Error) -> Self {
+        match Self::from(error) {
+            Self::Database(error) => Self::unusable(file, error),
+            other => other,
+        }
+    }
+
+    pub(crate) fn unwritable(file: &Path, why: impl std::fmt::Display) -> Self {
+        Self::Unwritable {
+            file: file.to_owned(),
+            why: why.to_string(),
         }
     }
 
@@ -263,6 +334,11 @@ impl From<sqlx::Error> for Error {
 /// clean that it could not write.
 fn is_failure(code: i32) -> bool {
     code & 0xff == SQLITE_IOERR && code != SQLITE_IOERR_NOMEM && !SQLITE_IOERR_READS.contains(&code)
+}
+
+/// Whether SQLite found its own structures damaged.
+fn tells_damage(error: &sqlx::Error) -> bool {
+    code_of(error).is_some_and(|code| [SQLITE_CORRUPT, SQLITE_NOTADB].contains(&(code & 0xff)))
 }
 
 /// The code that SQLite gave an error.

@@ -167,7 +167,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::options;
+    use crate::store::opening::options;
 
     #[tokio::test]
     async fn the_log_of_a_job_of_an_older_program_begins_with_where_the_job_stands() {

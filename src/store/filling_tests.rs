@@ -22,7 +22,7 @@ fn words() -> Vec<Option<&'static str>> {
 /// Makes a database as it was before datasets had revisions, with one of two columns, and another unfinished.
 async fn make_old(directory: &std::path::Path) {
     let pool = SqlitePoolOptions::new().max_connections(1);
-    let options = crate::store::options(directory);
+    let options = crate::store::opening::options(directory);
     let pool = pool.connect_with(options).await.expect("a database");
     let mut migrator = sqlx::migrate!("migrations/sqlite");
     migrator.migrations.to_mut().truncate(6);

@@ -1,5 +1,6 @@
 //! Store: the only SQL. Everything durable is in one SQLite database of the data directory.
 
+mod backup;
 mod change;
 mod checkpoints;
 mod columns;
@@ -15,6 +16,9 @@ mod idempotency;
 mod jobs;
 mod leases;
 mod models;
+mod opening;
+#[cfg(test)]
+mod opening_tests;
 mod page;
 mod prediction_runs;
 mod predictions;
@@ -33,22 +37,19 @@ mod simulation;
 mod status;
 mod table;
 mod timestamp;
+mod verification;
 mod versions;
 mod wal;
 mod writing;
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use sqlx::Connection;
-use sqlx::migrate::MigrateError;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::SqlitePool;
 use tokio::sync::{Notify, RwLock, RwLockReadGuard, watch};
 
+pub use crate::store::backup::{BackedUp, Restored, back_up, restore};
 pub use crate::store::change::Change;
 use crate::store::contents::BeingWritten;
 pub use crate::store::datasets::{Dataset, DatasetRevision};
@@ -61,6 +62,7 @@ pub use crate::store::idempotency::{Answer, Idempotency, KnownKey, Once};
 pub use crate::store::jobs::{Job, JobError, JobFilter, JobMetrics, NewJob};
 pub use crate::store::leases::Beat;
 pub use crate::store::models::ModelRow;
+pub use crate::store::opening::Source;
 pub use crate::store::page::{Page, PageQuery};
 pub use crate::store::prediction_runs::{PredictionChunk, PredictionProgress};
 pub use crate::store::predictions::{BatchPrediction, NewBatchPrediction, PredictionFilter};
@@ -74,17 +76,9 @@ pub use crate::store::runs::{Claim, Owner, Progress, Publication};
 pub use crate::store::status::{JobStatus, Request};
 pub use crate::store::table::Table;
 pub use crate::store::timestamp::Timestamp;
+pub use crate::store::verification::{Tell, Told, Verified, VerifiedPart, verify};
 pub use crate::store::versions::{Lineage, VersionRow, build};
 use crate::store::writing::{Health, Tx};
-
-/// The oldest SQLite that is safe to write with from several connections: earlier ones can corrupt a WAL on reset.
-const OLDEST_SQLITE: &str = "3.51.3";
-/// What the names of scratch files begin with.
-const SCRATCH: &str = "scratch-";
-/// Connections that read at the same time.
-const READERS: u32 = 6;
-/// How long a statement waits for the writer of another process.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Listener = Box<dyn Fn(Change) + Send + Sync>;
 
@@ -133,16 +127,9 @@ impl Store {
     /// The same, of a disk of which so many bytes, or a twentieth where that is less, are kept free for deletions and for the ends
     /// of jobs.
     pub async fn open_with_room(directory: &Path, free_bytes: u64) -> Result<Self, Error> {
-        std::fs::create_dir_all(directory).map_err(|source| Error::directory(directory, source))?;
-        let lock = lock(directory)?;
-        let (writer, reader, copier) = connect(directory).await.map_err(|error| match error {
-            Error::Database(source) => Error::Unreadable {
-                directory: directory.to_owned(),
-                source,
-            },
-            other => other,
-        })?;
-        remove_scratch(directory);
+        let lock = opening::lock(directory)?;
+        opening::remove_scratch(directory);
+        let (writer, reader, copier) = opening::connect(directory).await?;
         let running = Running::read(&reader).await?;
         let inner = Inner {
             directory: directory.to_owned(),
@@ -199,7 +186,7 @@ impl Store {
     /// Errors: it cannot be made.
     pub fn scratch(&self) -> Result<File, Error> {
         let directory = &self.inner.directory;
-        let path = directory.join(format!("{SCRATCH}{}", uuid::Uuid::now_v7()));
+        let path = opening::scratch(directory);
         let made = File::options()
             .create_new(true)
             .read(true)
@@ -255,107 +242,6 @@ async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
     tokio::task::spawn_blocking(work)
         .await
         .expect("the work of the store does not panic")
-}
-
-/// Removes the scratch files of a process that was killed between two steps.
-fn remove_scratch(directory: &Path) {
-    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    for file in files.filter(|file| file.file_name().to_string_lossy().starts_with(SCRATCH)) {
-        if let Err(error) = std::fs::remove_file(file.path()) {
-            tracing::warn!(%error, file = ?file.file_name(), "a scratch file could not be removed");
-        }
-    }
-}
-
-fn lock(directory: &Path) -> Result<File, Error> {
-    let path = directory.join("lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
-    let file = file.map_err(|source| Error::directory(directory, source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::DirectoryInUse {
-            directory: directory.to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(Error::directory(directory, source)),
-    }
-}
-
-fn options(directory: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(directory.join("gradientd.db"))
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(BUSY_TIMEOUT)
-        .pragma("trusted_schema", "OFF")
-        .pragma("journal_size_limit", "67108864")
-        // The log is copied by a connection of its own, which hears of errors.
-        .pragma("wal_autocheckpoint", "0")
-        // Nothing is written outside of the directory: a container's root may be read-only, /tmp and all.
-        .pragma("temp_store", "MEMORY")
-}
-
-/// The writer and the readers of a directory's database, and what copies its log, its schema brought up to date.
-async fn connect(directory: &Path) -> Result<(SqlitePool, SqlitePool, SqlitePool), Error> {
-    let options = options(directory);
-    let writer = SqlitePoolOptions::new()
-        .max_connections(1)
-        .before_acquire(|connection, _| {
-            // SQLite ends a transaction by itself when the disk is full; the driver then still believes in it.
-            let clean = !connection.is_in_transaction();
-            Box::pin(async move { Ok(clean) })
-        })
-        .connect_with(options.clone())
-        .await?;
-    check_version(&writer).await?;
-    sqlx::migrate!("migrations/sqlite")
-        .run(&writer)
-        .await
-        .map_err(|error| match error {
-            MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => {
-                source.into()
-            }
-            source => Error::Migration {
-                directory: directory.to_owned(),
-                source,
-            },
-        })?;
-    let reader = SqlitePoolOptions::new()
-        .max_connections(READERS)
-        .connect_with(options.clone().read_only(true))
-        .await?;
-    let copier = SqlitePoolOptions::new()
-        .max_connections(1)
-        .connect_with(options)
-        .await?;
-    // SQLite takes no notice of how the sync of a directory ends, and without its entry there a file is lost.
-    let entries = File::open(directory).and_then(|directory| directory.sync_all());
-    entries.map_err(|source| Error::directory(directory, source))?;
-    Ok((writer, reader, copier))
-}
-
-async fn check_version(pool: &SqlitePool) -> Result<(), Error> {
-    let version: String = sqlx::query_scalar("SELECT sqlite_version()")
-        .fetch_one(pool)
-        .await?;
-    let number = |version: &str| {
-        version
-            .split('.')
-            .filter_map(|part| part.parse::<u32>().ok())
-            .collect::<Vec<_>>()
-    };
-    if number(&version) < number(OLDEST_SQLITE) {
-        return Err(Error::OldSqlite {
-            version,
-            oldest: OLDEST_SQLITE,
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ use crate::server::{Api, long_job, text, until, xor_job, xor_model, xor_rows};
 
 /// How long a process may take to end once it is told to.
 const END: Duration = Duration::from_secs(8);
+/// The words by which it serves on a free port.
+const SERVE: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
 /// A process of the program on a free port, and a client for it. Dropped, it is killed.
 pub(crate) struct Daemon {
@@ -44,7 +46,7 @@ impl Drop for Daemon {
 
 impl Daemon {
     pub(crate) async fn start(data_dir: &Path) -> Self {
-        let mut child = command(data_dir).spawn().expect("a process");
+        let mut child = command(data_dir, &SERVE).spawn().expect("a process");
         let errors = child.stderr.take().expect("its log");
         let (ready, address) = oneshot::channel();
         let log = std::thread::spawn(move || read_log(errors, ready));
@@ -82,11 +84,10 @@ impl Daemon {
     }
 }
 
-fn command(data_dir: &Path) -> Command {
+/// The program on a data directory, with these words before that.
+pub(crate) fn command(data_dir: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gradientd"));
-    command
-        .args(["--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(data_dir);
+    command.args(words).arg("--data-dir").arg(data_dir);
     for variable in ["LOG", "LISTEN", "DATA_DIR", "JOB_SLOTS", "TRAINING_THREADS"] {
         command.env_remove(format!("GRADIENTD_{variable}"));
     }
@@ -115,7 +116,7 @@ fn read_log(errors: ChildStderr, ready: oneshot::Sender<SocketAddr>) -> String {
 }
 
 /// A job of 3,000 epochs of so many rows.
-fn job(model: &str, rows: usize) -> Value {
+pub(crate) fn job(model: &str, rows: usize) -> Value {
     let more = json!({
         "data": xor_rows(rows), "epochs": 3000, "batch_size": 5, "validation": {"fraction": 0.1}, "seed": 9,
     });
@@ -141,7 +142,7 @@ async fn checkpoints(server: &Api, id: &str) -> Vec<Value> {
 }
 
 /// The bytes of everything that the server shows under these paths.
-async fn shown(server: &Api, paths: &[String]) -> Vec<(String, String)> {
+pub(crate) async fn shown(server: &Api, paths: &[String]) -> Vec<(String, String)> {
     let mut shown = Vec::new();
     for path in paths {
         let answer = server.get(path).await;
@@ -352,12 +353,12 @@ async fn a_data_directory_belongs_to_one_process_at_a_time() {
     let first = Daemon::start(data_dir.path()).await;
     first.create(xor_model("xor")).await;
     let path = data_dir.path().to_owned();
-    let second = tokio::task::spawn_blocking(move || command(&path).output());
+    let second = tokio::task::spawn_blocking(move || command(&path, &SERVE).output());
     let second = second.await.expect("a process").expect("its end");
     assert_eq!(second.status.code(), Some(2));
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     let expected = format!(
-        "gradientd: the data directory {} is in use by another process",
+        "gradientd: the data directory {} is in use by another process: stop that first, or give another with --data-dir",
         data_dir.path().display()
     );
     assert_eq!(said.trim_end(), expected);

@@ -137,12 +137,12 @@ fn a_database_that_is_none_is_named_with_the_cure() {
     std::fs::write(database, "no database ".repeat(1000)).expect("a file");
     let said = fault(scratch.path(), &[]);
     let expected = format!(
-        "the database in {} cannot be read: ",
+        "the database {}/gradientd.db cannot be used: ",
         scratch.path().display()
     );
     assert!(said.contains(&expected), "{said}");
     assert!(
-        said.contains("restore the directory from a backup"),
+        said.contains("restore a backup with gradientd restore"),
         "{said}"
     );
 }

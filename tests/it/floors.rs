@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use crate::tokens::tokens;
 
 /// Files of `src` that are no floor: they put the floors together.
-pub(crate) const COMPOSERS: [&str; 5] = [
+pub(crate) const COMPOSERS: [&str; 6] = [
     "config.rs",
     "lib.rs",
     "main.rs",
+    "maintenance.rs",
     "server.rs",
     "telemetry.rs",
 ];

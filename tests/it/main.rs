@@ -2,6 +2,7 @@
 
 mod architecture;
 mod averages;
+mod backups;
 mod bad_choices;
 mod bad_columns;
 mod bad_data;
