@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use sqlx::Row;
 use uuid::Uuid;
 
 use crate::store::contents::{self, Content};
 use crate::store::events::{EventData, tell};
+use crate::store::history::metrics_of;
 use crate::store::leases::check_owner;
+use crate::store::seal;
 use crate::store::versions::{Artifact, find_version};
 use crate::store::{
-    Answer, Change, Error, JobMetrics, Lineage, NewCheckpoint, Once, Owner, Store, Timestamp, Tx,
-    VersionRow, build,
+    Answer, Change, Error, Lineage, NewCheckpoint, Once, Owner, Store, Timestamp, Tx, VersionRow,
+    build,
 };
 use crate::train::{CheckedSpec, Checkpoint};
 
@@ -26,22 +29,23 @@ impl Store {
         kept.reverse();
         let found = kept.iter().find(|kept| kept.to_string() == epoch);
         let mut tx = self.reader().begin().await?;
-        let row: Option<(i64, String)> = sqlx::query_as(
-            "SELECT content, digest FROM checkpoints WHERE job_id = $1 AND epoch = $2 AND step = 0",
-        )
-        .bind(id.to_string())
-        .bind(found.map(|epoch| *epoch as i64))
-        .fetch_optional(&mut *tx)
-        .await?;
+        let row =
+            sqlx::query("SELECT * FROM checkpoints WHERE job_id = $1 AND epoch = $2 AND step = 0")
+                .bind(id.to_string())
+                .bind(found.map(|epoch| *epoch as i64))
+                .fetch_optional(&mut *tx)
+                .await?;
         let no_checkpoint = || Error::NoCheckpoint {
             job: id,
             epoch: epoch.to_owned(),
             kept,
         };
-        let (content, expected) = row.ok_or_else(no_checkpoint)?;
-        let bytes = contents::read(&mut tx, content).await?;
-        drop(tx);
+        let row = row.ok_or_else(no_checkpoint)?;
         let what = format!("checkpoint {epoch} of job {id}");
+        seal::check(&row, "checkpoints", || what.clone())?;
+        let expected = row.try_get("digest")?;
+        let bytes = contents::read(&mut tx, row.try_get("content")?).await?;
+        drop(tx);
         contents::decoded(bytes, expected, what, |bytes| {
             Ok(Checkpoint::decode(bytes)?)
         })
@@ -88,21 +92,8 @@ impl Store {
         if let Some(answer) = once.answered(&mut tx).await? {
             return Ok(answer);
         }
-        let row: Option<(String, Option<String>)> = sqlx::query_as(
-            "SELECT train, validation FROM history WHERE job_id = $1 AND epoch = $2",
-        )
-        .bind(id.to_string())
-        .bind(epoch as i64)
-        .fetch_optional(&mut *tx)
-        .await?;
-        let (train, validation) = row.ok_or_else(|| Error::not_found("job", id))?;
-        let metrics = JobMetrics {
-            train: Some(serde_json::from_str(&train)?),
-            validation: validation
-                .as_deref()
-                .map(serde_json::from_str)
-                .transpose()?,
-        };
+        let metrics = metrics_of(&mut tx, id, epoch).await?;
+        let metrics = metrics.ok_or_else(|| Error::not_found("job", id))?;
         let lineage = Lineage {
             base_version: Some(job.base_version),
             data_digests: job.spec.data_digests(),
@@ -134,6 +125,7 @@ impl Store {
                 now,
             )
             .await?;
+        tx.seal().await?;
         let row = find_version(&mut tx, &name, version).await?;
         let answer = once.keep(&mut tx, &row, now).await?;
         let change = Change::Published {
@@ -213,19 +205,26 @@ impl Store {
         let Owner { id, .. } = owner;
         loop {
             let mut tx = self.reader().begin().await?;
-            let row: Option<(i64, i64, String, i64, f64)> = sqlx::query_as(
-                "SELECT epoch, step, digest, content, seconds FROM checkpoints WHERE job_id = $1
-                 ORDER BY epoch DESC, step DESC LIMIT 1",
+            let row = sqlx::query(
+                "SELECT * FROM checkpoints WHERE job_id = $1 ORDER BY epoch DESC, step DESC LIMIT 1",
             )
             .bind(id.to_string())
             .fetch_optional(&mut *tx)
             .await?;
-            let Some((epoch, step, expected, content, seconds)) = row else {
+            let Some(row) = row else {
                 return Ok(None);
             };
-            let bytes = contents::read(&mut tx, content).await?;
-            drop(tx);
+            let (epoch, step): (i64, i64) = (row.try_get("epoch")?, row.try_get("step")?);
+            let seconds = row.try_get("seconds").unwrap_or_default();
             let what = format!("checkpoint {epoch}, {step} of job {id}");
+            let expected = if seal::is_sound(&row, "checkpoints")? {
+                row.try_get("digest")?
+            } else {
+                // No bytes have this one.
+                String::new()
+            };
+            let bytes = contents::read(&mut tx, row.try_get("content").unwrap_or_default()).await?;
+            drop(tx);
             let read = contents::decoded(bytes, expected, what, |bytes| {
                 Ok(Checkpoint::decode(bytes)?)
             });

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::data::{CHUNK_ROWS, Column, ColumnDescription};
 use crate::model::digest;
-use crate::store::datasets::descriptions;
+use crate::store::datasets::{check_of, descriptions};
 use crate::store::{Error, Store, off_thread};
 
 /// Bytes of chunks that one query reads, of columns that have so few of them.
@@ -114,15 +114,16 @@ impl Store {
         dataset: &str,
         digest: &str,
     ) -> Result<Revision, Error> {
-        let found: Option<(i64, i64)> = sqlx::query_as(
-            "SELECT revision, rows FROM dataset_revisions WHERE dataset = $1 AND digest = $2",
-        )
-        .bind(dataset)
-        .bind(digest)
-        .fetch_optional(self.reader())
-        .await?;
-        let found = found.map(|(number, rows)| Revision { number, rows });
-        found.ok_or_else(|| Error::not_found("dataset", dataset))
+        let found =
+            sqlx::query("SELECT * FROM dataset_revisions WHERE dataset = $1 AND digest = $2")
+                .bind(dataset)
+                .bind(digest)
+                .fetch_optional(self.reader())
+                .await?;
+        let row = found.ok_or_else(|| Error::not_found("dataset", dataset))?;
+        check_of(&row, "dataset_revisions", dataset)?;
+        let (number, rows) = (row.try_get("revision")?, row.try_get("rows")?);
+        Ok(Revision { number, rows })
     }
 
     /// The revision, and what is known of its columns, in the order of `names`.
@@ -134,18 +135,23 @@ impl Store {
     ) -> Result<(Revision, Vec<Wanted>), Error> {
         let revision = self.find_revision(dataset, digest).await?;
         let mut connection = self.reader().acquire().await?;
-        let places: Vec<(i64, i64)> = sqlx::query_as(
-            "SELECT n.key, c.position FROM json_each($2) n
+        let found = sqlx::query(
+            "SELECT c.* FROM json_each($2) n
              CROSS JOIN dataset_columns c ON c.dataset = $1 AND c.name = n.value",
         )
         .bind(dataset)
         .bind(serde_json::to_string(names)?)
         .fetch_all(&mut *connection)
         .await?;
-        let positions: Vec<_> = places.iter().map(|(_, position)| position).collect();
+        let mut places = HashMap::<&str, i64>::with_capacity(found.len());
+        for row in &found {
+            check_of(row, "dataset_columns", dataset)?;
+            places.insert(row.try_get("name")?, row.try_get("position")?);
+        }
+        let positions: Vec<i64> = places.values().copied().collect();
         let positions = serde_json::to_string(&positions)?;
-        let columns: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT position, description FROM revision_columns
+        let columns = sqlx::query(
+            "SELECT * FROM revision_columns
              WHERE dataset = $1 AND revision = $2 AND position IN (SELECT value FROM json_each($3))",
         )
         .bind(dataset)
@@ -153,8 +159,8 @@ impl Store {
         .bind(&positions)
         .fetch_all(&mut *connection)
         .await?;
-        let words: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT position, words FROM dataset_words
+        let words = sqlx::query(
+            "SELECT * FROM dataset_words
              WHERE dataset = $1 AND revision <= $2 AND position IN (SELECT value FROM json_each($3))
              ORDER BY position, revision",
         )
@@ -164,14 +170,12 @@ impl Store {
         .fetch_all(&mut *connection)
         .await?;
         drop(connection);
-        let known: HashMap<_, _> = descriptions(columns, &words)?.into_iter().collect();
-        let mut found = vec![None; names.len()];
-        for (place, position) in places {
-            found[place as usize] = Some(position);
-        }
-        let wanted = names.iter().zip(found).enumerate();
-        let wanted = wanted.map(|(place, (name, found))| {
-            let described = found.and_then(|position| Some((position, known.get(&position)?)));
+        let known: HashMap<_, _> = descriptions(dataset, &columns, &words)?
+            .into_iter()
+            .collect();
+        let wanted = names.iter().enumerate().map(|(place, name)| {
+            let position = places.get(name.as_str()).copied();
+            let described = position.and_then(|position| Some((position, known.get(&position)?)));
             let missing = || Error::not_found("column", format!("{dataset}/{name}"));
             let (position, description) = described.ok_or_else(missing)?;
             Ok(Wanted {

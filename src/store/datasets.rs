@@ -7,8 +7,9 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use crate::data::ColumnDescription;
+use crate::store::page::readable;
 use crate::store::predictions::{Needed, check_unneeded};
-use crate::store::{Error, Page, PageQuery, Store, Timestamp};
+use crate::store::{Error, Page, PageQuery, Store, Timestamp, seal};
 
 /// A dataset as it is stored, without its values.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -116,9 +117,10 @@ impl Store {
             .bind(page.fetch())
             .fetch_all(self.reader())
             .await?;
-        let revisions = rows.iter().map(DatasetRevision::read);
-        let revisions = revisions.collect::<Result<Vec<_>, _>>()?;
-        Ok(Page::cut(revisions, page.limit as usize))
+        Ok(Page::readable(rows, page.limit, "revision", |row| {
+            check_of(row, "dataset_revisions", name)?;
+            DatasetRevision::read(row)
+        }))
     }
 
     /// The latest revision of a dataset.
@@ -145,13 +147,17 @@ impl Store {
             .fetch_all(self.reader())
             .await?;
         let mut connection = self.reader().acquire().await?;
-        let mut datasets = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let mut dataset = Dataset::read(row, &mut connection).await?;
-            dataset.sort();
-            datasets.push(dataset);
+        let Page { data, has_more } = Page::cut(rows, page.limit as usize);
+        let mut datasets = Vec::with_capacity(data.len());
+        for row in &data {
+            let read = Dataset::read(row, &mut connection).await;
+            datasets.extend(readable("dataset", read).map(|mut dataset| {
+                dataset.sort();
+                dataset
+            }));
         }
-        Ok(Page::cut(datasets, page.limit as usize))
+        let data = datasets;
+        Ok(Page { data, has_more })
     }
 
     /// Deletes a dataset.
@@ -198,6 +204,7 @@ impl Store {
 impl Dataset {
     /// The dataset of a row, with its categories in the order of their codes.
     async fn read(row: &SqliteRow, connection: &mut SqliteConnection) -> Result<Self, Error> {
+        check_of(row, "datasets", row.try_get("name").unwrap_or("?"))?;
         let DatasetRevision {
             revision,
             rows,
@@ -206,21 +213,21 @@ impl Dataset {
             created_at,
         } = DatasetRevision::read(row)?;
         let name: String = row.try_get("name")?;
-        let columns: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT position, description FROM revision_columns WHERE dataset = $1 AND revision = $2 ORDER BY position",
+        let columns = sqlx::query(
+            "SELECT * FROM revision_columns WHERE dataset = $1 AND revision = $2 ORDER BY position",
         )
         .bind(&name)
         .bind(revision as i64)
         .fetch_all(&mut *connection)
         .await?;
-        let words: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT position, words FROM dataset_words WHERE dataset = $1 AND revision <= $2 ORDER BY position, revision",
+        let words = sqlx::query(
+            "SELECT * FROM dataset_words WHERE dataset = $1 AND revision <= $2 ORDER BY position, revision",
         )
         .bind(&name)
         .bind(revision as i64)
         .fetch_all(connection)
         .await?;
-        let columns = descriptions(columns, &words)?;
+        let columns = descriptions(&name, &columns, &words)?;
         Ok(Self {
             name,
             revision,
@@ -251,18 +258,31 @@ impl DatasetRevision {
     }
 }
 
+/// Errors: a row of a dataset is damaged.
+pub(crate) fn check_of(row: &SqliteRow, table: &str, dataset: &str) -> Result<(), Error> {
+    seal::check(row, table, || format!("dataset {dataset:?}"))
+}
+
 /// Columns with their words, in the order of their codes, each under its place in the dataset. The words of a place stand in
 /// the order in which they came.
 pub(crate) fn descriptions(
-    columns: Vec<(i64, String)>,
-    words: &[(i64, String)],
+    dataset: &str,
+    columns: &[SqliteRow],
+    words: &[SqliteRow],
 ) -> Result<Vec<(i64, ColumnDescription)>, Error> {
     let mut of_place: HashMap<i64, Vec<&str>> = HashMap::new();
-    for (position, words) in words {
-        of_place.entry(*position).or_default().push(words);
+    for row in words {
+        check_of(row, "dataset_words", dataset)?;
+        let words = row.try_get("words")?;
+        of_place
+            .entry(row.try_get("position")?)
+            .or_default()
+            .push(words);
     }
-    let columns = columns.into_iter().map(|(position, description)| {
-        let mut column: ColumnDescription = serde_json::from_str(&description)?;
+    let columns = columns.iter().map(|row| {
+        check_of(row, "revision_columns", dataset)?;
+        let position = row.try_get("position")?;
+        let mut column: ColumnDescription = serde_json::from_str(row.try_get("description")?)?;
         for words in of_place.get(&position).into_iter().flatten() {
             column
                 .categories

@@ -1,11 +1,13 @@
 //! A job's event log: written in the transactions that do what it tells, and read after any of its events.
 
 use serde::{Deserialize, Serialize};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::store::jobs::parse_status;
-use crate::store::{Error, HistoryRow, JobError, JobStatus, Page, Store, Timestamp, Tx};
+use crate::store::{Error, HistoryRow, JobError, JobStatus, Page, Store, Timestamp, Tx, seal};
 use crate::train::Warning;
 
 /// An event of a job.
@@ -139,29 +141,32 @@ impl Store {
             .fetch_optional(self.reader())
             .await?;
         let status = parse_status(&status.ok_or_else(|| Error::not_found("job", id))?)?;
-        let rows: Vec<(i64, String, String)> = sqlx::query_as(
-            "SELECT id, created_at, event FROM events WHERE job_id = $1 AND id > $2 ORDER BY id LIMIT $3",
-        )
-        .bind(id.to_string())
-        .bind(after as i64)
-        .bind(i64::from(limit) + 1)
-        .fetch_all(self.reader())
-        .await?;
-        let mut events = Vec::with_capacity(rows.len());
-        for (id, created_at, event) in rows {
-            events.push(Event {
-                id: id as u64,
-                created_at: Timestamp::stored(created_at),
-                data: serde_json::from_str(&event)?,
-            });
-        }
-        Ok((Page::cut(events, limit as usize), status))
+        let rows =
+            sqlx::query("SELECT * FROM events WHERE job_id = $1 AND id > $2 ORDER BY id LIMIT $3")
+                .bind(id.to_string())
+                .bind(after as i64)
+                .bind(i64::from(limit) + 1)
+                .fetch_all(self.reader())
+                .await?;
+        Ok((Page::readable(rows, limit, "event", event_row), status))
     }
 
     /// Changes after each commit that may have added events, of whatever job.
     pub fn told(&self) -> watch::Receiver<u64> {
         self.inner.told.subscribe()
     }
+}
+
+fn event_row(row: &SqliteRow) -> Result<Event, Error> {
+    seal::check(row, "events", || {
+        let (job, id) = (row.try_get("job_id"), row.try_get("id"));
+        format!("event {} of job {}", id.unwrap_or(0), job.unwrap_or("?"))
+    })?;
+    Ok(Event {
+        id: row.try_get::<i64, _>("id")? as u64,
+        created_at: Timestamp::stored(row.try_get("created_at")?),
+        data: serde_json::from_str(row.try_get("event")?)?,
+    })
 }
 
 #[cfg(test)]

@@ -275,6 +275,7 @@ impl Filling {
                 .execute(&mut *tx)
                 .await?;
         }
+        tx.seal().await?;
         let dataset = self.store.dataset_within(&mut tx, &self.name).await?;
         let answer = once.keep(&mut tx, &dataset, now).await?;
         tx.commit().await?;

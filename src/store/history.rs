@@ -1,12 +1,14 @@
 //! A job's history, gradient statistics, checkpoints and data in the store.
 
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
 use crate::model::{ParameterDigest, digest};
 use crate::nn::NetworkStatistics;
-use crate::store::{Error, Page, Store, Timestamp, Tx, contents};
+use crate::store::page::readable;
+use crate::store::{Error, JobMetrics, Page, Store, Timestamp, Tx, contents, seal};
 use crate::train::{Checkpoint, Metrics, RawSamples};
 
 /// What one epoch came to.
@@ -161,6 +163,60 @@ fn stored_digest(text: Option<&str>) -> Result<Option<ParameterDigest>, Error> {
     text.map(parse).transpose()
 }
 
+/// The figures of an epoch, as a connection or transaction sees them that has not changed its row.
+pub(crate) async fn metrics_of(
+    connection: &mut SqliteConnection,
+    id: Uuid,
+    epoch: u64,
+) -> Result<Option<JobMetrics>, Error> {
+    let row = sqlx::query("SELECT * FROM history WHERE job_id = $1 AND epoch = $2")
+        .bind(id.to_string())
+        .bind(epoch as i64)
+        .fetch_optional(connection)
+        .await?;
+    let read = |row: SqliteRow| {
+        let HistoryRow {
+            train, validation, ..
+        } = history_row(&row)?;
+        Ok(JobMetrics {
+            train: Some(train),
+            validation,
+        })
+    };
+    row.map(read).transpose()
+}
+
+/// A row without its statistics.
+fn history_row(row: &SqliteRow) -> Result<HistoryRow, Error> {
+    check_epoch(row)?;
+    let validation: Option<&str> = row.try_get("validation")?;
+    Ok(HistoryRow {
+        epoch: row.try_get::<i64, _>("epoch")? as u64,
+        step: row.try_get::<i64, _>("step")? as u64,
+        learning_rate: row.try_get("learning_rate")?,
+        seconds: row.try_get("seconds")?,
+        train: serde_json::from_str(row.try_get("train")?)?,
+        validation: validation.map(serde_json::from_str).transpose()?,
+        parameter_digest: stored_digest(row.try_get("parameter_digest")?)?,
+        statistics: None,
+    })
+}
+
+fn statistics_row(row: &SqliteRow) -> Result<StatisticsRow, Error> {
+    check_epoch(row)?;
+    Ok(StatisticsRow {
+        epoch: row.try_get::<i64, _>("epoch")? as u64,
+        statistics: serde_json::from_str(row.try_get("statistics")?)?,
+    })
+}
+
+fn check_epoch(row: &SqliteRow) -> Result<(), Error> {
+    seal::check(row, "history", || {
+        let (id, epoch) = (row.try_get("job_id"), row.try_get("epoch"));
+        format!("epoch {} of job {}", epoch.unwrap_or(0), id.unwrap_or("?"))
+    })
+}
+
 impl Store {
     /// Epochs of a job after one, oldest first, every `every`-th.
     ///
@@ -174,7 +230,7 @@ impl Store {
     ) -> Result<Page<HistoryRow>, Error> {
         self.job(id).await?;
         let rows = sqlx::query(
-            "SELECT epoch, step, learning_rate, seconds, train, validation, parameter_digest FROM history
+            "SELECT * FROM history
              WHERE job_id = $1 AND epoch > $2 AND epoch % $3 = 0 ORDER BY epoch LIMIT $4",
         )
         .bind(id.to_string())
@@ -183,21 +239,7 @@ impl Store {
         .bind(i64::from(limit) + 1)
         .fetch_all(self.reader())
         .await?;
-        let mut history = Vec::with_capacity(rows.len());
-        for row in rows {
-            let validation: Option<&str> = row.try_get("validation")?;
-            history.push(HistoryRow {
-                epoch: row.try_get::<i64, _>("epoch")? as u64,
-                step: row.try_get::<i64, _>("step")? as u64,
-                learning_rate: row.try_get("learning_rate")?,
-                seconds: row.try_get("seconds")?,
-                train: serde_json::from_str(row.try_get("train")?)?,
-                validation: validation.map(serde_json::from_str).transpose()?,
-                parameter_digest: stored_digest(row.try_get("parameter_digest")?)?,
-                statistics: None,
-            });
-        }
-        Ok(Page::cut(history, limit as usize))
+        Ok(Page::readable(rows, limit, "epoch", history_row))
     }
 
     /// Gradient statistics of a job's recorded epochs after one, oldest first.
@@ -210,8 +252,8 @@ impl Store {
         limit: u32,
     ) -> Result<Page<StatisticsRow>, Error> {
         self.job(id).await?;
-        let rows: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT epoch, statistics FROM history
+        let rows = sqlx::query(
+            "SELECT * FROM history
              WHERE job_id = $1 AND epoch > $2 AND statistics IS NOT NULL ORDER BY epoch LIMIT $3",
         )
         .bind(id.to_string())
@@ -219,14 +261,7 @@ impl Store {
         .bind(i64::from(limit) + 1)
         .fetch_all(self.reader())
         .await?;
-        let mut statistics = Vec::with_capacity(rows.len());
-        for (epoch, recorded) in rows {
-            statistics.push(StatisticsRow {
-                epoch: epoch as u64,
-                statistics: serde_json::from_str(&recorded)?,
-            });
-        }
-        Ok(Page::cut(statistics, limit as usize))
+        Ok(Page::readable(rows, limit, "epoch", statistics_row))
     }
 
     /// A job's checkpoints, newest first.
@@ -234,28 +269,29 @@ impl Store {
     /// Errors: there is no such job.
     pub async fn checkpoints(&self, id: Uuid) -> Result<Vec<CheckpointRow>, Error> {
         self.job(id).await?;
+        let mut tx = self.reader().begin().await?;
         let rows = sqlx::query(
-            "SELECT c.epoch, c.step, c.parameter_digest, c.created_at, h.train, h.validation
-             FROM checkpoints c LEFT JOIN history h ON h.job_id = c.job_id AND h.epoch = c.epoch
-             WHERE c.job_id = $1 ORDER BY c.epoch DESC, c.step DESC",
+            "SELECT * FROM checkpoints WHERE job_id = $1 ORDER BY epoch DESC, step DESC",
         )
         .bind(id.to_string())
-        .fetch_all(self.reader())
+        .fetch_all(&mut *tx)
         .await?;
         let mut checkpoints = Vec::with_capacity(rows.len());
         for row in rows {
-            let (train, validation): (Option<&str>, Option<&str>) =
-                (row.try_get("train")?, row.try_get("validation")?);
-            let validation = validation.map(serde_json::from_str).transpose()?;
-            let metrics = match train {
-                Some(train) => Some(CheckpointMetrics {
-                    train: serde_json::from_str(train)?,
-                    validation,
-                }),
-                None => None,
-            };
+            let what = || format!("a checkpoint of job {id}");
+            let sound = seal::check(&row, "checkpoints", what);
+            if readable("checkpoint", sound).is_none() {
+                continue;
+            }
+            let epoch = row.try_get::<i64, _>("epoch")? as u64;
+            let figures = readable("epoch", metrics_of(&mut tx, id, epoch).await);
+            let metrics = figures
+                .flatten()
+                .and_then(|JobMetrics { train, validation }| {
+                    train.map(|train| CheckpointMetrics { train, validation })
+                });
             checkpoints.push(CheckpointRow {
-                epoch: row.try_get::<i64, _>("epoch")? as u64,
+                epoch,
                 step: row.try_get::<i64, _>("step")? as u64,
                 metrics,
                 parameter_digest: row.try_get("parameter_digest")?,
@@ -284,14 +320,15 @@ impl Store {
         part: &'static str,
     ) -> Result<(Vec<u8>, String), Error> {
         let mut tx = self.reader().begin().await?;
-        let row: Option<(i64, String)> =
-            sqlx::query_as("SELECT content, digest FROM job_rows WHERE job_id = $1 AND part = $2")
-                .bind(id.to_string())
-                .bind(part)
-                .fetch_optional(&mut *tx)
-                .await?;
-        let absent = || Error::not_found("rows", format!("{part} of job {id}"));
-        let (content, expected) = row.ok_or_else(absent)?;
-        Ok((contents::read(&mut tx, content).await?, expected))
+        let row = sqlx::query("SELECT * FROM job_rows WHERE job_id = $1 AND part = $2")
+            .bind(id.to_string())
+            .bind(part)
+            .fetch_optional(&mut *tx)
+            .await?;
+        let label = || format!("{part} of job {id}");
+        let row = row.ok_or_else(|| Error::not_found("rows", label()))?;
+        seal::check(&row, "job_rows", label)?;
+        let bytes = contents::read(&mut tx, row.try_get("content")?).await?;
+        Ok((bytes, row.try_get("digest")?))
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
+use sqlx::{Row, SqliteConnection};
 
 use crate::store::error::is_taken;
-use crate::store::{Error, RunningTime, Store, Timestamp, Tx};
+use crate::store::{Error, RunningTime, Store, Timestamp, Tx, seal};
 
 /// A request that is carried out once, however often it comes.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,28 +152,25 @@ async fn find(
     connection: &mut SqliteConnection,
     idempotency: &Idempotency,
 ) -> Result<Option<KnownKey>, Error> {
-    let row: Option<(String, String, i64, String, Vec<u8>)> = sqlx::query_as(
-        "SELECT operation, digest, status, location, answer FROM idempotency_keys
-         WHERE key = $1 AND kept_at >= $2",
-    )
-    .bind(&idempotency.key)
-    .bind(idempotency.kept_since().seconds())
-    .fetch_optional(connection)
-    .await?;
-    let Some((operation, digest, status, location, body)) = row else {
-        return Ok(None);
-    };
+    let row = sqlx::query("SELECT * FROM idempotency_keys WHERE key = $1 AND kept_at >= $2")
+        .bind(&idempotency.key)
+        .bind(idempotency.kept_since().seconds())
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
     let key = idempotency.key.clone();
-    if operation != idempotency.operation {
+    let what = || format!("what Idempotency-Key {key:?} stands for");
+    seal::check(&row, "idempotency_keys", what)?;
+    if row.try_get::<&str, _>("operation")? != idempotency.operation {
         return Err(Error::KeyReused { key });
     }
     Ok(Some(KnownKey {
         key,
-        digest,
+        digest: row.try_get("digest")?,
         answer: Answer {
-            status: status as u16,
-            location,
-            body,
+            status: row.try_get::<i64, _>("status")? as u16,
+            location: row.try_get("location")?,
+            body: row.try_get("answer")?,
             replayed: true,
         },
     }))

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::model::digest;
 use crate::store::contents::Content;
 use crate::store::events::{tell, tell_status};
+use crate::store::seal;
 use crate::store::{
     Answer, Error, EventData, JobStatus, Once, Page, PageQuery, Request, Store, Timestamp, Tx,
 };
@@ -158,6 +159,7 @@ impl Store {
             let event = EventData::of_data(warning);
             tell(&mut tx, &id.to_string(), &event, now).await?;
         }
+        tx.seal().await?;
         let row = sqlx::query("SELECT * FROM jobs WHERE id = $1")
             .bind(id.to_string())
             .fetch_one(&mut *tx)
@@ -202,7 +204,7 @@ impl Store {
             .bind(serde_json::to_string(&filter.metadata)?)
             .fetch_all(self.reader())
             .await?;
-        Ok(Page::readable(rows, page, "job", job_row))
+        Ok(Page::readable(rows, page.limit, "job", job_row))
     }
 
     /// How many jobs there are of each status.
@@ -432,6 +434,8 @@ pub(crate) fn parse_id(id: &str) -> Result<Uuid, Error> {
 }
 
 pub(crate) fn job_row(row: &SqliteRow) -> Result<Job, Error> {
+    let what = || format!("job {}", row.try_get("id").unwrap_or("?"));
+    seal::check(row, "jobs", what)?;
     let error: Option<&str> = row.try_get("error")?;
     Ok(Job {
         id: parse_id(row.try_get("id")?)?,

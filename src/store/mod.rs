@@ -32,6 +32,9 @@ mod running_time;
 mod runs;
 #[cfg(test)]
 mod runs_tests;
+mod seal;
+#[cfg(test)]
+mod seal_tests;
 #[cfg(test)]
 mod simulation;
 mod status;
@@ -62,6 +65,7 @@ pub use crate::store::idempotency::{Answer, Idempotency, KnownKey, Once};
 pub use crate::store::jobs::{Job, JobError, JobFilter, JobMetrics, NewJob};
 pub use crate::store::leases::Beat;
 pub use crate::store::models::ModelRow;
+use crate::store::opening::Connections;
 pub use crate::store::opening::Source;
 pub use crate::store::page::{Page, PageQuery};
 pub use crate::store::prediction_runs::{PredictionChunk, PredictionProgress};
@@ -73,6 +77,7 @@ use crate::store::room::Room;
 use crate::store::running_time::Running;
 pub use crate::store::running_time::RunningTime;
 pub use crate::store::runs::{Claim, Owner, Progress, Publication};
+use crate::store::seal::Seals;
 pub use crate::store::status::{JobStatus, Request};
 pub use crate::store::table::Table;
 pub use crate::store::timestamp::Timestamp;
@@ -95,6 +100,7 @@ struct Inner {
     /// Copies the write-ahead log into the database file, beside the writer.
     copier: SqlitePool,
     health: Health,
+    seals: Seals,
     room: Room,
     running: Running,
     /// Contents that no row has yet.
@@ -129,7 +135,12 @@ impl Store {
     pub async fn open_with_room(directory: &Path, free_bytes: u64) -> Result<Self, Error> {
         let lock = opening::lock(directory)?;
         opening::remove_scratch(directory);
-        let (writer, reader, copier) = opening::connect(directory).await?;
+        let Connections {
+            writer,
+            reader,
+            copier,
+            seals,
+        } = opening::connect(directory).await?;
         let running = Running::read(&reader).await?;
         let inner = Inner {
             directory: directory.to_owned(),
@@ -137,6 +148,7 @@ impl Store {
             reader,
             copier,
             health: Health::default(),
+            seals,
             room: Room::new(free_bytes),
             running,
             being_written: BeingWritten::default(),
@@ -174,7 +186,12 @@ impl Store {
         if let Err(error) = self.keep_running_time().await {
             tracing::warn!(%error, "the running time of this process is not kept: what ages by it stays longer");
         }
-        tokio::join!(self.inner.reader.close(), self.inner.copier.close());
+        let inner = &self.inner;
+        tokio::join!(
+            inner.reader.close(),
+            inner.seals.close(),
+            inner.copier.close()
+        );
         self.inner.writer.close().await;
         if let Err(error) = self.inner.lock.unlock() {
             tracing::warn!(%error, "the data directory stays locked until the process ends");

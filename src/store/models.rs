@@ -8,7 +8,9 @@ use sqlx::{AssertSqlSafe, Row};
 
 use crate::model::{CheckedModelSpec, Model, ModelSpec};
 use crate::store::error::is_taken;
+use crate::store::page::readable;
 use crate::store::predictions::{Needed, check_unneeded};
+use crate::store::seal;
 use crate::store::versions::Artifact;
 use crate::store::{
     Answer, Change, Error, Expected, Lineage, Once, Page, PageQuery, Revision, Store, Timestamp,
@@ -126,11 +128,15 @@ impl Store {
             .bind(page.fetch())
             .fetch_all(self.reader())
             .await?;
-        let mut models = rows.iter().map(model_row).collect::<Result<Vec<_>, _>>()?;
-        for model in &mut models {
-            model.aliases = self.aliases_of(&model.spec.name).await?;
+        let Page { data, has_more } = Page::readable(rows, page.limit, "model", model_row);
+        let mut models = Vec::with_capacity(data.len());
+        for model in data {
+            let aliases = self.aliases_of(&model.spec.name).await;
+            let aliases = readable("alias", aliases);
+            models.extend(aliases.map(|aliases| ModelRow { aliases, ..model }));
         }
-        Ok(Page::cut(models, page.limit as usize))
+        let data = models;
+        Ok(Page { data, has_more })
     }
 
     /// Deletes a model with its versions, aliases and batch predictions. Its ended jobs stay.
@@ -181,34 +187,42 @@ impl Store {
     }
 
     async fn aliases_of(&self, name: &str) -> Result<BTreeMap<String, u64>, Error> {
-        let rows: Vec<(String, i64)> =
-            sqlx::query_as("SELECT alias, version FROM aliases WHERE model = $1")
-                .bind(name)
-                .fetch_all(self.reader())
-                .await?;
-        Ok(rows
-            .into_iter()
-            .map(|(alias, version)| (alias, version as u64))
-            .collect())
+        let rows = sqlx::query("SELECT * FROM aliases WHERE model = $1")
+            .bind(name)
+            .fetch_all(self.reader())
+            .await?;
+        let aliases = rows.iter().map(|row| {
+            seal::check(row, "aliases", || format!("an alias of model {name:?}"))?;
+            Ok((
+                row.try_get("alias")?,
+                row.try_get::<i64, _>("version")? as u64,
+            ))
+        });
+        aliases.collect()
     }
 
     /// The latest version and the aliases of every model: what predictions are served from.
     pub async fn served(&self) -> Result<Vec<(String, u64, BTreeMap<String, u64>)>, Error> {
         let _guard = self.reading_catalogue().await;
-        let rows: Vec<(String, i64)> =
-            sqlx::query_as("SELECT name, latest_version FROM models ORDER BY sequence")
-                .fetch_all(self.reader())
-                .await?;
+        let rows = sqlx::query("SELECT * FROM models ORDER BY sequence")
+            .fetch_all(self.reader())
+            .await?;
         let mut served = Vec::with_capacity(rows.len());
-        for (name, latest) in rows {
-            let aliases = self.aliases_of(&name).await?;
-            served.push((name, latest as u64, aliases));
+        for row in &rows {
+            let Some(model) = readable("model", model_row(row)) else {
+                continue;
+            };
+            let aliases = self.aliases_of(&model.spec.name).await;
+            let aliases = readable("alias", aliases).unwrap_or_default();
+            served.push((model.spec.name, model.latest_version, aliases));
         }
         Ok(served)
     }
 }
 
 fn model_row(row: &SqliteRow) -> Result<ModelRow, Error> {
+    let what = || format!("model {:?}", row.try_get("name").unwrap_or("?"));
+    seal::check(row, "models", what)?;
     Ok(ModelRow {
         spec: serde_json::from_str(row.try_get("spec")?)?,
         parameter_count: row.try_get::<i64, _>("parameter_count")? as u64,

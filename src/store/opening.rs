@@ -12,6 +12,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection};
 
 use crate::store::Error;
+use crate::store::seal::{Seals, Touched};
 
 /// The database of a data directory.
 const DATABASE: &str = "gradientd.db";
@@ -146,10 +147,18 @@ pub(crate) fn options(directory: &Path) -> SqliteConnectOptions {
         .pragma("temp_store", "MEMORY")
 }
 
-/// The writer and the readers of a directory's database, and what copies its log, its schema brought up to date.
-pub(crate) async fn connect(
-    directory: &Path,
-) -> Result<(SqlitePool, SqlitePool, SqlitePool), Error> {
+/// The connections to a directory's database.
+pub(crate) struct Connections {
+    pub(crate) writer: SqlitePool,
+    pub(crate) reader: SqlitePool,
+    /// Copies the write-ahead log into the database file, beside the writer.
+    pub(crate) copier: SqlitePool,
+    /// Seals what the writer touches.
+    pub(crate) seals: Seals,
+}
+
+/// Connects to a directory's database, and brings its schema up to date.
+pub(crate) async fn connect(directory: &Path) -> Result<Connections, Error> {
     let path = database(directory);
     if is_there(&path)? {
         let source = Source::Directory(directory.to_owned());
@@ -159,8 +168,18 @@ pub(crate) async fn connect(
     }
     let options = options(directory);
     let unusable = |error| Error::unreadable(&path, error);
+    let touched = Touched::default();
+    let noting = touched.clone();
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
+        .after_connect(move |connection, _| {
+            let touched = noting.clone();
+            Box::pin(async move {
+                let mut handle = connection.lock_handle().await?;
+                handle.set_update_hook(move |change| touched.note(&change));
+                Ok(())
+            })
+        })
         .before_acquire(|connection, _| {
             // SQLite ends a transaction by itself when the disk is full; the driver then still believes in it.
             let clean = !connection.is_in_transaction();
@@ -170,6 +189,12 @@ pub(crate) async fn connect(
         .await
         .map_err(unusable)?;
     migrate(directory, &writer).await?;
+    let committed = SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(options.clone().read_only(true))
+        .await
+        .map_err(unusable)?;
+    let seals = Seals::of(touched, &writer, committed).await?;
     let reader = SqlitePoolOptions::new()
         .max_connections(READERS)
         .connect_with(options.clone().read_only(true))
@@ -182,7 +207,12 @@ pub(crate) async fn connect(
         .map_err(unusable)?;
     // SQLite takes no notice of how the sync of a directory ends, and without its entry there a file is lost.
     sync(directory).map_err(|source| Error::directory(directory, source))?;
-    Ok((writer, reader, copier))
+    Ok(Connections {
+        writer,
+        reader,
+        copier,
+        seals,
+    })
 }
 
 /// Makes an empty database under another name first: one that has its own name has all its tables, and what is less is damage.

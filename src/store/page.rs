@@ -71,20 +71,25 @@ impl Store {
     }
 }
 
+/// What was read, unless it cannot be, which is told in the log.
+pub(crate) fn readable<T>(kind: &str, read: Result<T, Error>) -> Option<T> {
+    let told =
+        |error: &Error| tracing::error!(kind, %error, "a row cannot be read and is left out");
+    read.inspect_err(told).ok()
+}
+
 impl<T> Page<T> {
     /// The page of rows that `read` can read; those of the others are told in the log and left out.
     pub(crate) fn readable<R>(
         rows: Vec<R>,
-        page: &PageQuery,
+        limit: u32,
         kind: &str,
         read: impl Fn(&R) -> Result<T, Error>,
     ) -> Self {
-        let Page { data, has_more } = Page::cut(rows, page.limit as usize);
-        let told = |error: &Error| tracing::error!(kind, %error, "a row cannot be read and is left out of the list");
-        let readable = data.iter();
-        let readable = readable.filter_map(|row| read(row).inspect_err(told).ok());
+        let Page { data, has_more } = Page::cut(rows, limit as usize);
+        let data = data.iter().filter_map(|row| readable(kind, read(row)));
         Self {
-            data: readable.collect(),
+            data: data.collect(),
             has_more,
         }
     }

@@ -66,17 +66,22 @@ impl Store {
     ) -> Result<Option<BatchPrediction>, Error> {
         loop {
             let mut tx = self.begin().await?;
-            let claimed = sqlx::query(
+            let claimed: Option<i64> = sqlx::query_scalar(
                 "UPDATE batch_predictions SET status = 'running', started_at = COALESCE(started_at, $1)
-                 WHERE id = (SELECT id FROM batch_predictions WHERE status = 'queued' ORDER BY sequence LIMIT 1)
-                 RETURNING *",
+                 WHERE sequence = (SELECT sequence FROM batch_predictions WHERE status = 'queued' ORDER BY sequence LIMIT 1)
+                 RETURNING sequence",
             )
             .bind(now.as_str())
             .fetch_optional(&mut *tx)
             .await?;
-            let Some(row) = claimed else {
+            let Some(claimed) = claimed else {
                 return Ok(None);
             };
+            tx.seal().await?;
+            let row = sqlx::query("SELECT * FROM batch_predictions WHERE sequence = $1")
+                .bind(claimed)
+                .fetch_one(&mut *tx)
+                .await?;
             let read = prediction_row(&row);
             if let Err(error) = &read {
                 let id: &str = row.try_get("id")?;

@@ -10,6 +10,7 @@ use crate::model::digest;
 use crate::store::jobs::{parse_id, parse_status};
 use crate::store::{
     Answer, Error, JobError, JobStatus, Once, Page, PageQuery, Store, Timestamp, Tx, off_thread,
+    seal,
 };
 use crate::train::CheckedPrediction;
 
@@ -118,9 +119,9 @@ impl Store {
             return Err(Error::QueueFull { kind: KIND, limit });
         }
         check_sources(&mut tx, &new).await?;
-        let row = sqlx::query(
+        sqlx::query(
             "INSERT INTO batch_predictions (id, model, version, dataset, digest, spec, status, rows, metadata, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9) RETURNING *",
+             VALUES ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9)",
         )
         .bind(id.to_string())
         .bind(&new.model)
@@ -131,8 +132,13 @@ impl Store {
         .bind(new.rows as i64)
         .bind(serde_json::to_string(&new.metadata)?)
         .bind(now.as_str())
-        .fetch_one(&mut *tx)
+        .execute(&mut *tx)
         .await?;
+        tx.seal().await?;
+        let row = sqlx::query("SELECT * FROM batch_predictions WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_one(&mut *tx)
+            .await?;
         let answer = once.keep(&mut tx, &prediction_row(&row)?, now).await?;
         tx.commit().await?;
         Ok(answer)
@@ -178,7 +184,7 @@ impl Store {
             .bind(serde_json::to_string(&filter.metadata)?)
             .fetch_all(self.reader())
             .await?;
-        Ok(Page::readable(rows, page, KIND, prediction_row))
+        Ok(Page::readable(rows, page.limit, KIND, prediction_row))
     }
 
     /// How many batch predictions there are of each status that one can have.
@@ -324,6 +330,8 @@ async fn status_of(tx: &mut Tx, model: &str, id: Uuid) -> Result<JobStatus, Erro
 }
 
 pub(crate) fn prediction_row(row: &SqliteRow) -> Result<BatchPrediction, Error> {
+    let what = || format!("{KIND} {}", row.try_get("id").unwrap_or("?"));
+    seal::check(row, "batch_predictions", what)?;
     let error: Option<&str> = row.try_get("error")?;
     let time = |name| {
         Ok::<_, Error>(

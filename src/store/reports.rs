@@ -1,9 +1,10 @@
 //! Reports in the store: what jobs came to at their ends.
 
 use serde::Serialize;
+use sqlx::Row;
 use uuid::Uuid;
 
-use crate::store::{Error, JobStatus, Store, Tx};
+use crate::store::{Error, JobStatus, Store, Tx, seal};
 use crate::train::FullReport;
 
 /// What a job came to.
@@ -34,17 +35,19 @@ impl Store {
     /// Errors: there is no such job; it has no report (yet).
     pub async fn report(&self, id: Uuid) -> Result<ReportRow, Error> {
         let job = self.job(id).await?;
-        let report: Option<String> =
-            sqlx::query_scalar("SELECT report FROM reports WHERE job_id = $1")
-                .bind(id.to_string())
-                .fetch_optional(self.reader())
-                .await?;
-        match (report, job.version) {
-            (Some(report), Some(version)) => Ok(ReportRow {
-                job: id,
-                version,
-                report: serde_json::from_str(&report)?,
-            }),
+        let row = sqlx::query("SELECT * FROM reports WHERE job_id = $1")
+            .bind(id.to_string())
+            .fetch_optional(self.reader())
+            .await?;
+        match (row, job.version) {
+            (Some(row), Some(version)) => {
+                seal::check(&row, "reports", || format!("the report of job {id}"))?;
+                Ok(ReportRow {
+                    job: id,
+                    version,
+                    report: serde_json::from_str(row.try_get("report")?)?,
+                })
+            }
             _ => Err(Error::NoReport {
                 job: id,
                 status: job.status,

@@ -9,7 +9,7 @@ use crate::model::Model;
 use crate::store::checkpoints::insert_checkpoint;
 use crate::store::contents::Content;
 use crate::store::events::{EventData, tell, tell_status};
-use crate::store::history::insert_history;
+use crate::store::history::{insert_history, metrics_of};
 use crate::store::jobs::{drop_leavings, job_row, parse_status};
 use crate::store::leases::check_owner;
 use crate::store::reports::insert_report;
@@ -117,19 +117,24 @@ impl Store {
     async fn take(&self, now: &Timestamp) -> Result<Option<Job>, Error> {
         loop {
             let mut tx = self.begin().await?;
-            let claimed = sqlx::query(
+            let claimed: Option<i64> = sqlx::query_scalar(
                 "UPDATE jobs SET status = 'running', attempt = attempt + 1, requested = NULL, updated_at = $1,
                  started_at = COALESCE(started_at, $1)
-                 WHERE id = (SELECT id FROM jobs WHERE status = 'queued'
-                             ORDER BY priority DESC, sequence LIMIT 1)
-                   AND status = 'queued' RETURNING *",
+                 WHERE sequence = (SELECT sequence FROM jobs WHERE status = 'queued'
+                                   ORDER BY priority DESC, sequence LIMIT 1)
+                   AND status = 'queued' RETURNING sequence",
             )
             .bind(now.as_str())
             .fetch_optional(&mut *tx)
             .await?;
-            let Some(row) = claimed else {
+            let Some(claimed) = claimed else {
                 return Ok(None);
             };
+            tx.seal().await?;
+            let row = sqlx::query("SELECT * FROM jobs WHERE sequence = $1")
+                .bind(claimed)
+                .fetch_one(&mut *tx)
+                .await?;
             let read = job_row(&row);
             match &read {
                 Ok(job) => tell_status(&mut tx, &job.id.to_string(), now).await?,
@@ -359,21 +364,12 @@ async fn rewind(tx: &mut Tx, id: Uuid, epoch: u64) -> Result<(), Error> {
         .bind(epoch as i64)
         .execute(&mut **tx)
         .await?;
-    let row: Option<(String, Option<String>)> =
-        sqlx::query_as("SELECT train, validation FROM history WHERE job_id = $1 AND epoch = $2")
-            .bind(id.to_string())
-            .bind(epoch as i64)
-            .fetch_optional(&mut **tx)
-            .await?;
-    let metrics = match row {
-        Some((train, validation)) => JobMetrics {
-            train: Some(serde_json::from_str(&train)?),
-            validation: validation
-                .as_deref()
-                .map(serde_json::from_str)
-                .transpose()?,
-        },
-        None => JobMetrics::default(),
+    let metrics = match metrics_of(tx, id, epoch).await {
+        Err(error) if error.is_damage() => {
+            tracing::error!(job = %id, epoch, %error, "a job goes on without the figures of its last epoch");
+            JobMetrics::default()
+        }
+        read => read?.unwrap_or_default(),
     };
     sqlx::query(
         "UPDATE jobs SET epoch = $2, metrics = $3, samples_per_second = NULL, estimated_finish_at = NULL

@@ -55,7 +55,7 @@ pub(super) fn checked(base: &Model, spec: &str, limits: JobLimits) -> CheckedJob
 }
 
 /// A store with a job that runs and has told of two epochs.
-async fn begun(directory: &std::path::Path) -> (Store, Owner) {
+pub(super) async fn begun(directory: &std::path::Path) -> (Store, Owner) {
     let store = Store::open(directory).await.expect("opens");
     let spec = r#"{"name":"m","inputs":1,"layers":[{"units":1,"activation":"tanh"}]}"#;
     let spec: ModelSpec = serde_json::from_str(spec).expect("a spec");
@@ -229,7 +229,7 @@ async fn a_job_that_is_taken_over_is_closed_to_the_attempt_that_ran_it() {
     assert!(!store.take_over((owner, 1), 3, &now).await.expect("looks"));
 }
 
-fn checkpoint(epoch: u64, bytes: Vec<u8>) -> NewCheckpoint {
+pub(super) fn checkpoint(epoch: u64, bytes: Vec<u8>) -> NewCheckpoint {
     NewCheckpoint {
         epoch,
         step: 0,

@@ -1,9 +1,13 @@
 //! Verification: everything of a database is read and compared with its digests, and no byte of it changed.
 
-use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+use std::fmt::Write;
+use std::ops::Bound;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Column, Connection, Row, SqliteConnection};
 
 use crate::model::{Model, Selftest};
-use crate::store::{Error, Source, contents};
+use crate::store::{Error, Source, contents, seal};
 use crate::train::{Checkpoint, RawSamples};
 
 /// What a verification tells while it goes on.
@@ -153,6 +157,12 @@ const KINDS: [Kind; 7] = [
     },
 ];
 
+/// Columns that say what a row is of.
+const NAMING: [&str; 11] = [
+    "name", "model", "version", "alias", "id", "job_id", "part", "dataset", "revision", "epoch",
+    "key",
+];
+
 /// Where SQLite itself finds damage.
 const RESTORE: &str = "restore a backup";
 
@@ -178,6 +188,8 @@ pub async fn verify(source: &Source, tell: Tell<'_>) -> Result<Verified, Error> 
         let part = verification.look_at(kind).await?;
         verification.verified.parts.push(part);
     }
+    let rows = verification.look_at_rows().await?;
+    verification.verified.parts.push(rows);
     verification.connection.close().await?;
     Ok(verification.verified)
 }
@@ -251,11 +263,41 @@ impl Verification<'_> {
             part.count += 1;
             part.bytes += bytes;
             self.done += bytes;
-            (self.tell)(Told::Progress {
-                done: self.done,
-                total: self.total,
-            });
+            self.tell_progress();
         }
+    }
+
+    /// Whether the rows that have seals are as they were sealed; those of an earlier schema have none.
+    async fn look_at_rows(&mut self) -> Result<VerifiedPart, Error> {
+        let mut part = VerifiedPart {
+            name: "rows",
+            count: 0,
+            bytes: 0,
+        };
+        if !seal::are_complete(&mut self.connection).await? {
+            return Ok(part);
+        }
+        for table in seal::tables(&mut self.connection).await? {
+            let mut place = Bound::Unbounded;
+            loop {
+                let read = seal::after(&mut self.connection, &table, place).await;
+                let rows = self.readable(read, &format!("the rows of {table}"))?;
+                let Some(last) = rows.last() else { break };
+                place = Bound::Excluded(seal::number_of(last)?);
+                for row in &rows {
+                    let (is_sound, bytes) = seal::compare(row, &table)?;
+                    if !is_sound {
+                        let what = format!("{} of {table}: its seal does not match", label(row)?);
+                        self.damaged(what, "delete what it belongs to, or restore a backup");
+                    }
+                    part.count += 1;
+                    part.bytes += bytes;
+                    self.done += bytes;
+                }
+                self.tell_progress();
+            }
+        }
+        Ok(part)
     }
 
     async fn compare(&mut self, kind: &Kind, read: Read) {
@@ -287,10 +329,27 @@ impl Verification<'_> {
         }
     }
 
+    fn tell_progress(&mut self) {
+        let (done, total) = (self.done, self.total);
+        (self.tell)(Told::Progress { done, total });
+    }
+
     fn damaged(&mut self, what: String, cure: &'static str) {
         self.verified.damaged += 1;
         (self.tell)(Told::Damaged { what, cure });
     }
+}
+
+/// What a message calls a row: its number, and what in it names things.
+fn label(row: &SqliteRow) -> Result<String, Error> {
+    let mut label = format!("row {}", seal::number_of(row)?);
+    let names = row.columns().iter().map(Column::name);
+    for name in names.filter(|name| NAMING.contains(name)) {
+        let text = row.try_get(name).unwrap_or_default();
+        let number = row.try_get::<i64, _>(name).map(|number| number.to_string());
+        write!(label, ", {name} {}", number.as_deref().unwrap_or(text)).expect("a string takes it");
+    }
+    Ok(label)
 }
 
 impl Kind {

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use crate::model::{Header, Model, Selftest, digest};
 use crate::store::contents::{self, Content};
 use crate::store::predictions::{Needed, check_unneeded};
+use crate::store::seal;
 use crate::store::{
     Change, Error, Expected, JobMetrics, Page, PageQuery, Revision, Store, Timestamp, Tx,
     off_thread,
@@ -148,16 +149,13 @@ pub(crate) async fn find_version(
     name: &str,
     version: u64,
 ) -> Result<VersionRow, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM versions WHERE model = $1 AND version = $2");
-    let row = sqlx::query(AssertSqlSafe(sql))
+    let row = sqlx::query("SELECT * FROM versions WHERE model = $1 AND version = $2")
         .bind(name)
         .bind(version as i64)
         .fetch_optional(connection)
         .await?;
     version_row(&row.ok_or_else(|| Error::not_found("version", format!("{name}/{version}")))?)
 }
-
-const COLUMNS: &str = "model, version, job_id, header, lineage, parameter_digest, artifact_digest, artifact_bytes, created_at";
 
 impl Store {
     /// A version of a model.
@@ -189,7 +187,7 @@ impl Store {
         };
         let (beyond, order) = page.order();
         let sql = format!(
-            "SELECT {COLUMNS} FROM versions WHERE model = $1 AND version {beyond} $2 ORDER BY version {order} LIMIT $3"
+            "SELECT * FROM versions WHERE model = $1 AND version {beyond} $2 ORDER BY version {order} LIMIT $3"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(name)
@@ -197,11 +195,7 @@ impl Store {
             .bind(page.fetch())
             .fetch_all(self.reader())
             .await?;
-        let rows = rows
-            .iter()
-            .map(version_row)
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Page::cut(rows, page.limit as usize))
+        Ok(Page::readable(rows, page.limit, "version", version_row))
     }
 
     /// The model of a version, checked against its digest.
@@ -209,16 +203,16 @@ impl Store {
     /// Errors: there is none; its bytes are damaged.
     pub async fn load_version(&self, name: &str, version: u64) -> Result<Model, Error> {
         let mut tx = self.reader().begin().await?;
-        let row: Option<(i64, String)> = sqlx::query_as(
-            "SELECT content, artifact_digest FROM versions WHERE model = $1 AND version = $2",
-        )
-        .bind(name)
-        .bind(version as i64)
-        .fetch_optional(&mut *tx)
-        .await?;
+        let row = sqlx::query("SELECT * FROM versions WHERE model = $1 AND version = $2")
+            .bind(name)
+            .bind(version as i64)
+            .fetch_optional(&mut *tx)
+            .await?;
         let label = format!("{name}/{version}");
-        let (content, expected) = row.ok_or_else(|| Error::not_found("version", &label))?;
-        let artifact = contents::read(&mut tx, content).await?;
+        let row = row.ok_or_else(|| Error::not_found("version", &label))?;
+        seal::check(&row, "versions", || format!("version {label}"))?;
+        let expected = row.try_get("artifact_digest")?;
+        let artifact = contents::read(&mut tx, row.try_get("content")?).await?;
         drop(tx);
         let what = format!("version {label}");
         contents::decoded(artifact, expected, what, move |artifact| {
@@ -372,6 +366,11 @@ impl Store {
 }
 
 fn version_row(row: &SqliteRow) -> Result<VersionRow, Error> {
+    let what = || {
+        let (model, version) = (row.try_get("model"), row.try_get("version"));
+        format!("version {}/{}", model.unwrap_or("?"), version.unwrap_or(0))
+    };
+    seal::check(row, "versions", what)?;
     Ok(VersionRow {
         model: row.try_get("model")?,
         version: row.try_get::<i64, _>("version")? as u64,

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 use tokio::sync::{Notify, watch};
 
+use crate::store::seal::Seals;
 use crate::store::{Error, Store};
 
 /// A writing transaction. Dropped before it is committed, it is rolled back.
 pub(crate) struct Tx {
     within: Transaction<'static, Sqlite>,
     health: Health,
+    seals: Seals,
     /// Whether it leaves something to be swept, and who does.
     leaves_something: bool,
     sweep: Arc<Notify>,
@@ -34,9 +36,12 @@ impl Store {
         let within = self.inner.writer.begin_with("BEGIN IMMEDIATE").await;
         let within = health.noticed(within)?;
         health.check()?;
+        let seals = self.inner.seals.clone();
+        seals.forget();
         Ok(Tx {
             within,
             health,
+            seals,
             leaves_something: false,
             sweep: Arc::clone(&self.inner.sweep),
         })
@@ -74,8 +79,9 @@ impl Tx {
     /// Commits. What it returns is on the disk.
     ///
     /// Errors: nothing was stored; where the disk has failed, nobody knows, and nothing is stored from then on.
-    pub(crate) async fn commit(self) -> Result<(), Error> {
+    pub(crate) async fn commit(mut self) -> Result<(), Error> {
         self.health.check()?;
+        self.seal().await?;
         let committed = self.within.commit().await;
         self.health.noticed(committed)?;
         // Another's sync may have failed meanwhile: after that no page of this file is known to be on the disk.
@@ -85,6 +91,12 @@ impl Tx {
             self.sweep.notify_one();
         }
         Ok(())
+    }
+
+    /// Seals the rows that were written so far, so that they can be read back.
+    pub(crate) async fn seal(&mut self) -> Result<(), Error> {
+        let sealed = self.seals.seal(&mut self.within).await;
+        sealed.inspect_err(|error| self.health.notice(error))
     }
 
     /// Has it swept once it is committed: what it deletes may leave contents behind, and what it adds may be too much to keep.

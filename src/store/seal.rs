@@ -1,0 +1,290 @@
+//! Seals: each row of a table that has a column for one has a digest over the rest of the row.
+//!
+//! A writing transaction hears from SQLite which rows it has touched and seals them before it commits, so that no writer can
+//! forget. What is null is left out, so that a later schema may add a column that is null in the rows there are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sqlx::sqlite::{SqliteOperation, SqlitePool, SqliteRow, SqliteValueRef, UpdateHookResult};
+use sqlx::{AssertSqlSafe, Column, Decode, Row, Sqlite, SqliteConnection, TypeInfo, ValueRef};
+
+use crate::model::digest;
+use crate::store::Error;
+
+/// The column.
+const SEAL: &str = "seal";
+/// What a row's number is called where it is read with its columns.
+const NUMBER: &str = "row_number";
+/// Rows that are read and sealed with one statement each.
+const AT_ONCE: usize = 1000;
+/// The version that `user_version` has once all rows are sealed: a row without a seal is damaged from then on.
+const SEALED: i64 = 1;
+
+/// Rows that a transaction has touched, by table and number, and whether it has inserted them.
+type Rows = HashMap<String, BTreeMap<i64, bool>>;
+
+/// What the transaction of the one writer has touched.
+#[derive(Clone, Default)]
+pub(crate) struct Touched(Arc<Mutex<Rows>>);
+
+/// What seals the rows of a database.
+#[derive(Clone)]
+pub(crate) struct Seals {
+    touched: Touched,
+    /// The tables that have seals.
+    tables: Arc<[String]>,
+    /// A reader of what is committed, for whoever writes alone.
+    committed: SqlitePool,
+}
+
+impl Touched {
+    /// Notes what the writer's connection tells of a row.
+    pub(crate) fn note(&self, change: &UpdateHookResult) {
+        let mut touched = self.lock();
+        if !touched.contains_key(change.table) {
+            touched.insert(change.table.to_owned(), BTreeMap::new());
+        }
+        let rows = touched.get_mut(change.table).expect("it is there by now");
+        match change.operation {
+            SqliteOperation::Insert => drop(rows.insert(change.rowid, true)),
+            SqliteOperation::Delete => drop(rows.remove(&change.rowid)),
+            _ => drop(rows.entry(change.rowid).or_insert(false)),
+        }
+    }
+
+    fn take(&self) -> Rows {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rows> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seals {
+    /// Of a database whose writer notes what it touches. The rows of an earlier schema are sealed now, once.
+    pub(crate) async fn of(
+        touched: Touched,
+        writer: &SqlitePool,
+        committed: SqlitePool,
+    ) -> Result<Self, Error> {
+        let mut connection = writer.acquire().await?;
+        let tables = tables(&mut connection).await?;
+        if !are_complete(&mut connection).await? {
+            for table in &tables {
+                seal_all(&mut connection, table).await?;
+            }
+            let statement = AssertSqlSafe(format!("PRAGMA user_version = {SEALED}"));
+            sqlx::query(statement).execute(&mut *connection).await?;
+        }
+        Ok(Self {
+            touched,
+            tables: tables.into(),
+            committed,
+        })
+    }
+
+    /// Forgets what a transaction touched that came to no end.
+    pub(crate) fn forget(&self) {
+        drop(self.touched.take());
+    }
+
+    pub(crate) async fn close(&self) {
+        self.committed.close().await;
+    }
+
+    /// Seals what a transaction has touched so far. A row that was damaged before keeps a seal that does not fit.
+    pub(crate) async fn seal(&self, connection: &mut SqliteConnection) -> Result<(), Error> {
+        let touched = self.touched.take();
+        for (table, rows) in &touched {
+            if !self.tables.contains(table) {
+                continue;
+            }
+            let mut numbers: Vec<i64> = rows.keys().copied().collect();
+            let changed = rows.iter().filter(|(_, inserted)| !**inserted);
+            let changed: Vec<i64> = changed.map(|(number, _)| *number).collect();
+            if !changed.is_empty() {
+                let mut before = self.committed.acquire().await?;
+                let damaged = damaged(&mut before, table, &changed).await?;
+                numbers.retain(|number| !damaged.contains(number));
+            }
+            for numbers in numbers.chunks(AT_ONCE) {
+                let rows = read(connection, table, numbers).await?;
+                write(connection, table, &rows).await?;
+            }
+        }
+        // Sealing has touched them once more.
+        self.forget();
+        Ok(())
+    }
+}
+
+/// Whether a row of a table, read with all its columns and perhaps its number, is as it was sealed.
+pub(crate) fn is_sound(row: &SqliteRow, table: &str) -> Result<bool, Error> {
+    Ok(compare(row, table)?.0)
+}
+
+/// The same, and how many bytes were compared.
+pub(crate) fn compare(row: &SqliteRow, table: &str) -> Result<(bool, u64), Error> {
+    let (sealed, bytes): (Option<&[u8]>, _) = (row.try_get(SEAL)?, encoded(row, table)?);
+    let is_sound = sealed == Some(digest(&bytes).as_bytes());
+    Ok((is_sound, bytes.len() as u64))
+}
+
+/// Errors: the row is not as it was sealed; `what` says what it is of.
+pub(crate) fn check(
+    row: &SqliteRow,
+    table: &str,
+    what: impl FnOnce() -> String,
+) -> Result<(), Error> {
+    if is_sound(row, table)? {
+        return Ok(());
+    }
+    Err(Error::Damaged { what: what() })
+}
+
+/// The tables that have seals.
+pub(crate) async fn tables(connection: &mut SqliteConnection) -> Result<Vec<String>, Error> {
+    let tables = sqlx::query_scalar(
+        "SELECT t.name FROM sqlite_schema t JOIN pragma_table_info(t.name) c ON c.name = $1
+         WHERE t.type = 'table' ORDER BY t.name",
+    );
+    Ok(tables.bind(SEAL).fetch_all(connection).await?)
+}
+
+/// Whether all rows of a database were sealed.
+pub(crate) async fn are_complete(connection: &mut SqliteConnection) -> Result<bool, Error> {
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(connection)
+        .await?;
+    Ok(version >= SEALED)
+}
+
+/// The next rows of a table after one, by their numbers.
+pub(crate) async fn after(
+    connection: &mut SqliteConnection,
+    table: &str,
+    number: Bound<i64>,
+) -> Result<Vec<SqliteRow>, Error> {
+    let first = match number {
+        Bound::Unbounded => Some(i64::MIN),
+        Bound::Included(number) => Some(number),
+        Bound::Excluded(number) => number.checked_add(1),
+    };
+    let sql = format!(
+        "SELECT rowid AS {NUMBER}, * FROM {table} WHERE rowid >= $1 ORDER BY rowid LIMIT {AT_ONCE}"
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql)).bind(first);
+    Ok(rows.fetch_all(connection).await?)
+}
+
+/// The number of a row that was read with it.
+pub(crate) fn number_of(row: &SqliteRow) -> Result<i64, Error> {
+    Ok(row.try_get(NUMBER)?)
+}
+
+async fn seal_all(connection: &mut SqliteConnection, table: &str) -> Result<(), Error> {
+    let mut place = Bound::Unbounded;
+    loop {
+        let rows = after(connection, table, place).await?;
+        let Some(last) = rows.last() else {
+            return Ok(());
+        };
+        place = Bound::Excluded(number_of(last)?);
+        write(connection, table, &rows).await?;
+    }
+}
+
+/// Those of some rows that are not as they were sealed.
+async fn damaged(
+    connection: &mut SqliteConnection,
+    table: &str,
+    numbers: &[i64],
+) -> Result<Vec<i64>, Error> {
+    let mut damaged = Vec::new();
+    for numbers in numbers.chunks(AT_ONCE) {
+        for row in read(connection, table, numbers).await? {
+            if !is_sound(&row, table)? {
+                let row = number_of(&row)?;
+                tracing::error!(
+                    table,
+                    row,
+                    "a row that is written to is damaged, and stays so"
+                );
+                damaged.push(row);
+            }
+        }
+    }
+    Ok(damaged)
+}
+
+async fn read(
+    connection: &mut SqliteConnection,
+    table: &str,
+    numbers: &[i64],
+) -> Result<Vec<SqliteRow>, Error> {
+    let sql = format!(
+        "SELECT rowid AS {NUMBER}, * FROM {table} WHERE rowid IN (SELECT value FROM json_each($1))"
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql)).bind(serde_json::to_string(numbers)?);
+    Ok(rows.fetch_all(connection).await?)
+}
+
+/// Gives rows the seals that fit them.
+async fn write(
+    connection: &mut SqliteConnection,
+    table: &str,
+    rows: &[SqliteRow],
+) -> Result<(), Error> {
+    let seals = rows
+        .iter()
+        .map(|row| Ok((number_of(row)?, digest(&encoded(row, table)?))));
+    let seals = seals.collect::<Result<Vec<_>, Error>>()?;
+    let sql = format!(
+        "UPDATE {table} SET {SEAL} = j.value ->> 1 FROM json_each($1) AS j WHERE {table}.rowid = j.value ->> 0"
+    );
+    let sealing = sqlx::query(AssertSqlSafe(sql)).bind(serde_json::to_string(&seals)?);
+    sealing.execute(connection).await?;
+    Ok(())
+}
+
+/// What the seal of a row is the SHA-256 of: the table's name and the columns that are not null, in the order of their names, each with its
+/// name, the type of its value and the value. Each text has its length before it.
+fn encoded(row: &SqliteRow, table: &str) -> Result<Vec<u8>, Error> {
+    let columns = row.columns().iter();
+    let mut columns: Vec<_> = columns
+        .filter(|column| ![SEAL, NUMBER].contains(&column.name()))
+        .collect();
+    columns.sort_unstable_by_key(|column| column.name());
+    let mut bytes = Vec::new();
+    push(&mut bytes, table.as_bytes());
+    for column in columns {
+        let value = row.try_get_raw(column.ordinal())?;
+        if !value.is_null() {
+            push(&mut bytes, column.name().as_bytes());
+            push_value(&mut bytes, value).map_err(sqlx::Error::Decode)?;
+        }
+    }
+    Ok(bytes)
+}
+
+fn push(bytes: &mut Vec<u8>, text: &[u8]) {
+    bytes.extend((text.len() as u64).to_le_bytes());
+    bytes.extend(text);
+}
+
+fn push_value(
+    bytes: &mut Vec<u8>,
+    value: SqliteValueRef<'_>,
+) -> Result<(), sqlx::error::BoxDynError> {
+    let kind = value.type_info().name().to_owned();
+    push(bytes, kind.as_bytes());
+    match kind.as_str() {
+        "INTEGER" => bytes.extend(<i64 as Decode<Sqlite>>::decode(value)?.to_le_bytes()),
+        "REAL" => bytes.extend(<f64 as Decode<Sqlite>>::decode(value)?.to_le_bytes()),
+        _ => push(bytes, <&[u8] as Decode<Sqlite>>::decode(value)?),
+    }
+    Ok(())
+}
