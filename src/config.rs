@@ -191,6 +191,9 @@ pub struct Limits {
     pub queued_predictions: u64,
     /// Bytes of the result of a batch prediction. Default 4 GiB.
     pub prediction_bytes: u64,
+    /// Seconds that the epochs of one verification took when they were trained, together; it must come to its end within
+    /// `request_seconds`. Default 60.
+    pub verify_seconds: u64,
     /// Rows of one prediction or inspection. Default 4,096.
     pub predict_rows: u64,
     /// Multiply-adds of one prediction or inspection (rows × parameters of layers). Default 10⁹.
@@ -254,6 +257,7 @@ impl Default for Limits {
             queued_jobs: 256,
             queued_predictions: 256,
             prediction_bytes: 4 << 30,
+            verify_seconds: 60,
             predict_rows: 4096,
             predict_work: 1_000_000_000,
             evaluate_work: 100_000_000_000,
@@ -337,6 +341,7 @@ impl Config {
             queued_jobs,
             queued_predictions,
             prediction_bytes,
+            verify_seconds,
             ..
         } = self.limits;
         let limits = JobLimits {
@@ -354,6 +359,7 @@ impl Config {
             queue: queued_jobs,
             queued_predictions,
             prediction_bytes,
+            verify_seconds,
             limits,
         }
     }

@@ -9,14 +9,25 @@ use axum::response::Response;
 use crate::http::App;
 use crate::http::etag::etag;
 use crate::http::problem::{
-    ALREADY_EXISTS, DAMAGED, DISK_FULL, IDEMPOTENCY_KEY_REUSED, ILLEGAL_MOVE, IN_USE, INTERNAL,
-    INVALID_DATASET, INVALID_QUERY, INVALID_SPEC, NO_RESULT, NOT_FINITE, NOT_FITTED, NOT_FOUND,
-    NOT_READY, PRECONDITION_FAILED, Problem, QUEUE_FULL, STORAGE_FAILED, TOO_LARGE,
+    ALREADY_EXISTS, BUSY, DAMAGED, DISK_FULL, IDEMPOTENCY_KEY_REUSED, ILLEGAL_MOVE, IN_USE,
+    INTERNAL, INVALID_DATASET, INVALID_QUERY, INVALID_SPEC, Kind, NO_RESULT, NOT_FINITE,
+    NOT_FITTED, NOT_FOUND, NOT_READY, NOT_VERIFIABLE, PRECONDITION_FAILED, Problem, QUEUE_FULL,
+    STORAGE_FAILED, TOO_LARGE,
 };
 use crate::{data, jobs, model, serve, store};
 
 /// How long a client waits for room in the queue before it asks again.
 const RETRY_QUEUE_SECONDS: u64 = 10;
+
+impl Problem {
+    /// A problem that may be gone in a second.
+    fn later(kind: &'static Kind, error: &dyn std::error::Error) -> Self {
+        Self {
+            retry_after_seconds: Some(1),
+            ..Self::new(kind, error.to_string())
+        }
+    }
+}
 
 /// An error that no user can mend: logged once, here, and hidden.
 pub(crate) fn internal(error: &dyn std::error::Error) -> Problem {
@@ -110,10 +121,7 @@ impl From<store::Error> for Problem {
             store::Error::DiskFailed { .. } => STORAGE_FAILED,
             store::Error::Busy => {
                 tracing::warn!(%error, "a request was refused");
-                return Self {
-                    retry_after_seconds: Some(1),
-                    ..Self::new(NOT_READY, error.to_string())
-                };
+                return Self::later(NOT_READY, &error);
             }
             store::Error::Damaged { .. } => {
                 tracing::error!(%error, "the store is damaged");
@@ -141,6 +149,9 @@ impl From<jobs::Error> for Problem {
             jobs::Error::Invalid { violations } => Self::violations(INVALID_SPEC, violations),
             jobs::Error::Model(error) => Self::from(error),
             jobs::Error::Store(error) => Self::from(error),
+            jobs::Error::Unverifiable { .. } => Self::new(NOT_VERIFIABLE, error.to_string()),
+            jobs::Error::Busy { .. } => Self::later(BUSY, &error),
+            jobs::Error::Ending => Self::later(NOT_READY, &error),
             jobs::Error::Threads { .. } => internal(&error),
         }
     }

@@ -10,10 +10,12 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::http::App;
+use crate::http::body::Body;
 use crate::http::idempotency::{Keyed, made};
 use crate::http::path::Path;
 use crate::http::problem::{NOT_FOUND, Problem};
 use crate::http::query::{FromQuery, Parameters, Query};
+use crate::jobs::{Verification, VerificationSpec};
 use crate::store::{
     Answer, Job as StoredJob, JobError, JobFilter, JobStatus, Once, Page, PageQuery, Timestamp,
 };
@@ -230,6 +232,15 @@ pub(crate) async fn resume(
     Path(id): Path<String>,
 ) -> Result<Json<Job>, Problem> {
     Ok(Json(app.jobs.resume(job_id(&id)?).await?.into()))
+}
+
+/// `POST /v1/jobs/{id}/verify`
+pub(crate) async fn verify(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Body(spec): Body<VerificationSpec>,
+) -> Result<Json<Verification>, Problem> {
+    Ok(Json(app.jobs.verify(job_id(&id)?, spec).await?))
 }
 
 /// `DELETE /v1/jobs/{id}`

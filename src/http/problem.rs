@@ -82,6 +82,9 @@ kinds! {
     NO_RESULT = "no-result", 409, "There is no result, or none yet",
         Said("batch prediction 01a20adb-7748-7577-ba20-38b559553eb2 is running and has no result: ask again once it has succeeded"),
         "GET the batch prediction to see its status and, where it failed, its error.";
+    NOT_VERIFIABLE = "not-verifiable", 409, "The job cannot be verified",
+        Said("job 01a20adb-7748-7577-ba20-38b559553eb2 cannot be verified: it has no history yet: ask once an epoch is in it"),
+        "The detail says what is missing of what the job was trained from, and from where it can be verified all the same.";
     NOT_FITTED = "not-fitted", 409, "The model's preprocessing is not fitted yet",
         Said("this version is not trained, and preprocess standardize is fitted by training: train the model, or ask a version that a job published"),
         "Train the model once; its first job fits the preprocessing on the training rows.";

@@ -167,8 +167,8 @@ pub(crate) async fn without_query(request: Request, next: Next) -> Response {
 }
 
 /// Lets a request that changes something run to its end even if its client hangs up, so that what is committed and
-/// what is in memory stay one. Reading requests, predictions and evaluations end with their client: what they are is told
-/// by the route, for a model or an alias may be called `predict`.
+/// what is in memory stay one. Reading requests, predictions, evaluations and verifications end with their client: what they are
+/// is told by the route, for a model or an alias may be called `predict`.
 async fn to_its_end(request: Request, next: Next) -> Response {
     let changes = !matches!(
         *request.method(),
@@ -176,7 +176,8 @@ async fn to_its_end(request: Request, next: Next) -> Response {
     );
     let path = request.extensions().get::<MatchedPath>();
     let path = path.map_or("", MatchedPath::as_str);
-    let computes = path.ends_with("/predict") || path.ends_with("/evaluate");
+    let computes = ["/predict", "/evaluate", "/verify"];
+    let computes = computes.iter().any(|end| path.ends_with(end));
     if !changes || computes {
         return next.run(request).await;
     }

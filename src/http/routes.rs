@@ -57,6 +57,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/v1/jobs/{id}/cancel", bare(post(jobs::cancel)))
         .route("/v1/jobs/{id}/pause", bare(post(jobs::pause)))
         .route("/v1/jobs/{id}/resume", bare(post(jobs::resume)))
+        .route("/v1/jobs/{id}/verify", control(post(jobs::verify)))
         .route("/v1/jobs/{id}/loss", get(history::loss))
         .route("/v1/jobs/{id}/report", bare(get(history::report)))
         .route("/v1/jobs/{id}/events", get(events::events))

@@ -1,6 +1,7 @@
 //! What can go wrong with a job's submission and moves.
 
 use thiserror::Error;
+use uuid::Uuid;
 
 use crate::model::Violation;
 
@@ -19,6 +20,23 @@ pub enum Error {
     /// The store refuses or fails.
     #[error(transparent)]
     Store(#[from] crate::store::Error),
+    /// What a job was trained from is not there, or nothing to compare with.
+    #[error("job {job} cannot be verified: {why}")]
+    Unverifiable {
+        /// The job.
+        job: Uuid,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// As many verifications run as may.
+    #[error("at most {most} verification at once")]
+    Busy {
+        /// How many that is.
+        most: usize,
+    },
+    /// The server ends.
+    #[error("the server is ending")]
+    Ending,
     /// The training threads cannot be made.
     #[error("cannot make the training threads: {source}")]
     Threads {

@@ -12,6 +12,7 @@ mod predictions;
 mod runner;
 mod stored;
 mod submit;
+mod verify;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +27,7 @@ use crate::jobs::control::Control;
 pub use crate::jobs::control::Stop;
 pub use crate::jobs::error::Error;
 pub use crate::jobs::estimate::Estimate;
+pub use crate::jobs::verify::{Difference, Verification, VerificationSpec};
 use crate::nn::Team;
 use crate::store::{Claim, Job, Request, Store, Timestamp};
 use crate::train::JobLimits;
@@ -45,12 +47,16 @@ pub struct JobsConfig {
     pub queued_predictions: u64,
     /// Bytes of the result of one, at most.
     pub prediction_bytes: u64,
+    /// Seconds that the epochs of a verification took when they were trained, together, at most.
+    pub verify_seconds: u64,
     /// The largest jobs that are accepted.
     pub limits: JobLimits,
 }
 
 /// Batch predictions at the same time: each reads, computes and writes at once.
 const PREDICTION_SLOTS: usize = 1;
+/// Verifications at the same time: each holds a job's data, and takes threads from jobs.
+const VERIFICATIONS: usize = 1;
 /// How long a request to cancel or pause waits for the runner before it answers with the job as it then is.
 const SETTLE: Duration = Duration::from_secs(5);
 /// How long a slot or runner waits before it tries a failing store again.
@@ -80,6 +86,8 @@ struct Inner {
     slots: tokio::sync::Mutex<JoinSet<()>>,
     /// Held by the one dry run that trains: others would disturb its clock and need their own memory.
     trial: Semaphore,
+    /// Held by the verification that trains, until its thread has stopped.
+    verification: Arc<Semaphore>,
 }
 
 impl Jobs {
@@ -102,7 +110,7 @@ impl Jobs {
         }
         let training = Builder::new_multi_thread()
             .worker_threads(1)
-            .max_blocking_threads(config.slots + PREDICTION_SLOTS)
+            .max_blocking_threads(config.slots + PREDICTION_SLOTS + VERIFICATIONS)
             .thread_name("training")
             .on_thread_start(lower_priority)
             .build()
@@ -122,6 +130,7 @@ impl Jobs {
                 stopping: watch::Sender::new(false),
                 slots: tokio::sync::Mutex::new(JoinSet::new()),
                 trial: Semaphore::new(1),
+                verification: Arc::new(Semaphore::new(VERIFICATIONS)),
             }),
         };
         let mut slots = jobs.inner.slots.lock().await;

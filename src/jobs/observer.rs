@@ -54,26 +54,8 @@ impl Reporter {
         let now = Instant::now();
         let began = self.epoch_began.replace(now).unwrap_or(now);
         let seconds = (now - began).as_secs_f64();
-        let EpochReport {
-            epoch,
-            step,
-            learning_rate,
-            train,
-            validation,
-            statistics,
-            parameter_digest,
-            samples,
-        } = report;
-        let row = HistoryRow {
-            epoch,
-            step,
-            learning_rate,
-            seconds,
-            train,
-            validation,
-            parameter_digest,
-            statistics,
-        };
+        let samples = report.samples;
+        let row = HistoryRow::of(report, seconds);
         let trained = self.trained();
         self.tell(Told::Epoch {
             row,

@@ -9,7 +9,7 @@ use crate::model::{ParameterDigest, digest};
 use crate::nn::NetworkStatistics;
 use crate::store::page::readable;
 use crate::store::{Error, JobMetrics, Page, Store, Timestamp, Tx, contents, seal};
-use crate::train::{Checkpoint, Metrics, RawSamples};
+use crate::train::{Checkpoint, EpochReport, Metrics, RawSamples};
 
 /// What one epoch came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,43 @@ pub struct HistoryRow {
     /// Of the epoch's last step, where the epoch is recorded.
     #[serde(skip)]
     pub statistics: Option<NetworkStatistics>,
+}
+
+impl HistoryRow {
+    /// What an epoch came to that took so long.
+    pub fn of(report: EpochReport, seconds: f64) -> Self {
+        let EpochReport {
+            epoch,
+            step,
+            learning_rate,
+            train,
+            validation,
+            statistics,
+            parameter_digest,
+            samples: _,
+        } = report;
+        Self {
+            epoch,
+            step,
+            learning_rate,
+            seconds,
+            train,
+            validation,
+            parameter_digest,
+            statistics,
+        }
+    }
+}
+
+/// How long an epoch took, and whether its parameters were digested.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EpochTime {
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// Whether its digest is known.
+    pub is_digested: bool,
 }
 
 /// Gradient statistics of one recorded epoch.
@@ -169,21 +206,24 @@ pub(crate) async fn metrics_of(
     id: Uuid,
     epoch: u64,
 ) -> Result<Option<JobMetrics>, Error> {
+    let row = epoch_of(connection, id, epoch).await?;
+    Ok(row.map(|row| JobMetrics {
+        train: Some(row.train),
+        validation: row.validation,
+    }))
+}
+
+async fn epoch_of(
+    connection: &mut SqliteConnection,
+    id: Uuid,
+    epoch: u64,
+) -> Result<Option<HistoryRow>, Error> {
     let row = sqlx::query("SELECT * FROM history WHERE job_id = $1 AND epoch = $2")
         .bind(id.to_string())
         .bind(epoch as i64)
         .fetch_optional(connection)
         .await?;
-    let read = |row: SqliteRow| {
-        let HistoryRow {
-            train, validation, ..
-        } = history_row(&row)?;
-        Ok(JobMetrics {
-            train: Some(train),
-            validation,
-        })
-    };
-    row.map(read).transpose()
+    row.as_ref().map(history_row).transpose()
 }
 
 /// A row without its statistics.
@@ -240,6 +280,30 @@ impl Store {
         .fetch_all(self.reader())
         .await?;
         Ok(Page::readable(rows, limit, "epoch", history_row))
+    }
+
+    /// An epoch of a job; none that is not in its history.
+    ///
+    /// Errors: it is damaged.
+    pub async fn epoch(&self, id: Uuid, epoch: u64) -> Result<Option<HistoryRow>, Error> {
+        epoch_of(&mut *self.reader().acquire().await?, id, epoch).await
+    }
+
+    /// How long each epoch of a job took, oldest first.
+    pub async fn epoch_times(&self, id: Uuid) -> Result<Vec<EpochTime>, Error> {
+        let rows: Vec<(i64, f64, bool)> = sqlx::query_as(
+            "SELECT epoch, seconds, parameter_digest IS NOT NULL FROM history WHERE job_id = $1 ORDER BY epoch",
+        )
+        .bind(id.to_string())
+        .fetch_all(self.reader())
+        .await?;
+        let times = rows.into_iter();
+        let times = times.map(|(epoch, seconds, is_digested)| EpochTime {
+            epoch: epoch as u64,
+            seconds,
+            is_digested,
+        });
+        Ok(times.collect())
     }
 
     /// Gradient statistics of a job's recorded epochs after one, oldest first.
@@ -326,7 +390,8 @@ impl Store {
             .fetch_optional(&mut *tx)
             .await?;
         let label = || format!("{part} of job {id}");
-        let row = row.ok_or_else(|| Error::not_found("rows", label()))?;
+        let kind = if part == "base" { "checkpoint" } else { "rows" };
+        let row = row.ok_or_else(|| Error::not_found(kind, label()))?;
         seal::check(&row, "job_rows", label)?;
         let bytes = contents::read(&mut tx, row.try_get("content")?).await?;
         Ok((bytes, row.try_get("digest")?))

@@ -16,6 +16,9 @@ use crate::store::{
 };
 use crate::train::{CheckedJob, CheckedSpec, EndedBy, Metrics};
 
+/// Bytes of the inline rows, data and validation together, that are kept of a job that has ended.
+const KEPT_ROWS_BYTES: i64 = 1 << 20;
+
 /// The last figures of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct JobMetrics {
@@ -349,13 +352,18 @@ async fn check_base(tx: &mut Tx, spec: &CheckedSpec) -> Result<(), Error> {
 }
 
 /// Drops what a job that has ended for good no longer needs: its copy of a checkpoint, its inline rows, whose digest the spec
-/// keeps, and, where
-/// it was cancelled, the checkpoints that are no epoch's end.
+/// keeps, unless they are few enough to be kept for a verification, and, where it was cancelled, the checkpoints that are no
+/// epoch's end.
 pub(crate) async fn drop_leavings(tx: &mut Tx, id: Uuid, to: JobStatus) -> Result<(), Error> {
-    sqlx::query("DELETE FROM job_rows WHERE job_id = $1")
-        .bind(id.to_string())
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query(
+        "DELETE FROM job_rows WHERE job_id = $1 AND (part = 'base' OR $2 <
+           (SELECT SUM(bytes) FROM job_rows JOIN contents ON contents.id = content
+            WHERE job_id = $1 AND part <> 'base'))",
+    )
+    .bind(id.to_string())
+    .bind(KEPT_ROWS_BYTES)
+    .execute(&mut **tx)
+    .await?;
     if to == JobStatus::Cancelled {
         sqlx::query("DELETE FROM checkpoints WHERE job_id = $1 AND (step <> 0 OR epoch = 0)")
             .bind(id.to_string())

@@ -60,7 +60,9 @@ pub use crate::store::error::Error;
 pub use crate::store::events::{Event, EventData};
 use crate::store::filling::Turns;
 pub use crate::store::filling::{Filling, Turn};
-pub use crate::store::history::{CheckpointRow, HistoryRow, NewCheckpoint, StatisticsRow};
+pub use crate::store::history::{
+    CheckpointRow, EpochTime, HistoryRow, NewCheckpoint, StatisticsRow,
+};
 pub use crate::store::idempotency::{Answer, Idempotency, KnownKey, Once};
 pub use crate::store::jobs::{Job, JobError, JobFilter, JobMetrics, NewJob};
 pub use crate::store::leases::Beat;

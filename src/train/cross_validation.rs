@@ -28,20 +28,33 @@ pub fn train(
     team: &Team,
     observer: &mut impl Observer,
 ) -> Result<Outcome, Error> {
+    if spec.cross_validation.is_none() {
+        return train_on_all_rows(spec, base, source, resume, team, observer);
+    }
     let (_leading, _flushing) = (team.lead(), flush_denormals());
     let start = (resume, source.optimizer.take());
-    if spec.cross_validation.is_some() {
-        return cross_validate(spec, &base, source, start, team, observer);
-    }
-    let folds = None;
-    train_once(
-        spec,
-        base,
-        source,
-        start,
-        team,
-        &mut OfRun { observer, folds },
-    )
+    cross_validate(spec, &base, source, start, team, observer)
+}
+
+/// The run on all rows alone, which is all of a job but the runs of a cross-validation that leave a fold out: as [`train`] makes it,
+/// to the same bits.
+///
+/// Errors: as [`train`].
+pub fn train_on_all_rows(
+    spec: &CheckedSpec,
+    base: Model,
+    mut source: Source,
+    resume: Option<Checkpoint>,
+    team: &Team,
+    observer: &mut impl Observer,
+) -> Result<Outcome, Error> {
+    let (_leading, _flushing) = (team.lead(), flush_denormals());
+    let start = (resume, source.optimizer.take());
+    let mut observed = OfRun {
+        observer,
+        folds: None,
+    };
+    train_once(spec, base, source, start, team, &mut observed)
 }
 
 fn cross_validate(

@@ -9,7 +9,14 @@ const PATH: &str = "/v1/jobs";
 
 /// Every refused job.
 pub(crate) fn all() -> Vec<Bad> {
-    let groups = [ranges(), starts(), shapes(), field_shapes(), row_shapes()];
+    let groups = [
+        ranges(),
+        starts(),
+        shapes(),
+        field_shapes(),
+        row_shapes(),
+        verifications(),
+    ];
     groups.into_iter().flatten().collect()
 }
 
@@ -387,6 +394,43 @@ fn row_shapes() -> Vec<Bad> {
             json!({"dataset": "gaps", "targets": {"a": 1}}),
             &["/data/targets"],
             "must be an array of rows of numbers, such as [[0],[1]], or of words, such as [\"y\"], got an object",
+        ),
+    ]
+}
+
+/// What is wrong with a verification whatever the job; `verify.rs` has what a job is refused for.
+fn verifications() -> Vec<Bad> {
+    let path = "/v1/jobs/01a20adb-7748-7577-ba20-38b559553eb2/verify";
+    let of = |span: &str, pointers, detail| shape(path, span, pointers, detail);
+    vec![
+        of(
+            r#"{"from_epoch":-1}"#,
+            &["/from_epoch"],
+            "must be a whole number, 0 or more, got -1",
+        ),
+        of(
+            r#"{"to_epoch":null}"#,
+            &["/to_epoch"],
+            "must be a whole number, got null",
+        ),
+        of(
+            r#"{"to_epoch":1.5}"#,
+            &["/to_epoch"],
+            "must be a whole number, got 1.5",
+        ),
+        of(
+            r#"{"colour":5}"#,
+            &["/colour"],
+            "unknown field `colour`: known: from_epoch, to_epoch",
+        ),
+        of("[]", &[""], "must be an object, got an array"),
+        post(path, "{}", 404, "not-found", (&[], "there is no job")),
+        post(
+            "/v1/jobs/X/verify",
+            "{}",
+            404,
+            "not-found",
+            (&[], "there is no job \"X\": ids are UUIDs"),
         ),
     ]
 }

@@ -185,6 +185,7 @@ fn texts() -> Vec<Bad> {
         "/v1/models/xor/gradient-check",
         "/v1/models/xor/versions/1/predict",
         "/v1/models/xor/versions/1/gradients",
+        "/v1/jobs/X/verify",
     ];
     let mut rows: Vec<Bad> = paths
         .iter()
@@ -330,6 +331,11 @@ fn sizes() -> Vec<Bad> {
             "/v1/jobs",
             limits.body_rows_bytes,
             "must have at most 65536 bytes",
+        ),
+        of(
+            "/v1/jobs/X/verify",
+            limits.body_control_bytes,
+            "must have at most 1024 bytes",
         ),
         of(
             "/v1/models/xor/predict",

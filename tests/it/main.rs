@@ -75,6 +75,7 @@ mod table_jobs;
 mod tables;
 mod threads;
 mod tokens;
+mod verify;
 mod versions;
 mod weights;
 mod windows;

@@ -10,6 +10,8 @@ use gradientd::config::{Config, Kept, Limits, TRAINING_DATA_MIB};
 use gradientd::server;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -106,6 +108,23 @@ impl TestServer {
         // The listener takes the connection before the server is there to answer it: one request is enough.
         server.get("/readyz").await.expect(200);
         server
+    }
+
+    /// A server on the same data with something else in it, which is sealed as if a program had written it.
+    pub(crate) async fn restart_changed(self, statements: &[&'static str]) -> Self {
+        let config = self.config.clone();
+        let data_dir = self.stop().await;
+        let options = SqliteConnectOptions::new().filename(data_dir.path().join("gradientd.db"));
+        let mut database = options.connect().await.expect("the database");
+        for statement in statements {
+            let changed = sqlx::query(*statement).execute(&mut database).await;
+            let changed = changed.expect("a statement").rows_affected();
+            assert!(changed > 0, "{statement}");
+        }
+        let unsealed = sqlx::query("PRAGMA user_version = 0");
+        unsealed.execute(&mut database).await.expect("set");
+        database.close().await.expect("it closes");
+        Self::start_in(data_dir, config).await
     }
 
     /// Ends the server as SIGTERM does and starts another on the same data directory.
