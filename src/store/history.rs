@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::model::{ParameterDigest, digest};
 use crate::nn::NetworkStatistics;
 use crate::store::page::readable;
+use crate::store::seal::Value;
 use crate::store::{Error, JobMetrics, Page, Store, Timestamp, Tx, contents, seal};
 use crate::train::{Checkpoint, EpochReport, Metrics, RawSamples};
 
@@ -138,55 +139,90 @@ impl NewCheckpoint {
     }
 }
 
-/// Rows of one statement, of nine values each: SQLite takes 32,766 values in one.
+/// A row as it is stored, but for its job.
+struct StoredRow {
+    epoch: i64,
+    step: i64,
+    learning_rate: f64,
+    seconds: f64,
+    train: String,
+    validation: Option<String>,
+    statistics: Option<String>,
+    parameter_digest: Option<String>,
+}
+
+impl StoredRow {
+    fn of(row: &HistoryRow) -> Result<Self, Error> {
+        let validation = row.validation.as_ref().map(serde_json::to_string);
+        let statistics = row.statistics.as_ref().map(serde_json::to_string);
+        Ok(Self {
+            epoch: row.epoch as i64,
+            step: row.step as i64,
+            // SQLite keeps no negative zero.
+            learning_rate: row.learning_rate + 0.0,
+            seconds: row.seconds + 0.0,
+            train: serde_json::to_string(&row.train)?,
+            validation: validation.transpose()?,
+            statistics: statistics.transpose()?,
+            parameter_digest: row.parameter_digest.map(|digest| digest.to_string()),
+        })
+    }
+
+    fn seal(&self, job: &str) -> String {
+        fn text(text: Option<&String>) -> Option<Value<'_>> {
+            text.map(|text| Value::Text(text))
+        }
+        let columns = [
+            ("epoch", Some(Value::Integer(self.epoch))),
+            ("job_id", Some(Value::Text(job))),
+            ("learning_rate", Some(Value::Real(self.learning_rate))),
+            ("parameter_digest", text(self.parameter_digest.as_ref())),
+            ("seconds", Some(Value::Real(self.seconds))),
+            ("statistics", text(self.statistics.as_ref())),
+            ("step", Some(Value::Integer(self.step))),
+            ("train", Some(Value::Text(&self.train))),
+            ("validation", text(self.validation.as_ref())),
+        ];
+        seal::of("history", &columns)
+    }
+}
+
+/// Rows of one statement, of ten values each: SQLite takes 32,766 values in one.
 const ROWS_AT_ONCE: usize = 2000;
 
-/// Writes history rows inside a transaction.
+/// Writes history rows inside a transaction. They come by the thousand: their seals are written with them.
 pub(crate) async fn insert_history(
     tx: &mut Tx,
     id: Uuid,
     rows: &[HistoryRow],
 ) -> Result<(), Error> {
+    let id = id.to_string();
     for rows in rows.chunks(ROWS_AT_ONCE) {
-        let mut values = Vec::with_capacity(rows.len());
-        for row in rows {
-            let validation = row
-                .validation
-                .as_ref()
-                .map(serde_json::to_string)
-                .transpose()?;
-            let statistics = row
-                .statistics
-                .as_ref()
-                .map(serde_json::to_string)
-                .transpose()?;
-            values.push((
-                row,
-                serde_json::to_string(&row.train)?,
-                validation,
-                statistics,
-            ));
-        }
+        let rows = rows.iter().map(StoredRow::of);
+        let rows = rows.collect::<Result<Vec<_>, Error>>()?;
         let mut query = sqlx::QueryBuilder::new(
             "INSERT INTO history (job_id, epoch, step, learning_rate, seconds, train, validation, statistics,
-             parameter_digest) ",
+             parameter_digest, seal) ",
         );
-        query.push_values(values, |mut tuple, (row, train, validation, statistics)| {
+        query.push_values(rows, |mut tuple, row| {
+            let seal = row.seal(&id);
             tuple
-                .push_bind(id.to_string())
-                .push_bind(row.epoch as i64)
-                .push_bind(row.step as i64);
-            tuple.push_bind(row.learning_rate).push_bind(row.seconds);
-            tuple
-                .push_bind(train)
-                .push_bind(validation)
-                .push_bind(statistics)
-                .push_bind(row.parameter_digest.map(|digest| digest.to_string()));
+                .push_bind(&id)
+                .push_bind(row.epoch)
+                .push_bind(row.step)
+                .push_bind(row.learning_rate)
+                .push_bind(row.seconds)
+                .push_bind(row.train)
+                .push_bind(row.validation)
+                .push_bind(row.statistics)
+                .push_bind(row.parameter_digest)
+                .push_bind(seal);
         });
         // A row is there already only where an earlier try was stored after all: the same row.
         query.push(" ON CONFLICT DO NOTHING");
         query.build().execute(&mut **tx).await?;
     }
+    tx.sealed("history");
     Ok(())
 }
 

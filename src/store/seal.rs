@@ -54,6 +54,13 @@ impl Touched {
         }
     }
 
+    /// Forgets the rows of a table that were inserted.
+    fn forget_inserted(&self, table: &str) {
+        if let Some(rows) = self.lock().get_mut(table) {
+            rows.retain(|_, inserted| !*inserted);
+        }
+    }
+
     fn take(&self) -> Rows {
         std::mem::take(&mut *self.lock())
     }
@@ -89,6 +96,11 @@ impl Seals {
     /// Forgets what a transaction touched that came to no end.
     pub(crate) fn forget(&self) {
         drop(self.touched.take());
+    }
+
+    /// What the transaction has inserted into a table so far was inserted with its seals.
+    pub(crate) fn sealed(&self, table: &str) {
+        self.touched.forget_inserted(table);
     }
 
     pub(crate) async fn close(&self) {
@@ -250,6 +262,25 @@ async fn write(
     Ok(())
 }
 
+/// A value of a row that has no seal yet.
+pub(crate) enum Value<'a> {
+    Integer(i64),
+    Real(f64),
+    Text(&'a str),
+    Blob(&'a [u8]),
+}
+
+/// The seal of a row that is to be inserted with these columns, in the order of their names; see [`Seals::sealed`].
+pub(crate) fn of(table: &str, columns: &[(&str, Option<Value<'_>>)]) -> String {
+    let mut bytes = begin(table);
+    for (name, value) in columns {
+        if let Some(value) = value {
+            push_value(&mut bytes, name, value);
+        }
+    }
+    digest(&bytes)
+}
+
 /// What the seal of a row is the SHA-256 of: the table's name and the columns that are not null, in the order of their names, each with its
 /// name, the type of its value and the value. Each text has its length before it.
 fn encoded(row: &SqliteRow, table: &str) -> Result<Vec<u8>, Error> {
@@ -258,16 +289,22 @@ fn encoded(row: &SqliteRow, table: &str) -> Result<Vec<u8>, Error> {
         .filter(|column| ![SEAL, NUMBER].contains(&column.name()))
         .collect();
     columns.sort_unstable_by_key(|column| column.name());
-    let mut bytes = Vec::new();
-    push(&mut bytes, table.as_bytes());
+    let mut bytes = begin(table);
     for column in columns {
         let value = row.try_get_raw(column.ordinal())?;
         if !value.is_null() {
-            push(&mut bytes, column.name().as_bytes());
-            push_value(&mut bytes, value).map_err(sqlx::Error::Decode)?;
+            let value = read_value(value).map_err(sqlx::Error::Decode)?;
+            push_value(&mut bytes, column.name(), &value);
         }
     }
     Ok(bytes)
+}
+
+fn begin(table: &str) -> Vec<u8> {
+    // As much as a row has whose texts are short.
+    let mut bytes = Vec::with_capacity(512);
+    push(&mut bytes, table.as_bytes());
+    bytes
 }
 
 fn push(bytes: &mut Vec<u8>, text: &[u8]) {
@@ -275,16 +312,29 @@ fn push(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.extend(text);
 }
 
-fn push_value(
-    bytes: &mut Vec<u8>,
-    value: SqliteValueRef<'_>,
-) -> Result<(), sqlx::error::BoxDynError> {
-    let kind = value.type_info().name().to_owned();
-    push(bytes, kind.as_bytes());
-    match kind.as_str() {
-        "INTEGER" => bytes.extend(<i64 as Decode<Sqlite>>::decode(value)?.to_le_bytes()),
-        "REAL" => bytes.extend(<f64 as Decode<Sqlite>>::decode(value)?.to_le_bytes()),
-        _ => push(bytes, <&[u8] as Decode<Sqlite>>::decode(value)?),
+fn push_value(bytes: &mut Vec<u8>, name: &str, value: &Value<'_>) {
+    push(bytes, name.as_bytes());
+    let kind: &[u8] = match value {
+        Value::Integer(_) => b"INTEGER",
+        Value::Real(_) => b"REAL",
+        Value::Text(_) => b"TEXT",
+        Value::Blob(_) => b"BLOB",
+    };
+    push(bytes, kind);
+    match value {
+        Value::Integer(value) => bytes.extend(value.to_le_bytes()),
+        Value::Real(value) => bytes.extend(value.to_le_bytes()),
+        Value::Text(text) => push(bytes, text.as_bytes()),
+        Value::Blob(blob) => push(bytes, blob),
     }
-    Ok(())
+}
+
+fn read_value(value: SqliteValueRef<'_>) -> Result<Value<'_>, sqlx::error::BoxDynError> {
+    let kind = value.type_info();
+    Ok(match kind.name() {
+        "INTEGER" => Value::Integer(Decode::<Sqlite>::decode(value)?),
+        "REAL" => Value::Real(Decode::<Sqlite>::decode(value)?),
+        "TEXT" => Value::Text(Decode::<Sqlite>::decode(value)?),
+        _ => Value::Blob(Decode::<Sqlite>::decode(value)?),
+    })
 }

@@ -99,6 +99,11 @@ impl Tx {
         sealed.inspect_err(|error| self.health.notice(error))
     }
 
+    /// What it has inserted into a table so far was inserted with its seals.
+    pub(crate) fn sealed(&mut self, table: &str) {
+        self.seals.sealed(table);
+    }
+
     /// Has it swept once it is committed: what it deletes may leave contents behind, and what it adds may be too much to keep.
     pub(crate) fn leaves_something(&mut self) {
         self.leaves_something = true;
