@@ -191,6 +191,9 @@ pub struct Limits {
     pub queued_predictions: u64,
     /// Bytes of the result of a batch prediction. Default 4 GiB.
     pub prediction_bytes: u64,
+    /// Seconds that a job may train, in all its attempts; one that is not done by then fails as `time_limit`, with its checkpoint.
+    /// Default 86,400, a day.
+    pub job_seconds: u64,
     /// Seconds that the epochs of one verification took when they were trained, together; it must come to its end within
     /// `request_seconds`. Default 60.
     pub verify_seconds: u64,
@@ -257,6 +260,7 @@ impl Default for Limits {
             queued_jobs: 256,
             queued_predictions: 256,
             prediction_bytes: 4 << 30,
+            job_seconds: 86_400,
             verify_seconds: 60,
             predict_rows: 4096,
             predict_work: 1_000_000_000,
@@ -341,6 +345,7 @@ impl Config {
             queued_jobs,
             queued_predictions,
             prediction_bytes,
+            job_seconds,
             verify_seconds,
             ..
         } = self.limits;
@@ -350,6 +355,7 @@ impl Config {
             steps,
             batch_activations,
             classes,
+            seconds: job_seconds,
             data_bytes: u64::from(self.training_data_mib) << 20,
         };
         JobsConfig {

@@ -16,6 +16,8 @@ pub enum Stop {
     Requested(Request),
     /// The server ends: the job goes back into the queue.
     Shutdown,
+    /// The job has trained for as long as one may.
+    TimeLimit,
     /// The job is no longer this attempt's, or the store failed.
     Lost,
 }

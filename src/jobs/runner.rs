@@ -45,6 +45,9 @@ struct Attempt {
     metrics: JobMetrics,
     checkpoint_cost: Duration,
     checkpointed: Instant,
+    /// For how long the job has trained, when that was last looked at.
+    trained: Duration,
+    looked: Instant,
 }
 
 impl Jobs {
@@ -67,6 +70,8 @@ impl Jobs {
             metrics: claim.job.metrics,
             checkpoint_cost: Duration::ZERO,
             checkpointed: Instant::now(),
+            trained: duration(claim.seconds),
+            looked: Instant::now(),
         };
         match Box::pin(run.run_to_end(claim)).await {
             Ok(status) => tracing::info!(job = %id, attempt, %status, "training ended"),
@@ -117,7 +122,7 @@ impl Attempt {
             told,
             epoch_began: None,
             began: None,
-            before: duration(claim.seconds),
+            before: self.trained,
             most: self.spec.max_seconds.map(duration),
         };
         let Some(mut training) = self.spawn(base, source, claim, reporter) else {
@@ -218,6 +223,7 @@ impl Attempt {
         heard: &mut mpsc::Receiver<Told>,
         training: &mut Training,
     ) -> Result<Ended, tokio::task::JoinError> {
+        self.looked = Instant::now();
         let mut tick = tokio::time::interval(STORE_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -226,6 +232,7 @@ impl Attempt {
                 ended = &mut *training => return ended,
                 _ = tick.tick() => {
                     self.ask_for_checkpoint();
+                    self.look_at_time();
                     self.store().await;
                 }
                 Some(told) = heard.recv() => {
@@ -299,6 +306,18 @@ impl Attempt {
         }
         if waited >= due + EPOCH_PATIENCE {
             self.control.want_checkpoint(true);
+        }
+    }
+
+    /// Stops a job that has trained for as long as one may; while it stands still, it does not train.
+    fn look_at_time(&mut self) {
+        let now = Instant::now();
+        if !self.control.is_waiting() {
+            self.trained += now - self.looked;
+        }
+        self.looked = now;
+        if self.trained.as_secs() >= self.jobs.inner.config.limits.seconds {
+            self.control.stop(Stop::TimeLimit);
         }
     }
 
@@ -403,9 +422,19 @@ impl Attempt {
         let to = match self.control.stopped() {
             Some(Stop::Requested(request)) => request.status(),
             Some(Stop::Shutdown) => JobStatus::Queued,
+            Some(Stop::TimeLimit) => return self.fail_for_time(kept).await,
             Some(Stop::Lost) | None => return Err(Error::Fenced),
         };
         self.release(to, kept, None).await
+    }
+
+    async fn fail_for_time(&mut self, kept: Vec<NewCheckpoint>) -> Result<JobStatus, Error> {
+        let (id, most) = (self.owner.id, self.jobs.inner.config.limits.seconds);
+        let detail = format!(
+            "it has trained for {most} s, as long as a job may (job_seconds): its checkpoints are kept, submit a job with \"from\":{{\"job\":\"{id}\"}} to go on"
+        );
+        self.progress.checkpoints.extend(kept);
+        self.fail("time_limit", detail, None).await
     }
 
     async fn fail(

@@ -23,6 +23,7 @@ const JOB_LIMITS: JobLimits = JobLimits {
     steps: 99,
     batch_activations: 99,
     classes: 9,
+    seconds: 60,
     data_bytes: 999,
 };
 

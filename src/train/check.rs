@@ -61,8 +61,6 @@ pub(crate) struct Data {
 
 /// What a job's priority may be.
 const PRIORITIES: std::ops::RangeInclusive<i64> = -100..=100;
-/// Seconds that a job may be given, up to a year.
-const SECONDS: Range = Range::above(0.0, 31_536_000.0);
 
 /// Checks a job's spec.
 ///
@@ -201,7 +199,8 @@ fn check_ranges(spec: &JobSpec, limits: &JobLimits, violations: &mut Violations)
     if let Some(early) = &spec.early_stopping {
         early.check(violations);
     }
-    let seconds = Hyperparameter::optional("max_seconds", spec.max_seconds, SECONDS, "");
+    let range = Range::above(0.0, limits.seconds as f64);
+    let seconds = Hyperparameter::optional("max_seconds", spec.max_seconds, range, "");
     if let Some(detail) = seconds.violation() {
         violations.add("/max_seconds", detail);
     }
@@ -306,6 +305,7 @@ mod tests {
         steps: 100_000,
         batch_activations: 1000,
         classes: 3,
+        seconds: 60,
         data_bytes: 1 << 20,
     };
 

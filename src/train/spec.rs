@@ -27,6 +27,8 @@ pub struct JobLimits {
     pub batch_activations: u64,
     /// Classes of a categorical target, at most.
     pub classes: usize,
+    /// Seconds that a job may train.
+    pub seconds: u64,
     /// Bytes of a dataset's rows, as the network reads them, that a job holds; of a larger one it holds a window.
     pub data_bytes: u64,
 }

@@ -22,6 +22,7 @@ pub(super) const JOB_LIMITS: JobLimits = JobLimits {
     batch_size: 1000,
     steps: 1_000_000,
     batch_activations: 1 << 40,
+    seconds: 60,
     data_bytes: 1 << 20,
     classes: 100,
 };

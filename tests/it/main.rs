@@ -57,6 +57,7 @@ mod multilabel;
 mod normalization;
 mod observe;
 mod openapi;
+mod panics;
 mod prediction_runs;
 mod predictions;
 mod priority;

@@ -1,5 +1,6 @@
 //! Jobs that end when they have had their time, and what ended those that have succeeded.
 
+use gradientd::config::Limits;
 use serde_json::{Value, json};
 
 use crate::server::{TestServer, long_job, number, pointers, text, xor_job, xor_model};
@@ -106,13 +107,41 @@ async fn a_job_tells_what_ended_it() {
 }
 
 #[tokio::test]
+async fn a_job_that_trains_for_longer_than_any_may_fails_and_another_goes_on_from_where_it_was() {
+    let limits = Limits {
+        job_seconds: 1,
+        ..Limits::default()
+    };
+    let server = TestServer::start_with(1, limits).await;
+    server.create(xor_model("xor")).await;
+    let id = server.submit(long_job("xor")).await;
+    let failed = server.ended(&id).await;
+    assert_eq!(failed["status"], "failed");
+    let error = &failed["error"];
+    assert_eq!(error["code"], "time_limit");
+    let expected = format!(
+        "it has trained for 1 s, as long as a job may (job_seconds): its checkpoints are kept, submit a job with \"from\":{{\"job\":\"{id}\"}} to go on"
+    );
+    assert_eq!(error["detail"], expected);
+    let epoch = failed["progress"]["epoch"].as_u64().expect("a number");
+    let history = server.losses(&id).await;
+    assert!(epoch > 0, "{failed}");
+    let from = json!({"from": {"job": id}, "epochs": 2});
+    let next = server.train(xor_job("xor", from)).await;
+    let first = &server.losses(&text(&next["id"])).await[0]["train"]["loss"];
+    let untrained = &history[0]["train"]["loss"];
+    assert!(number(first) < number(untrained), "{first}, {untrained}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_seconds_of_a_job_have_a_range_and_bound_its_estimate() {
     let server = TestServer::start().await;
     server.create(xor_model("xor")).await;
     for (seconds, said) in [
-        (json!(0), "must be in (0, 31536000], got 0"),
-        (json!(-1.5), "must be in (0, 31536000], got -1.5"),
-        (json!(31_536_001), "must be in (0, 31536000], got 31536001"),
+        (json!(0), "must be in (0, 86400], got 0"),
+        (json!(-1.5), "must be in (0, 86400], got -1.5"),
+        (json!(86_401), "must be in (0, 86400], got 86401"),
     ] {
         let refused = server
             .post("/v1/jobs", xor_job("xor", json!({"max_seconds": seconds})))
@@ -122,8 +151,8 @@ async fn the_seconds_of_a_job_have_a_range_and_bound_its_estimate() {
         assert_eq!(problem["errors"][0]["detail"], said);
     }
     let dry = async |job: Value| server.post("/v1/jobs?dry_run=true", job).await.expect(200);
-    let most = dry(xor_job("xor", json!({"max_seconds": 31_536_000}))).await;
-    assert_eq!(most["spec"]["max_seconds"], json!(31_536_000.0));
+    let most = dry(xor_job("xor", json!({"max_seconds": 86_400}))).await;
+    assert_eq!(most["spec"]["max_seconds"], json!(86_400.0));
     let least = dry(timed(1e-9)).await;
     assert_eq!(least["estimated_seconds"], json!(1e-9));
     server.stop().await;

@@ -30,6 +30,7 @@ const JOB_LIMITS: JobLimits = JobLimits {
     steps: 9999,
     batch_activations: 99_999,
     classes: 9,
+    seconds: 60,
     data_bytes: 99_999,
 };
 
