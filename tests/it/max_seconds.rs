@@ -71,7 +71,7 @@ async fn a_job_tells_what_ended_it() {
     let server = TestServer::start().await;
     server.create(xor_model("xor")).await;
     for (more, why) in [
-        (json!({"max_seconds": 1e6}), json!("epochs")),
+        (json!({"max_seconds": 1e4}), json!("epochs")),
         (
             json!({"epochs": 5000, "early_stopping": {"min_delta": 1, "patience": 3}}),
             json!("early_stopping"),
