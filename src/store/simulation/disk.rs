@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sqlx::Sqlite;
+use sqlx::pool::PoolConnection;
 use tempfile::TempDir;
 
 use crate::store::Store;
@@ -10,8 +12,12 @@ use crate::store::simulation::Draws;
 const DATABASE: &str = "gradientd.db";
 const LOG: &str = "gradientd.db-wal";
 
-/// The write-ahead log at a moment. The database itself changes only by pages that were committed and synced before.
-pub(crate) struct Moment(Vec<u8>);
+/// The write-ahead log at a moment, from which nothing is copied into the database from then on: pages are only once the log is synced
+/// that has them.
+pub(crate) struct Moment {
+    log: Vec<u8>,
+    _still: PoolConnection<Sqlite>,
+}
 
 /// Where directories are made: in memory, where there is such a place, for a simulation needs no real syncs.
 pub(crate) fn directory() -> TempDir {
@@ -25,17 +31,22 @@ pub(crate) fn directory() -> TempDir {
 }
 
 impl Moment {
-    pub(crate) fn of(directory: &Path) -> Self {
-        Self(std::fs::read(directory.join(LOG)).unwrap_or_default())
+    pub(crate) async fn of(store: &Store) -> Self {
+        let still = store.inner.copier.acquire().await;
+        let log = std::fs::read(store.inner.directory.join(LOG));
+        Self {
+            log: log.unwrap_or_default(),
+            _still: still.expect("a connection"),
+        }
     }
 
     /// What a power failure at some point between this moment and now leaves: the database as it is now, and the log as it was,
     /// overwritten by as much of what was written since as had come to the disk.
-    pub(crate) fn torn(&self, directory: &Path, draws: &mut Draws) -> TempDir {
+    pub(crate) fn torn(self, directory: &Path, draws: &mut Draws) -> TempDir {
         let left = self::directory();
         let now = std::fs::read(directory.join(LOG)).unwrap_or_default();
         let arrived = draws.below(now.len() as u64 + 1) as usize;
-        let mut log = self.0.clone();
+        let mut log = self.log;
         log.resize(log.len().max(arrived), 0);
         log[..arrived].copy_from_slice(&now[..arrived]);
         copy(directory, left.path());
@@ -45,8 +56,10 @@ impl Moment {
 }
 
 /// What `kill -9` leaves: all that was written.
-pub(crate) fn killed(directory: &Path) -> TempDir {
-    let left = self::directory();
+pub(crate) async fn killed(store: &Store) -> TempDir {
+    // Of a store that is closed there is none.
+    let _still = store.inner.copier.acquire().await.ok();
+    let (left, directory) = (self::directory(), &store.inner.directory);
     copy(directory, left.path());
     let log = directory.join(LOG);
     if log.is_file() {

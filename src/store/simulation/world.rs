@@ -175,11 +175,12 @@ impl World {
     /// The power fails while a submission is stored: it is there, or nothing of it is.
     fn crash_in_a_submission(&mut self) {
         let (key, kind) = self.drawn();
-        let before = Moment::of(self.directory.path());
+        let before = self.runtime.block_on(Moment::of(&self.store));
         self.create(&key, kind).expect("stored");
         self.unanswered.push((key, kind));
         self.met.torn += 1;
-        let left = before.torn(self.directory.path(), &mut self.draws);
+        let torn = async { before.torn(self.directory.path(), &mut self.draws) };
+        let left = self.runtime.block_on(torn);
         self.reopen(left);
     }
 
@@ -273,7 +274,7 @@ impl World {
 
     /// Ends a run as its runner does; the power may fail in the middle of it.
     fn end(&mut self, owner: Owner, outcome: &Outcome, mut progress: Progress, disturbed: bool) {
-        let before = Moment::of(self.directory.path());
+        let before = self.runtime.block_on(Moment::of(&self.store));
         let now = self.now();
         if let Outcome::Finished { last, .. } = outcome {
             let last = last.iter().map(|at| NewCheckpoint::of(at, 1.0));
@@ -312,9 +313,11 @@ impl World {
         self.runtime.block_on(self.store.fill_disk(false));
         if disturbed && self.draws.once_in(5) {
             self.met.torn += 1;
-            let left = before.torn(self.directory.path(), &mut self.draws);
+            let torn = async { before.torn(self.directory.path(), &mut self.draws) };
+            let left = self.runtime.block_on(torn);
             self.reopen(left);
         } else {
+            self.runtime.block_on(async { drop(before) });
             self.know(owner.id, Some(status));
         }
     }
@@ -342,11 +345,11 @@ impl World {
     fn restart(&mut self, kill: bool) {
         if kill {
             self.met.kills += 1;
-            let left = killed(self.directory.path());
+            let left = self.runtime.block_on(killed(&self.store));
             self.reopen(left);
         } else {
             self.runtime.block_on(self.store.close());
-            let left = killed(self.directory.path());
+            let left = self.runtime.block_on(killed(&self.store));
             self.reopen(left);
         }
     }
