@@ -175,7 +175,7 @@ impl Teller {
             return Err(broken.into());
         }
         let mut out = std::io::stdout();
-        for part in &verified.parts {
+        for part in verified.parts.iter().filter(|part| part.count > 0) {
             writeln!(out, "{}: {}, {} bytes", part.name, part.count, part.bytes)?;
         }
         let seconds = self.began.elapsed().as_secs_f64();

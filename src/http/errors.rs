@@ -123,11 +123,12 @@ impl From<store::Error> for Problem {
                 tracing::warn!(%error, "a request was refused");
                 return Self::later(NOT_READY, &error);
             }
-            store::Error::Damaged { .. } => {
+            _ if error.is_damage() => {
                 tracing::error!(%error, "the store is damaged");
                 DAMAGED
             }
-            store::Error::Fenced
+            store::Error::Damaged { .. }
+            | store::Error::Fenced
             | store::Error::Directory { .. }
             | store::Error::DirectoryInUse { .. }
             | store::Error::Migration { .. }
@@ -135,6 +136,7 @@ impl From<store::Error> for Problem {
             | store::Error::Newer { .. }
             | store::Error::FileExists { .. }
             | store::Error::DatabaseExists { .. }
+            | store::Error::Interrupted { .. }
             | store::Error::Unwritable { .. }
             | store::Error::OldSqlite { .. }
             | store::Error::Database(_) => return internal(&error),

@@ -150,7 +150,7 @@ impl Jobs {
             violations.add("/from/job", detail);
             return Ok(None);
         }
-        if job.created_at < model.created_at {
+        if !job.trains(model) {
             let detail = format!(
                 "must be a job of this model {name:?}, got one of another that had the name before"
             );

@@ -157,7 +157,7 @@ impl Jobs {
     /// The model that the job trained is still there, and no other of its name.
     async fn check_model(&self, job: &Job) -> Result<(), JobsError> {
         let model = found(self.inner.store.model(&job.model).await)?;
-        if model.is_some_and(|model| model.created_at <= job.created_at) {
+        if model.is_some_and(|model| job.trains(&model)) {
             return Ok(());
         }
         let why = format!("the model {:?} that it trained was deleted", job.model);
@@ -208,7 +208,7 @@ fn gone(job: Uuid, error: Error) -> JobsError {
         return error.into();
     };
     let why = match kind {
-        "rows" => "its rows were dropped when it ended, as those of more than 1 MiB are: submit it again on a dataset".to_owned(),
+        "rows" => "its rows were dropped when it ended, as are those of more than 1 MiB, and by an earlier release all: submit it again on a dataset".to_owned(),
         "checkpoint" => "its copy of the checkpoint that it started from was dropped when it ended: from_epoch must be one whose end is kept with the optimizer's state".to_owned(),
         "dataset" => format!("the dataset {name:?}, or the revision of it that the job read, is gone: upload the same rows under that name"),
         _ => format!("the {kind} {name:?} that it started from is gone: give a from_epoch whose end is kept"),

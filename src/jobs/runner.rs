@@ -431,7 +431,7 @@ impl Attempt {
     async fn fail_for_time(&mut self, kept: Vec<NewCheckpoint>) -> Result<JobStatus, Error> {
         let (id, most) = (self.owner.id, self.jobs.inner.config.limits.seconds);
         let detail = format!(
-            "it has trained for {most} s, as long as a job may (job_seconds): its checkpoints are kept, submit a job with \"from\":{{\"job\":\"{id}\"}} to go on"
+            "it has trained for {most} s, as long as a job may (job_seconds): what checkpoints it has are kept, submit a job with \"from\":{{\"job\":\"{id}\"}} to go on"
         );
         self.progress.checkpoints.extend(kept);
         self.fail("time_limit", detail, None).await

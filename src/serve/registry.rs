@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::model::Model;
 use crate::serve::Error;
-use crate::store::{Change, Store};
+use crate::store::{Change, Served, Store};
 
 /// Versions of one model kept in memory though they are neither the latest nor aliased.
 const KEPT_BESIDE: usize = 4;
@@ -42,6 +42,8 @@ pub struct Registry {
     entries: RwLock<HashMap<String, Entry>>,
     /// Deletions so far: what was read from the store before one of them is not kept.
     deletions: AtomicU64,
+    /// Whether a damaged model or alias was left out, of which the store is asked then.
+    left_out: bool,
 }
 
 #[derive(Default)]
@@ -83,12 +85,14 @@ impl Registry {
     ///
     /// Errors: the store fails.
     pub async fn load(store: &Store) -> Result<Arc<Self>, Error> {
+        let Served { models, left_out } = store.served().await?;
         let registry = Arc::new(Self {
             store: store.clone(),
             entries: RwLock::default(),
             deletions: AtomicU64::new(0),
+            left_out,
         });
-        for (name, latest, aliases) in store.served().await? {
+        for (name, latest, aliases) in models {
             let mut entry = Entry {
                 latest,
                 aliases,
@@ -126,7 +130,11 @@ impl Registry {
     /// Errors: there is none; its stored bytes are damaged.
     pub async fn version(&self, name: &str, version: &VersionName) -> Result<Version, Error> {
         let deletions = self.deletions.load(Ordering::SeqCst);
-        let (number, held) = self.find(name, version)?;
+        let found = self.find(name, version);
+        if found.is_err() && self.left_out {
+            self.check_damage(name, version).await?;
+        }
+        let (number, held) = found?;
         if let Some(model) = held {
             return Ok(Version {
                 name: name.to_owned(),
@@ -155,6 +163,18 @@ impl Registry {
             number,
             model,
         })
+    }
+
+    /// Whether what is not there is damaged.
+    async fn check_damage(&self, name: &str, version: &VersionName) -> Result<(), Error> {
+        let checked = match version {
+            VersionName::Alias(alias) => self.store.check_alias(name, alias).await,
+            VersionName::Latest | VersionName::Number(_) => self.store.model(name).await.map(drop),
+        };
+        match checked {
+            Err(error) if error.is_damage() => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     fn find(&self, name: &str, version: &VersionName) -> Result<(u64, Option<Arc<Model>>), Error> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sqlx::Connection;
 
-use crate::store::opening::{beside, database, lock, log_of, scratch, sync};
+use crate::store::opening::{beside, database, interrupted, lock, log_of, scratch, sync};
 use crate::store::{Error, Source, Tell, Timestamp, Verified, off_thread, verify};
 
 /// What is made for its owner alone.
@@ -41,19 +41,20 @@ struct Part {
 /// nor where something is damaged.
 pub async fn back_up(directory: &Path, file: &Path, tell: Tell<'_>) -> Result<BackedUp, Error> {
     check_absent(file)?;
+    let unwritable = |why: std::io::Error| Error::unwritable(file, why);
+    let part = Part::new(beside(file, &format!(".part-{}", uuid::Uuid::now_v7())));
+    let name = part.path.to_str();
+    let name = name.ok_or_else(|| Error::unwritable(file, "its name is no UTF-8"))?;
     let source = Source::Directory(directory.to_owned());
     let mut connection = source.connect().await?;
-    let part = Part::new(beside(file, &format!(".part-{}", uuid::Uuid::now_v7())));
-    let unwritable = |why: std::io::Error| Error::unwritable(file, why);
     let made = File::options()
         .write(true)
         .create_new(true)
         .mode(OWNERS)
         .open(&part.path)
         .map_err(unwritable)?;
-    let name = part.path.to_string_lossy();
     let copied = sqlx::query("VACUUM INTO $1")
-        .bind(&*name)
+        .bind(name)
         .execute(&mut connection)
         .await;
     copied.map_err(|error| match Error::from(error) {
@@ -69,7 +70,6 @@ pub async fn back_up(directory: &Path, file: &Path, tell: Tell<'_>) -> Result<Ba
     let bytes = bytes.await.map_err(unwritable)?;
     let verified = verify(&Source::Backup(part.path.clone()), tell).await?;
     if verified.damaged == 0 {
-        check_absent(file)?;
         part.keep(file)?;
     }
     Ok(BackedUp { verified, bytes })
@@ -86,15 +86,15 @@ pub async fn restore(
     replaces: bool,
     tell: Tell<'_>,
 ) -> Result<Restored, Error> {
-    let verified = verify(&Source::Backup(file.to_owned()), tell).await?;
-    if verified.damaged > 0 {
-        let replaced = None;
-        return Ok(Restored { verified, replaced });
-    }
+    let source = Source::Backup(file.to_owned());
+    source.connect().await?.close().await?;
     let _lock = lock(directory)?;
     let there = database(directory);
     let (log, index) = log_of(&there);
-    let any = [&there, &log, &index].into_iter().any(|file| file.exists());
+    let mark = interrupted(directory);
+    let any = [&there, &log, &index, &mark]
+        .into_iter()
+        .any(|file| file.exists());
     if any && !replaces {
         let directory = directory.to_owned();
         return Err(Error::DatabaseExists { directory });
@@ -104,38 +104,49 @@ pub async fn restore(
     off_thread(move || copy(&from, &to))
         .await
         .map_err(|why| Error::unwritable(&there, why))?;
+    let verified = verify(&Source::Backup(part.path.clone()), tell).await?;
+    if verified.damaged > 0 {
+        let replaced = None;
+        return Ok(Restored { verified, replaced });
+    }
+    let unusable = |source| Error::directory(directory, source);
     let replaced = any
         .then(|| set_aside(directory))
         .transpose()
-        .map_err(|source| Error::directory(directory, source))?;
-    part.keep(&there)?;
-    // Last: until then it tells a start that its log is missing.
-    let gone = if index.exists() {
-        std::fs::remove_file(index).and_then(|()| sync(directory))
-    } else {
-        Ok(())
-    };
-    gone.map_err(|source| Error::directory(directory, source))?;
+        .map_err(unusable)?;
+    part.replace(&there)?;
+    if any {
+        std::fs::remove_file(mark)
+            .and_then(|()| sync(directory))
+            .map_err(unusable)?;
+    }
     Ok(Restored { verified, replaced })
 }
 
-/// Gives the database of a directory a second name, under which its log is found, too, and takes the log from the first. Whoever
-/// starts a server before another database has the first name finds that the log is missing.
+/// Gives the database of a directory another name, under which its log is found, too. Until another has its place, a start finds that
+/// this was interrupted.
 fn set_aside(directory: &Path) -> std::io::Result<PathBuf> {
     let there = database(directory);
-    let now = Timestamp::now().as_str().replace(':', "-");
-    let aside = beside(&there, &format!(".replaced-{now}"));
+    let mark = interrupted(directory);
+    // One that was interrupted may have moved the log alone.
+    let begun = std::fs::read_to_string(&mark).ok().map(PathBuf::from);
+    let begun = begun.filter(|aside| log_of(aside).0.exists() && !aside.exists());
+    let aside = begun.unwrap_or_else(|| {
+        let now = Timestamp::now().as_str().replace(':', "-");
+        beside(&there, &format!(".replaced-{now}"))
+    });
+    std::fs::write(&mark, aside.as_os_str().as_encoded_bytes())?;
+    File::open(&mark)?.sync_all()?;
+    sync(directory)?;
     let (log, index) = log_of(&there);
-    if there.exists() {
-        std::fs::hard_link(&there, &aside)?;
-    }
-    if log.exists() {
-        std::fs::hard_link(&log, log_of(&aside).0)?;
-        if !index.exists() {
-            File::create_new(&index)?;
+    for (from, to) in [(&log, log_of(&aside).0), (&there, aside.clone())] {
+        if from.exists() {
+            std::fs::rename(from, to)?;
         }
-        sync(directory)?;
-        std::fs::remove_file(&log)?;
+    }
+    // SQLite makes it anew from the log.
+    if index.exists() {
+        std::fs::remove_file(index)?;
     }
     sync(directory)?;
     Ok(aside)
@@ -165,22 +176,42 @@ impl Part {
         Self { path }
     }
 
-    /// Gives it its name, for good.
+    /// Gives it a name that no file has, for good.
     fn keep(self, file: &Path) -> Result<(), Error> {
-        let directory = file.parent().filter(|parent| parent != &Path::new(""));
+        match std::fs::hard_link(&self.path, file) {
+            Ok(()) => sync(parent(file)).map_err(|why| Error::unwritable(file, why)),
+            // There are file systems without links.
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                check_absent(file)?;
+                self.replace(file)
+            }
+            Err(_) => check_absent(file),
+        }
+    }
+
+    /// Gives it its name, for good, whatever had it.
+    fn replace(self, file: &Path) -> Result<(), Error> {
         std::fs::rename(&self.path, file)
-            .and_then(|()| sync(directory.unwrap_or(Path::new("."))))
+            .and_then(|()| sync(parent(file)))
             .map_err(|why| Error::unwritable(file, why))
     }
 }
 
+fn parent(file: &Path) -> &Path {
+    let parent = file.parent().filter(|parent| parent != &Path::new(""));
+    parent.unwrap_or(Path::new("."))
+}
+
 impl Drop for Part {
     fn drop(&mut self) {
-        match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(%error, file = ?self.path, "an unfinished copy could not be removed");
+        // SQLite's own, of a copy that it did not finish, is beside it.
+        for path in [&self.path, &beside(&self.path, "-journal")] {
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, file = ?path, "an unfinished copy could not be removed");
+                }
+                _ => {}
             }
-            _ => {}
         }
     }
 }

@@ -102,13 +102,12 @@ impl Store {
             metrics,
             build: build(),
         };
-        // A model that is younger than the job is another one of the same name.
         let version: Option<i64> = sqlx::query_scalar(
-            "UPDATE models SET latest_version = latest_version + 1 WHERE name = $1 AND created_at <= $2
+            "UPDATE models SET latest_version = latest_version + 1 WHERE name = $1 AND sequence = $2
              RETURNING latest_version",
         )
         .bind(&job.model)
-        .bind(job.created_at.as_str())
+        .bind(job.model_sequence)
         .fetch_optional(&mut *tx)
         .await?;
         let name = job.model;

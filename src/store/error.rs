@@ -159,6 +159,18 @@ pub enum Error {
         /// The data directory.
         directory: PathBuf,
     },
+    /// A restore was killed.
+    #[error(
+        "a restore into {} was interrupted: run it again with --replace; what was there before is kept as {}",
+        directory.display(),
+        kept.display()
+    )]
+    Interrupted {
+        /// The data directory.
+        directory: PathBuf,
+        /// Where the database that was there is kept, as far as it is no longer in its place.
+        kept: PathBuf,
+    },
     /// A file cannot be written.
     #[error("cannot write {}: {why}; nothing was left there", file.display())]
     Unwritable {
@@ -261,19 +273,20 @@ const SQLITE_NOTADB: i32 = 26;
 impl Error {
     /// Whether what failed may succeed later, as it is: the store is busy, or cannot be reached.
     pub fn may_pass(&self) -> bool {
-        let Self::Database(error) = self else {
-            return matches!(self, Self::Busy | Self::Full);
-        };
-        !tells_damage(error)
+        match self {
+            Self::Busy | Self::Full => true,
+            Self::Database(_) => !self.is_damage(),
+            _ => false,
+        }
     }
 
     /// Whether what was read is not what was written.
-    pub(crate) fn is_damage(&self) -> bool {
+    pub fn is_damage(&self) -> bool {
         match self {
-            Self::Damaged { .. } => true,
-            Self::Database(error) => {
-                tells_damage(error) || matches!(error, sqlx::Error::ColumnDecode { .. })
-            }
+            // A value of another type, or a text that is none, too.
+            Self::Damaged { .. }
+            | Self::Database(sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => true,
+            Self::Database(error) => tells_damage(error),
             _ => false,
         }
     }

@@ -9,7 +9,9 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use crate::data::{Base, CHUNK_ROWS, Piece, Taken};
 use crate::model::{digest, hex};
+use crate::store::datasets::check_of;
 use crate::store::error::is_taken;
+use crate::store::page::readable;
 use crate::store::{Answer, Dataset, Error, Once, Store, Timestamp, Tx};
 
 /// Bytes that are written in one transaction.
@@ -158,20 +160,37 @@ impl Store {
     /// Drops what is left of uploads that came to no end: of one dataset, or all of an earlier process.
     pub(crate) async fn discard_unfinished(&self, name: Option<&str>) -> Result<(), Error> {
         let mut tx = self.begin().await?;
+        let left = sqlx::query(
+            "SELECT * FROM datasets WHERE (ready = 0 OR appending = 1) AND ($1 IS NULL OR name = $1)",
+        )
+        .bind(name)
+        .fetch_all(&mut *tx)
+        .await?;
+        // One that is damaged may have come to its end: it stays as it is.
+        let names = left.iter().filter_map(|row| {
+            let name = row.try_get("name").unwrap_or("?");
+            let sound = check_of(row, "datasets", name).map(|()| name.to_owned());
+            readable("dataset", sound)
+        });
+        let names = serde_json::to_string(&names.collect::<Vec<_>>())?;
         for statement in [
-            "DELETE FROM datasets WHERE ready = 0 AND ($1 IS NULL OR name = $1)",
+            "DELETE FROM datasets WHERE ready = 0 AND name IN (SELECT value FROM json_each($1))",
             "DELETE FROM dataset_chunks AS c WHERE EXISTS (SELECT 1 FROM datasets d
-             WHERE d.name = c.dataset AND d.appending = 1 AND c.chunk >= d.rows / $2) AND ($1 IS NULL OR c.dataset = $1)",
+             WHERE d.name = c.dataset AND d.appending = 1 AND c.chunk >= d.rows / $2)
+               AND c.dataset IN (SELECT value FROM json_each($1))",
             "DELETE FROM dataset_tails AS t WHERE EXISTS (SELECT 1 FROM datasets d
-             WHERE d.name = t.dataset AND d.appending = 1 AND t.revision > d.revision) AND ($1 IS NULL OR t.dataset = $1)",
+             WHERE d.name = t.dataset AND d.appending = 1 AND t.revision > d.revision)
+               AND t.dataset IN (SELECT value FROM json_each($1))",
             "DELETE FROM dataset_words AS w WHERE EXISTS (SELECT 1 FROM datasets d
-             WHERE d.name = w.dataset AND d.appending = 1 AND w.revision > d.revision) AND ($1 IS NULL OR w.dataset = $1)",
+             WHERE d.name = w.dataset AND d.appending = 1 AND w.revision > d.revision)
+               AND w.dataset IN (SELECT value FROM json_each($1))",
             "DELETE FROM revision_columns AS c WHERE EXISTS (SELECT 1 FROM datasets d
-             WHERE d.name = c.dataset AND d.appending = 1 AND c.revision > d.revision) AND ($1 IS NULL OR c.dataset = $1)",
-            "UPDATE datasets SET appending = 0 WHERE appending = 1 AND ($1 IS NULL OR name = $1)",
+             WHERE d.name = c.dataset AND d.appending = 1 AND c.revision > d.revision)
+               AND c.dataset IN (SELECT value FROM json_each($1))",
+            "UPDATE datasets SET appending = 0 WHERE appending = 1 AND name IN (SELECT value FROM json_each($1))",
         ] {
             sqlx::query(statement)
-                .bind(name)
+                .bind(&names)
                 .bind(CHUNK_ROWS as i64)
                 .execute(&mut *tx)
                 .await?;

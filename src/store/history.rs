@@ -170,17 +170,17 @@ impl StoredRow {
 
     fn seal(&self, job: &str) -> String {
         fn text(text: Option<&String>) -> Option<Value<'_>> {
-            text.map(|text| Value::Text(text))
+            text.map(|text| Value::Text(text.as_bytes()))
         }
         let columns = [
             ("epoch", Some(Value::Integer(self.epoch))),
-            ("job_id", Some(Value::Text(job))),
+            ("job_id", Some(Value::Text(job.as_bytes()))),
             ("learning_rate", Some(Value::Real(self.learning_rate))),
             ("parameter_digest", text(self.parameter_digest.as_ref())),
             ("seconds", Some(Value::Real(self.seconds))),
             ("statistics", text(self.statistics.as_ref())),
             ("step", Some(Value::Integer(self.step))),
-            ("train", Some(Value::Text(&self.train))),
+            ("train", Some(Value::Text(self.train.as_bytes()))),
             ("validation", text(self.validation.as_ref())),
         ];
         seal::of("history", &columns)

@@ -12,7 +12,8 @@ use crate::store::contents::Content;
 use crate::store::events::{tell, tell_status};
 use crate::store::seal;
 use crate::store::{
-    Answer, Error, EventData, JobStatus, Once, Page, PageQuery, Request, Store, Timestamp, Tx,
+    Answer, Error, EventData, JobStatus, ModelRow, Once, Page, PageQuery, Request, Store,
+    Timestamp, Tx,
 };
 use crate::train::{CheckedJob, CheckedSpec, EndedBy, Metrics};
 
@@ -50,6 +51,8 @@ pub struct Job {
     pub id: Uuid,
     /// The model that it trains.
     pub model: String,
+    /// Which one of those that have had the name; none that was there before this was kept and is no longer.
+    pub(crate) model_sequence: Option<i64>,
     /// Where it stands.
     pub status: JobStatus,
     /// How often it was started.
@@ -110,6 +113,13 @@ pub struct JobFilter {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl Job {
+    /// Whether it trains this model, and none that had its name before.
+    pub fn trains(&self, model: &ModelRow) -> bool {
+        self.model_sequence == Some(model.revision.model())
+    }
+}
+
 impl Store {
     /// Stores a job that waits for a slot. It is checked once more that what it names is still there.
     ///
@@ -143,7 +153,8 @@ impl Store {
         check_base(&mut tx, spec).await?;
         sqlx::query(
             "INSERT INTO jobs (id, model, status, attempt, base_version, spec, epoch, epochs, metrics, metadata,
-             created_at, updated_at, priority) VALUES ($1, $2, 'queued', 0, $3, $4, 0, $5, $6, $7, $8, $8, $9)",
+             created_at, updated_at, priority, model_sequence)
+             VALUES ($1, $2, 'queued', 0, $3, $4, 0, $5, $6, $7, $8, $8, $9, (SELECT sequence FROM models WHERE name = $2))",
         )
         .bind(id.to_string())
         .bind(&spec.model)
@@ -448,6 +459,7 @@ pub(crate) fn job_row(row: &SqliteRow) -> Result<Job, Error> {
     Ok(Job {
         id: parse_id(row.try_get("id")?)?,
         model: row.try_get("model")?,
+        model_sequence: row.try_get("model_sequence")?,
         status: parse_status(row.try_get("status")?)?,
         attempt: row.try_get::<i64, _>("attempt")? as u64,
         base_version: row.try_get::<i64, _>("base_version")? as u64,

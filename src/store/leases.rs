@@ -7,6 +7,7 @@ use sqlx::Row;
 
 use crate::store::events::{EventData, tell, tell_status};
 use crate::store::jobs::{drop_leavings, parse_id, parse_status};
+use crate::store::page::ids;
 use crate::store::runs::set_back;
 use crate::store::{Error, JobError, JobStatus, Owner, Store, Timestamp, Tx};
 
@@ -20,11 +21,12 @@ impl Store {
     /// Returns how many. To be called once, before any job is claimed.
     pub async fn take_up(&self, most: u64, now: &Timestamp) -> Result<u64, Error> {
         let mut tx = self.begin().await?;
-        let left: Vec<String> = sqlx::query_scalar("SELECT id FROM jobs WHERE status = 'running'")
+        let left = sqlx::query_scalar("SELECT id FROM jobs WHERE status = 'running'")
             .fetch_all(&mut *tx)
             .await?;
+        let left = ids("job", &left);
         for id in &left {
-            abandon(&mut tx, id, most, now).await?;
+            abandon(&mut tx, &id.to_string(), most, now).await?;
         }
         tx.leaves_something();
         self.commit(tx).await?;

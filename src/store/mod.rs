@@ -5,6 +5,8 @@ mod change;
 mod checkpoints;
 mod columns;
 mod contents;
+#[cfg(test)]
+mod damage_tests;
 mod datasets;
 mod error;
 mod events;
@@ -66,7 +68,7 @@ pub use crate::store::history::{
 pub use crate::store::idempotency::{Answer, Idempotency, KnownKey, Once};
 pub use crate::store::jobs::{Job, JobError, JobFilter, JobMetrics, NewJob};
 pub use crate::store::leases::Beat;
-pub use crate::store::models::ModelRow;
+pub use crate::store::models::{ModelRow, Served};
 use crate::store::opening::Connections;
 pub use crate::store::opening::Source;
 pub use crate::store::page::{Page, PageQuery};

@@ -33,6 +33,22 @@ pub struct ModelRow {
     pub revision: Revision,
 }
 
+/// What predictions are served from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Served {
+    /// The name, the latest version and the aliases of every model.
+    pub models: Vec<(String, u64, BTreeMap<String, u64>)>,
+    /// Whether a damaged model or alias was left out.
+    pub left_out: bool,
+}
+
+/// Aliases of a model.
+struct Aliases {
+    sound: BTreeMap<String, u64>,
+    /// Whether damaged ones were left out.
+    left_out: bool,
+}
+
 impl Store {
     /// Stores a new model with its version 1.
     ///
@@ -109,7 +125,7 @@ impl Store {
             .fetch_optional(self.reader())
             .await?;
         let mut model = model_row(&row.ok_or_else(|| Error::not_found("model", name))?)?;
-        model.aliases = self.aliases_of(name).await?;
+        model.aliases = self.aliases_of(name).await?.sound;
         Ok(model)
     }
 
@@ -131,9 +147,8 @@ impl Store {
         let Page { data, has_more } = Page::readable(rows, page.limit, "model", model_row);
         let mut models = Vec::with_capacity(data.len());
         for model in data {
-            let aliases = self.aliases_of(&model.spec.name).await;
-            let aliases = readable("alias", aliases);
-            models.extend(aliases.map(|aliases| ModelRow { aliases, ..model }));
+            let aliases = self.aliases_of(&model.spec.name).await?.sound;
+            models.push(ModelRow { aliases, ..model });
         }
         let data = models;
         Ok(Page { data, has_more })
@@ -186,38 +201,68 @@ impl Store {
         .await
     }
 
-    async fn aliases_of(&self, name: &str) -> Result<BTreeMap<String, u64>, Error> {
+    async fn aliases_of(&self, name: &str) -> Result<Aliases, Error> {
         let rows = sqlx::query("SELECT * FROM aliases WHERE model = $1")
             .bind(name)
             .fetch_all(self.reader())
             .await?;
-        let aliases = rows.iter().map(|row| {
-            seal::check(row, "aliases", || format!("an alias of model {name:?}"))?;
-            Ok((
-                row.try_get("alias")?,
-                row.try_get::<i64, _>("version")? as u64,
-            ))
-        });
-        aliases.collect()
+        let sound = rows
+            .iter()
+            .filter_map(|row| readable("alias", alias_row(row)));
+        let sound: BTreeMap<_, _> = sound.collect();
+        let left_out = sound.len() < rows.len();
+        Ok(Aliases { sound, left_out })
+    }
+
+    /// Whether an alias that a model seems not to have is one that is damaged.
+    ///
+    /// Errors: it is, or the model.
+    pub async fn check_alias(&self, name: &str, alias: &str) -> Result<(), Error> {
+        self.model(name).await?;
+        let row = sqlx::query("SELECT * FROM aliases WHERE model = $1 AND alias = $2")
+            .bind(name)
+            .bind(alias)
+            .fetch_optional(self.reader())
+            .await?;
+        row.as_ref().map(alias_row).transpose().map(drop)
     }
 
     /// The latest version and the aliases of every model: what predictions are served from.
-    pub async fn served(&self) -> Result<Vec<(String, u64, BTreeMap<String, u64>)>, Error> {
+    pub async fn served(&self) -> Result<Served, Error> {
         let _guard = self.reading_catalogue().await;
         let rows = sqlx::query("SELECT * FROM models ORDER BY sequence")
             .fetch_all(self.reader())
             .await?;
-        let mut served = Vec::with_capacity(rows.len());
+        let mut served = Served::default();
         for row in &rows {
             let Some(model) = readable("model", model_row(row)) else {
+                served.left_out = true;
                 continue;
             };
-            let aliases = self.aliases_of(&model.spec.name).await;
-            let aliases = readable("alias", aliases).unwrap_or_default();
-            served.push((model.spec.name, model.latest_version, aliases));
+            let aliases = self.aliases_of(&model.spec.name).await?;
+            served.left_out |= aliases.left_out;
+            let ModelRow {
+                spec,
+                latest_version,
+                ..
+            } = model;
+            let model = (spec.name, latest_version, aliases.sound);
+            served.models.push(model);
         }
         Ok(served)
     }
+}
+
+fn alias_row(row: &SqliteRow) -> Result<(String, u64), Error> {
+    let what = || {
+        let (model, alias) = (row.try_get("model"), row.try_get("alias"));
+        format!("alias {}/{}", model.unwrap_or("?"), alias.unwrap_or("?"))
+    };
+    seal::check(row, "aliases", what)?;
+    Ok((
+        row.try_get("alias")?,
+        row.try_get::<i64, _>("version")? as u64,
+    ))
 }
 
 fn model_row(row: &SqliteRow) -> Result<ModelRow, Error> {

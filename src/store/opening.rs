@@ -54,10 +54,14 @@ impl Source {
     /// Errors: it is none, its schema is newer than this program, or it is not there.
     pub(crate) async fn connect(&self) -> Result<SqliteConnection, Error> {
         let path = self.path();
+        if let Self::Directory(directory) = self {
+            check_finished(directory)?;
+        }
         if !is_there(&path)? {
             return Err(Error::unusable(&path, "there is no such file"));
         }
-        if matches!(self, Self::Backup(_)) && beside(&path, LOG).exists() {
+        let log = std::fs::metadata(beside(&path, LOG)).map_or(0, |log| log.len());
+        if matches!(self, Self::Backup(_)) && log > 0 {
             let why = "it has a write-ahead log beside it, so it is no backup but the database of a data directory";
             return Err(Error::unusable(&path, why));
         }
@@ -66,6 +70,8 @@ impl Source {
             .read_only(true)
             .immutable(matches!(self, Self::Backup(_)))
             .busy_timeout(BUSY_TIMEOUT)
+            // Rows that wait to be looked at may be large.
+            .row_buffer_size(2)
             .pragma("trusted_schema", "OFF")
             .pragma("temp_store", "MEMORY");
         let unusable = |error| Error::unreadable(&path, error);
@@ -83,6 +89,11 @@ pub(crate) fn database(directory: &Path) -> PathBuf {
 /// The write-ahead log of a database, and its index.
 pub(crate) fn log_of(database: &Path) -> (PathBuf, PathBuf) {
     (beside(database, LOG), beside(database, INDEX))
+}
+
+/// The mark of a restore that has not come to its end: the name under which the database that was there is kept.
+pub(crate) fn interrupted(directory: &Path) -> PathBuf {
+    directory.join("restoring")
 }
 
 /// The path with something added to its name.
@@ -160,6 +171,7 @@ pub(crate) struct Connections {
 /// Connects to a directory's database, and brings its schema up to date.
 pub(crate) async fn connect(directory: &Path) -> Result<Connections, Error> {
     let path = database(directory);
+    check_finished(directory)?;
     if is_there(&path)? {
         let source = Source::Directory(directory.to_owned());
         source.connect().await?.close().await?;
@@ -255,6 +267,17 @@ async fn check_sqlite(pool: &SqlitePool) -> Result<(), Error> {
         });
     }
     Ok(())
+}
+
+/// Errors: a restore was killed before its end.
+fn check_finished(directory: &Path) -> Result<(), Error> {
+    match std::fs::read_to_string(interrupted(directory)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        kept => Err(Error::Interrupted {
+            directory: directory.to_owned(),
+            kept: kept.unwrap_or_default().into(),
+        }),
+    }
 }
 
 /// Whether a database is there.

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 use sqlx::AssertSqlSafe;
+use uuid::Uuid;
 
+use crate::store::jobs::parse_id;
 use crate::store::{Error, Store};
 
 /// Which part of a list is wanted.
@@ -69,6 +71,12 @@ impl Store {
             after: after.clone(),
         })
     }
+}
+
+/// The ids that were read, but for damaged ones, which are told in the log.
+pub(crate) fn ids(kind: &str, read: &[Vec<u8>]) -> Vec<Uuid> {
+    let ids = read.iter().map(|id| parse_id(&String::from_utf8_lossy(id)));
+    ids.filter_map(|id| readable(kind, id)).collect()
 }
 
 /// What was read, unless it cannot be, which is told in the log.

@@ -4,8 +4,8 @@
 use sqlx::Row;
 use uuid::Uuid;
 
-use crate::store::jobs::parse_id;
 use crate::store::leases::repeatedly;
+use crate::store::page::ids;
 use crate::store::predictions::{drop_chunks, prediction_row};
 use crate::store::{BatchPrediction, Error, JobError, JobStatus, Store, Timestamp, Tx};
 
@@ -35,18 +35,18 @@ impl Store {
     /// Returns how many.
     pub async fn take_up_predictions(&self, most: u64, now: &Timestamp) -> Result<u64, Error> {
         let mut tx = self.begin().await?;
-        let left: Vec<String> =
-            sqlx::query_scalar("SELECT id FROM batch_predictions WHERE status = 'running'")
-                .fetch_all(&mut *tx)
-                .await?;
-        for id in &left {
+        let left = sqlx::query_scalar("SELECT id FROM batch_predictions WHERE status = 'running'")
+            .fetch_all(&mut *tx)
+            .await?;
+        let left = ids("batch prediction", &left);
+        for uuid in &left {
+            let (id, uuid) = (&uuid.to_string(), *uuid);
             let crashes: i64 = sqlx::query_scalar(
                 "UPDATE batch_predictions SET crashes = crashes + 1 WHERE id = $1 RETURNING crashes",
             )
             .bind(id)
             .fetch_one(&mut *tx)
             .await?;
-            let uuid = parse_id(id)?;
             if crashes as u64 >= most {
                 let (error, to) = (repeatedly(crashes), JobStatus::Failed);
                 end(&mut tx, id, to, Some(&error), now).await?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::store::jobs::parse_id;
+use crate::store::page::ids;
 use crate::store::{Error, Inner, Store};
 
 /// How much is kept; of what is 0, everything. Nothing goes that is the latest of its model, has an alias, or is needed by
@@ -89,7 +89,7 @@ impl Store {
         if most == 0 {
             return Ok(());
         }
-        let ids: Vec<String> = sqlx::query_scalar(
+        let ended = sqlx::query_scalar(
             "SELECT id FROM
                (SELECT id FROM jobs WHERE status IN ('succeeded', 'failed', 'cancelled')
                 ORDER BY sequence DESC LIMIT 9223372036854775807 OFFSET $1) AS old
@@ -98,10 +98,10 @@ impl Store {
         .bind(most as i64)
         .fetch_all(self.reader())
         .await?;
-        for id in ids {
+        for id in ids("job", &ended) {
             let mut tx = self.begin().await?;
             sqlx::query("DELETE FROM checkpoints WHERE job_id = $1")
-                .bind(id)
+                .bind(id.to_string())
                 .execute(&mut *tx)
                 .await?;
             tx.commit().await?;
@@ -139,12 +139,12 @@ impl Store {
             "SELECT id FROM {table} WHERE status IN ('succeeded', 'failed', 'cancelled')
              ORDER BY sequence DESC LIMIT $1 OFFSET $2"
         );
-        let ids: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+        let ended = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
             .bind(AT_ONCE)
             .bind(newest as i64)
             .fetch_all(self.reader())
             .await?;
-        ids.iter().map(|id| parse_id(id)).collect()
+        Ok(ids(table, &ended))
     }
 }
 

@@ -26,6 +26,11 @@ impl Revision {
         Self { model, number }
     }
 
+    /// Which one of the models that have had the name.
+    pub(crate) fn model(self) -> i64 {
+        self.model
+    }
+
     /// The state that a model is in, inside a transaction.
     ///
     /// Errors: there is no such model.

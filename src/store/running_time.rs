@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::SqlitePool;
+use sqlx::{Row, SqlitePool};
 
-use crate::store::{Error, Store, Tx};
+use crate::store::{Error, Store, Tx, seal};
 
 /// A moment of it, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -19,8 +19,17 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn read(pool: &SqlitePool) -> Result<Self, Error> {
-        let before = sqlx::query_scalar("SELECT seconds FROM running_time").fetch_one(pool);
-        let (before, began) = (before.await?, Instant::now());
+        let row = sqlx::query("SELECT * FROM running_time").fetch_one(pool);
+        let row = row.await?;
+        let before = match seal::check(&row, "running_time", || "the running time".to_owned()) {
+            Ok(()) => row.try_get("seconds")?,
+            Err(error) => {
+                tracing::error!(%error, "it is taken up from the last Idempotency-Key");
+                let last = "SELECT COALESCE(MAX(kept_at), 0.0) FROM idempotency_keys";
+                sqlx::query_scalar(last).fetch_one(pool).await?
+            }
+        };
+        let began = Instant::now();
         Ok(Self { before, began })
     }
 

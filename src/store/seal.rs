@@ -4,8 +4,10 @@
 //! forget. What is null is left out, so that a later schema may add a column that is null in the rows there are.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt;
 
 use sqlx::sqlite::{SqliteOperation, SqlitePool, SqliteRow, SqliteValueRef, UpdateHookResult};
 use sqlx::{AssertSqlSafe, Column, Decode, Row, Sqlite, SqliteConnection, TypeInfo, ValueRef};
@@ -19,8 +21,10 @@ const SEAL: &str = "seal";
 const NUMBER: &str = "row_number";
 /// Rows that are read and sealed with one statement each.
 const AT_ONCE: usize = 1000;
+/// How often it is told how far the rows of an earlier schema are.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 /// The version that `user_version` has once all rows are sealed: a row without a seal is damaged from then on.
-const SEALED: i64 = 1;
+pub(crate) const SEALED: i64 = 1;
 
 /// Rows that a transaction has touched, by table and number, and whether it has inserted them.
 type Rows = HashMap<String, BTreeMap<i64, bool>>;
@@ -82,6 +86,7 @@ impl Seals {
         if !are_complete(&mut connection).await? {
             for table in &tables {
                 seal_all(&mut connection, table).await?;
+                drop(touched.take());
             }
             let statement = AssertSqlSafe(format!("PRAGMA user_version = {SEALED}"));
             sqlx::query(statement).execute(&mut *connection).await?;
@@ -124,7 +129,11 @@ impl Seals {
             }
             for numbers in numbers.chunks(AT_ONCE) {
                 let rows = read(connection, table, numbers).await?;
-                write(connection, table, &rows).await?;
+                let seals = rows
+                    .iter()
+                    .map(|row| Ok((row.try_get(NUMBER)?, digest(&encoded(row, table)?))));
+                let seals = seals.collect::<Result<Vec<_>, Error>>()?;
+                write(connection, table, &seals).await?;
             }
         }
         // Sealing has touched them once more.
@@ -174,38 +183,56 @@ pub(crate) async fn are_complete(connection: &mut SqliteConnection) -> Result<bo
     Ok(version >= SEALED)
 }
 
-/// The next rows of a table after one, by their numbers.
-pub(crate) async fn after(
+/// Looks at the next rows of a table after one, a thousand at most and one by one, for a row may be large. Returns the number of the
+/// last; none after the table's last.
+pub(crate) async fn each_after(
     connection: &mut SqliteConnection,
     table: &str,
-    number: Bound<i64>,
-) -> Result<Vec<SqliteRow>, Error> {
-    let first = match number {
-        Bound::Unbounded => Some(i64::MIN),
-        Bound::Included(number) => Some(number),
-        Bound::Excluded(number) => number.checked_add(1),
-    };
+    last: Option<i64>,
+    mut look: impl FnMut(i64, &SqliteRow) -> Result<(), Error>,
+) -> Result<Option<i64>, Error> {
+    let first = last.map_or(Some(i64::MIN), |last| last.checked_add(1));
     let sql = format!(
         "SELECT rowid AS {NUMBER}, * FROM {table} WHERE rowid >= $1 ORDER BY rowid LIMIT {AT_ONCE}"
     );
-    let rows = sqlx::query(AssertSqlSafe(sql)).bind(first);
-    Ok(rows.fetch_all(connection).await?)
-}
-
-/// The number of a row that was read with it.
-pub(crate) fn number_of(row: &SqliteRow) -> Result<i64, Error> {
-    Ok(row.try_get(NUMBER)?)
+    let mut rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(first)
+        .fetch(connection);
+    let mut last = None;
+    while let Some(row) = rows.try_next().await? {
+        let number = row.try_get(NUMBER)?;
+        look(number, &row)?;
+        last = Some(number);
+    }
+    Ok(last)
 }
 
 async fn seal_all(connection: &mut SqliteConnection, table: &str) -> Result<(), Error> {
-    let mut place = Bound::Unbounded;
+    let (mut last, mut sealed, mut told) = (None, 0, Instant::now());
     loop {
-        let rows = after(connection, table, place).await?;
-        let Some(last) = rows.last() else {
-            return Ok(());
+        let mut seals = Vec::with_capacity(AT_ONCE);
+        let look = |number, row: &SqliteRow| {
+            seals.push((number, digest(&encoded(row, table)?)));
+            Ok(())
         };
-        place = Bound::Excluded(number_of(last)?);
-        write(connection, table, &rows).await?;
+        last = each_after(connection, table, last, look).await?;
+        if last.is_none() {
+            return Ok(());
+        }
+        write(connection, table, &seals).await?;
+        sealed += seals.len();
+        if told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            tracing::info!(
+                table,
+                rows = sealed,
+                "sealing what an earlier program stored"
+            );
+            // Nobody else tends the log yet.
+            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+                .execute(&mut *connection)
+                .await?;
+        }
     }
 }
 
@@ -219,7 +246,7 @@ async fn damaged(
     for numbers in numbers.chunks(AT_ONCE) {
         for row in read(connection, table, numbers).await? {
             if !is_sound(&row, table)? {
-                let row = number_of(&row)?;
+                let row = row.try_get(NUMBER)?;
                 tracing::error!(
                     table,
                     row,
@@ -244,20 +271,16 @@ async fn read(
     Ok(rows.fetch_all(connection).await?)
 }
 
-/// Gives rows the seals that fit them.
+/// Gives rows their seals, by their numbers.
 async fn write(
     connection: &mut SqliteConnection,
     table: &str,
-    rows: &[SqliteRow],
+    seals: &[(i64, String)],
 ) -> Result<(), Error> {
-    let seals = rows
-        .iter()
-        .map(|row| Ok((number_of(row)?, digest(&encoded(row, table)?))));
-    let seals = seals.collect::<Result<Vec<_>, Error>>()?;
     let sql = format!(
         "UPDATE {table} SET {SEAL} = j.value ->> 1 FROM json_each($1) AS j WHERE {table}.rowid = j.value ->> 0"
     );
-    let sealing = sqlx::query(AssertSqlSafe(sql)).bind(serde_json::to_string(&seals)?);
+    let sealing = sqlx::query(AssertSqlSafe(sql)).bind(serde_json::to_string(seals)?);
     sealing.execute(connection).await?;
     Ok(())
 }
@@ -266,7 +289,8 @@ async fn write(
 pub(crate) enum Value<'a> {
     Integer(i64),
     Real(f64),
-    Text(&'a str),
+    /// As bytes: those of a damaged text may be none.
+    Text(&'a [u8]),
     Blob(&'a [u8]),
 }
 
@@ -324,8 +348,7 @@ fn push_value(bytes: &mut Vec<u8>, name: &str, value: &Value<'_>) {
     match value {
         Value::Integer(value) => bytes.extend(value.to_le_bytes()),
         Value::Real(value) => bytes.extend(value.to_le_bytes()),
-        Value::Text(text) => push(bytes, text.as_bytes()),
-        Value::Blob(blob) => push(bytes, blob),
+        Value::Text(text) | Value::Blob(text) => push(bytes, text),
     }
 }
 

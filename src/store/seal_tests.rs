@@ -1,5 +1,6 @@
 //! What a flipped bit of a row does: whatever the row is of, it is not read, and nothing else is missing.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use crate::store::runs_tests::begun;
 use crate::store::tests::create;
 use crate::store::{
     Answer, BatchPrediction, CheckpointRow, Error, Expected, Idempotency, JobFilter, JobStatus,
-    NewBatchPrediction, NewCheckpoint, Once, Page, PageQuery, PredictionFilter, Progress, Source,
-    Store, Timestamp, seal, verify,
+    ModelRow, NewBatchPrediction, NewCheckpoint, Once, Page, PageQuery, PredictionFilter, Progress,
+    Source, Store, Timestamp, seal, verify,
 };
 use crate::train::{CheckedPrediction, Checkpoint, EpochSums, Watched};
 
@@ -27,14 +28,14 @@ const PAGE: PageQuery = PageQuery {
 };
 
 /// What stands in a store of which every table with seals has rows.
-struct Written {
-    store: Store,
-    job: Uuid,
+pub(super) struct Written {
+    pub(super) store: Store,
+    pub(super) job: Uuid,
     dataset: String,
     prediction: Uuid,
 }
 
-fn key(store: &Store) -> Idempotency {
+pub(super) fn key(store: &Store) -> Idempotency {
     Idempotency {
         key: "k".to_owned(),
         operation: "POST /v1/models/m/predictions".to_owned(),
@@ -44,7 +45,7 @@ fn key(store: &Store) -> Idempotency {
     }
 }
 
-async fn written(directory: &std::path::Path) -> Written {
+pub(super) async fn written(directory: &std::path::Path) -> Written {
     let (store, owner) = begun(directory).await;
     let now = Timestamp::now();
     let checkpoint = Checkpoint {
@@ -113,6 +114,14 @@ async fn written(directory: &std::path::Path) -> Written {
     }
 }
 
+/// A model without its aliases.
+fn bare(model: ModelRow) -> ModelRow {
+    ModelRow {
+        aliases: BTreeMap::new(),
+        ..model
+    }
+}
+
 /// Each thing that a read gives.
 type Shown = Vec<(&'static str, Vec<String>)>;
 
@@ -131,10 +140,8 @@ fn item<T: Debug>(read: Result<T, Error>) -> Vec<String> {
 /// What is read, or nothing where the row is damaged or no longer found by its name.
 fn one<T>(read: Result<T, Error>) -> Result<T, Vec<String>> {
     read.map_err(|error| match error {
-        Error::Damaged { .. }
-        | Error::NotFound { .. }
-        | Error::NoReport { .. }
-        | Error::KeyReused { .. } => Vec::new(),
+        error if error.is_damage() => Vec::new(),
+        Error::NotFound { .. } | Error::NoReport { .. } | Error::KeyReused { .. } => Vec::new(),
         other => panic!("{other}"),
     })
 }
@@ -165,6 +172,14 @@ impl Written {
         let places = places.collect();
         let figures = checkpoints.iter().filter_map(|row| row.metrics.as_ref());
         let figures = figures.map(|metrics| format!("{metrics:?}")).collect();
+        let model = store.model("m").await.ok();
+        let aliases = model.map(|model| model.aliases).unwrap_or_default();
+        let aliases = aliases.iter().map(|alias| format!("{alias:?}")).collect();
+        let models = store.models(&PAGE).await.map(|page| Page {
+            data: page.data.into_iter().map(bare).collect(),
+            has_more: page.has_more,
+        });
+        let models = items(models);
         let events = store.events(job, 0, 99).await.map(|(page, _)| page);
         let filter = PredictionFilter::default();
         let known = store.known_key(&key(store)).await;
@@ -177,8 +192,9 @@ impl Written {
                     .await
                     .map_or_else(|_| Vec::new(), |served| vec![format!("{served:?}")]),
             ),
-            ("model", item(store.model("m").await)),
-            ("models", items(store.models(&PAGE).await)),
+            ("aliases", aliases),
+            ("model", item(store.model("m").await.map(bare))),
+            ("models", models),
             ("version", item(store.version("m", 1).await)),
             ("versions", items(store.versions("m", &PAGE).await)),
             (
@@ -224,12 +240,19 @@ struct Flip<'a> {
     table: &'a str,
     row: &'a SqliteRow,
     column: &'a str,
+    /// Of a byte of a text.
+    bit: u8,
 }
 
 impl Flip<'_> {
     /// Writes the value with another bit, or as it was, where the row has this number.
     async fn set(&self, connection: &mut sqlx::SqliteConnection, number: i64, back: bool) {
-        let Self { table, row, column } = *self;
+        let Self {
+            table,
+            row,
+            column,
+            bit,
+        } = *self;
         let sql = |value: &str| {
             AssertSqlSafe(format!(
                 "UPDATE {table} SET {column} = {value} WHERE rowid = $2"
@@ -252,7 +275,7 @@ impl Flip<'_> {
                 let mut bytes: Vec<u8> = row.get(column);
                 let middle = bytes.len() / 2;
                 if !back {
-                    bytes[middle] ^= 1 << (middle % 8);
+                    bytes[middle] ^= 1 << bit;
                 }
                 sqlx::query(sql(&format!("CAST($1 AS {text})"))).bind(bytes)
             }
@@ -281,9 +304,12 @@ async fn a_flipped_bit_of_any_column_is_found_by_who_reads_it_and_by_a_verificat
         done.expect("done");
     }
     let tables = seal::tables(&mut connection).await.expect("tables");
-    assert_eq!(tables.len(), 17, "{tables:?}");
+    assert_eq!(tables.len(), 18, "{tables:?}");
     for table in tables {
-        let rows = seal::after(&mut connection, &table, std::ops::Bound::Unbounded).await;
+        let sql = format!("SELECT rowid AS row_number, * FROM {table}");
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .fetch_all(&mut *connection)
+            .await;
         let rows = rows.expect("rows");
         assert!(!rows.is_empty(), "{table} has no rows");
         // An update moves a key in its index, too, where a flipped bit does not: the row is then found by the one and told by the
@@ -295,13 +321,16 @@ async fn a_flipped_bit_of_any_column_is_found_by_who_reads_it_and_by_a_verificat
             .await
             .expect("keys");
         for row in &rows {
-            let number = seal::number_of(row).expect("a number");
-            for column in &row.columns()[1..] {
+            let number = row.get("row_number");
+            let columns = row.columns()[1..].iter();
+            // Of a text the one bit gives another, and the other none.
+            for (column, bit) in columns.flat_map(|column| [(column, 0), (column, 7)]) {
                 let name = column.name();
                 let flip = Flip {
                     table: &table,
                     row,
                     column: name,
+                    bit,
                 };
                 flip.set(&mut connection, number, false).await;
                 let place = format!("{table}, row {number}, {name}");
@@ -325,7 +354,9 @@ async fn a_flipped_bit_of_any_column_is_found_by_who_reads_it_and_by_a_verificat
                         );
                     }
                 }
-                assert!(lost > 0 || table == "job_datasets", "{place} is not found");
+                // These two are read by a start, and by nobody.
+                let is_shown = !["running_time", "job_datasets"].contains(&table.as_str());
+                assert!(lost > 0 || !is_shown, "{place} is not found");
                 flip.set(&mut connection, moved, true).await;
             }
         }

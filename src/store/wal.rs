@@ -25,6 +25,8 @@ pub(crate) async fn tend(store: Weak<Inner>, committed: Arc<tokio::sync::Notify>
         };
         match store.tend_log().await {
             Ok(()) | Err(Error::Busy) => {}
+            // The store is being closed, which copies all that is left.
+            Err(_) if store.copier.is_closed() => {}
             Err(error) => {
                 store.health.notice(&error);
                 tracing::warn!(%error, "the write-ahead log could not be copied into the database; the next commit tries again");

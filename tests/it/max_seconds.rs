@@ -120,7 +120,7 @@ async fn a_job_that_trains_for_longer_than_any_may_fails_and_another_goes_on_fro
     let error = &failed["error"];
     assert_eq!(error["code"], "time_limit");
     let expected = format!(
-        "it has trained for 1 s, as long as a job may (job_seconds): its checkpoints are kept, submit a job with \"from\":{{\"job\":\"{id}\"}} to go on"
+        "it has trained for 1 s, as long as a job may (job_seconds): what checkpoints it has are kept, submit a job with \"from\":{{\"job\":\"{id}\"}} to go on"
     );
     assert_eq!(error["detail"], expected);
     let epoch = failed["progress"]["epoch"].as_u64().expect("a number");
