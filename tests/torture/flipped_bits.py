@@ -33,7 +33,7 @@ from prepared import Prepared, complaints, knows  # noqa: E402
 from promise import is_kept, require, summary  # noqa: E402
 from scripted import ON_TABLE, TABLE, XOR, job, model  # noqa: E402
 
-JOB_SECONDS = 1.5
+JOB_SECONDS = 3.0
 
 
 class Contents:
@@ -51,11 +51,11 @@ class Contents:
         self.long = LongJob(client, JOB_SECONDS)
         self.paused = self.long.start(client, "paused")
         # Two pauses make two checkpoints, of which the newer gives way to the older.
-        for part in (3, 2):
+        for part in (10, 5):
             once(client, self.paused, lambda state: epoch(state) >= self.long.epochs // part)
             client.send("POST", f"/v1/jobs/{self.paused}/pause")
             once(client, self.paused, lambda state: state["status"] == "paused")
-            if part == 3:
+            if part == 10:
                 client.send("POST", f"/v1/jobs/{self.paused}/resume")
         self.epochs = [kept["epoch"] for kept in client.get(f"/v1/jobs/{self.paused}/checkpoints")["data"]]
 
