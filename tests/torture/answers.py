@@ -99,12 +99,17 @@ class Compared:
 
 
 def is_part(found, known):
-    """Whether a page has lost some of its items and is else what it was."""
+    """Whether a page has lost some of its items, or figures of them that are null then, and is else what it was."""
     try:
         found, known = json.loads(found), json.loads(known)
-        return "data" in known and all(item in known["data"] for item in found["data"])
-    except (ValueError, KeyError, TypeError):
+        return "data" in known and all(any(is_less(item, other) for other in known["data"]) for item in found["data"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return False
+
+
+def is_less(found, known):
+    """Whether an item of a page is as it was, but for figures that are null."""
+    return found.keys() == known.keys() and all(value == known[field] or (field == "metrics" and value is None) for field, value in found.items())
 
 
 def first_difference(known, found):

@@ -8,9 +8,10 @@ durable and, of what is pending, nothing, everything, or any of its sectors and 
 import re
 
 SECTOR = 512
-CALLS = ("openat", "write", "pwrite64", "ftruncate", "fsync", "fdatasync", "unlink", "unlinkat")
+RENAMES = ("rename", "renameat", "renameat2")
+CALLS = ("openat", "write", "pwrite64", "ftruncate", "fsync", "fdatasync", "unlink", "unlinkat", *RENAMES)
 # Of these no file under the directory may be, or the disk is not what is modelled here.
-STRANGE = ("writev", "pwritev", "pwritev2", "fallocate", "rename", "renameat", "renameat2", "link", "linkat", "copy_file_range", "sync_file_range")
+STRANGE = ("writev", "pwritev", "pwritev2", "fallocate", "link", "linkat", "copy_file_range", "sync_file_range")
 LINE = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)(?: resumed>|\()(.*)$", re.DOTALL)
 HEX = r'((?:\\x[0-9a-f]{2})*)'
 PATH = re.compile(f"<{HEX}>")
@@ -24,9 +25,10 @@ WAL_HEADER = 32
 class Call:
     """One call: what it does to which file, and whether this is its beginning, its end or both."""
 
-    def __init__(self, kind, path, offset=0, content=b"", creates=False, acknowledged=0):
+    def __init__(self, kind, path, offset=0, content=b"", creates=False, acknowledged=0, old=None):
         self.kind, self.path, self.offset, self.content, self.creates = kind, path, offset, content, creates
-        self.acknowledged, self.has_ended = acknowledged, False
+        # The name before, of a rename.
+        self.old, self.acknowledged, self.has_ended = old, acknowledged, False
         # What a sync covers, once it has begun.
         self.covers = []
 
@@ -64,6 +66,8 @@ class Disk:
             self.entries[call.path] = File()
         elif call.kind == "unlink":
             self.entries.pop(call.path, None)
+        elif call.kind == "rename":
+            self.entries[call.path] = self.entries.pop(call.old)
         elif call.kind == "sync" and is_directory:
             self.durable_entries = call.covers
         elif call.kind == "sync" and file is not None:
@@ -165,6 +169,9 @@ def parsed(name, rest, root):
         if name == "openat" and "O_TRUNC" in arguments:
             raise ValueError(f"O_TRUNC is not modelled: {target}")
         return Call("open" if name == "openat" else "unlink", target, creates=creates)
+    if name in RENAMES:
+        old, new = (text.decode(errors="replace") for text in texts)
+        return Call("rename", new, old=old) if new.startswith(f"{root}/") else None
     target = paths[0].decode(errors="replace") if paths else ""
     if name == "write":
         told = ACKNOWLEDGED.match(texts[0]) if texts else None
@@ -190,7 +197,7 @@ def end(call, rest, root, steps):
     result = RESULT.search(rest)
     if result is None or int(result[1]) >= 0:
         steps.append((call, True))
-    elif call.kind not in ("open", "unlink"):
+    elif call.kind not in ("open", "unlink", "rename"):
         raise ValueError(f"a {call.kind} of {call.path} failed: {rest[-100:]}")
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kills a gradientd at every write, sync, truncation and deletion of a scripted run, and of the start on an older database (T2, T15).
+"""Kills a gradientd at every write, sync, truncation, deletion and renaming of a scripted run, and of the start on an older database (T2, T15).
 
     python3 tests/torture/each_write.py --binary target/release/gradientd --old tests/fixtures/databases/0009.db
 
@@ -32,10 +32,9 @@ sys.dont_write_bytecode = True
 
 from daemon import Client, Refused, Server  # noqa: E402
 from promise import GONE, Miss, fail, is_kept, require, stripped, summary  # noqa: E402
-from story import PATIENCE, Found, Story, masked  # noqa: E402
+from story import PATIENCE, Found, Story, masked, played  # noqa: E402
 
-CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate", "unlink")
-READY_LIMIT = 2.0
+CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate", "unlink", "rename")
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures", "databases", "*.db")
 CALL = re.compile(r"^(\d+) +(\w+)\(")
 # Of the starts: two cores, and most of the time goes to waiting for strace.
@@ -93,18 +92,24 @@ class Place:
 class Scripted:
     """The story, killed."""
 
-    def __init__(self, binary):
-        self.binary = binary
-        with Place(binary) as place:
+    def __init__(self, binary, ready_limit):
+        self.binary, self.ready_limit = binary, ready_limit
+        self.facts, self.calls = played(self.undisturbed)
+
+    def undisturbed(self):
+        with Place(self.binary) as place:
             place.count()
             with Client(place.server.url) as client:
                 story = Story(client, pauses=1)
                 story.play()
             require(place.server.stop() == 0, "the undisturbed server did not end with 0")
-            self.facts, self.calls = story.facts, place.calls()
+            return story.facts, place.calls()
 
     def killed(self, call, number):
         """Plays until the kill; the name of the step in flight, or None where it came to no kill."""
+        return played(lambda: self.killed_once(call, number))
+
+    def killed_once(self, call, number):
         with Place(self.binary) as place:
             acknowledged = 0
 
@@ -124,7 +129,7 @@ class Scripted:
                     return None
                 require(status == -signal.SIGKILL, f"the server ended by itself with {status}: {place.server.log_tail()}")
             place.start()
-            require(place.ready_after <= READY_LIMIT, f"it was ready after {place.ready_after:.2f} s")
+            require(place.ready_after <= self.ready_limit, f"it was ready after {place.ready_after:.2f} s")
             with Client(place.server.url) as client:
                 return Found(client, self.facts, acknowledged, of_another_play=True).check(finish=True)
 
@@ -233,13 +238,14 @@ def main():
     parser.add_argument("--old", nargs="*", default=sorted(glob.glob(FIXTURES)), metavar="DATABASE",
                         help="databases of older programs; left out, those of tests/fixtures/databases")
     parser.add_argument("--old-binary", help="an older program that makes such a database first")
+    parser.add_argument("--ready-seconds", type=float, default=2.0, help="in which a start must be ready")
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     arguments = parser.parse_args()
     if shutil.which("strace") is None:
         fail("strace is missing: install it")
     rng, outcomes = random.Random(arguments.seed), []
     share = min(1.0, arguments.share)
-    outcomes.append(is_kept("the story", lambda: kill_at_each(Scripted(arguments.binary), share, rng)))
+    outcomes.append(is_kept("the story", lambda: kill_at_each(Scripted(arguments.binary, arguments.ready_seconds), share, rng)))
     with tempfile.TemporaryDirectory(prefix="gradientd-old-") as scratch:
         old = list(arguments.old)
         if arguments.old_binary is not None:

@@ -34,13 +34,14 @@ import story  # noqa: E402
 from daemon import Client, Refused, Server  # noqa: E402
 from promise import GONE, Miss, fail, is_kept, require, summary  # noqa: E402
 
-READY_LIMIT = 2.0
 PAUSES = 5
 # Of each so many states the job and the batch prediction are waited for.
 FINISHED = 10
 AT_ONCE = 2
-# A commit of the server's own may come while the log is copied: then the next play has it.
-PLAYS = 4
+# A commit of the server's own may come while the log is copied, or a pause too late: then the next play has it.
+PLAYS = 6
+# How a play says so to who traces it.
+TOO_LATE = 3
 # Nobody who starts the server anew has these: the index of the log is in memory, and locks are of processes.
 NOT_ON_DISK = ("-shm", "/lock")
 
@@ -50,10 +51,14 @@ def record(binary, scratch):
     for number in range(PLAYS):
         place = os.path.join(scratch, str(number))
         os.mkdir(place)
-        steps, facts = record_once(binary, place)
+        try:
+            steps, facts = record_once(binary, place)
+        except story.TooLate:
+            continue
         if disk.logs_begun(steps)[1]:
             return steps, facts, data_directory(place)
-    fail(f"in {PLAYS} plays the log was never begun over what it had: is it copied from {story.COPIED} pages on, as src/store/wal.rs says?")
+    fail(f"in {PLAYS} plays the job had ended before its pauses, or the log was never begun over what it had: "
+         f"is it copied from {story.COPIED} pages on, as src/store/wal.rs says?")
 
 
 def record_once(binary, scratch):
@@ -61,6 +66,8 @@ def record_once(binary, scratch):
     strace = ["strace", "-f", "-q", "--seccomp-bpf", "-y", "-xx", "-s", "100000000", "-e", f"trace={','.join(disk.CALLS + disk.STRANGE)}", "-o", trace]
     play = [sys.executable, os.path.abspath(__file__), "--binary", binary, "--play", scratch]
     played = subprocess.run(strace + play, capture_output=True, text=True, timeout=300, check=False)
+    if played.returncode == TOO_LATE:
+        raise story.TooLate(played.stdout)
     require(played.returncode == 0, f"the story could not be played: {played.stdout[-1000:]} {played.stderr[-1000:]}")
     steps = disk.read_trace(trace, data_directory(scratch))
     os.unlink(trace)
@@ -89,9 +96,12 @@ def play(binary, scratch):
             played.play()
             played.client.close()
             server.stop()
+        except story.TooLate:
+            return TOO_LATE
         finally:
             server.kill()
     story.write_facts(os.path.join(scratch, "facts"), played.facts)
+    return 0
 
 
 def candidates(steps, root, torn):
@@ -124,8 +134,8 @@ def states(steps, root, torn, seed, chosen):
 class Replay:
     """The trace, and what came of the states that were tried."""
 
-    def __init__(self, binary, steps, facts, root):
-        self.binary, self.steps, self.facts, self.root = binary, steps, facts, root
+    def __init__(self, binary, steps, facts, root, ready_limit):
+        self.binary, self.steps, self.facts, self.root, self.ready_limit = binary, steps, facts, root, ready_limit
 
     def tried(self, number, state):
         """What is wrong with a state, or None."""
@@ -140,7 +150,7 @@ class Replay:
             try:
                 is_whole(os.path.join(scratch, "copy", "gradientd.db"))
                 ready = server.start(seconds=10.0)
-                require(ready <= READY_LIMIT, f"ready after {ready:.2f} s")
+                require(ready <= self.ready_limit, f"ready after {ready:.2f} s")
                 with Client(server.url) as client:
                     story.Found(client, self.facts, acknowledged, of_another_play=False).check(finish=number % FINISHED == 0)
                 return None
@@ -208,6 +218,7 @@ def main():
     parser.add_argument("--normal-sample", type=int, default=300, help="the same as NORMAL would have synced")
     parser.add_argument("--torn", type=int, default=1, help="states with torn sectors after each call, at most 10")
     parser.add_argument("--as-normal", action="store_true", help="only as synchronous=NORMAL would have synced")
+    parser.add_argument("--ready-seconds", type=float, default=2.0, help="in which a start must be ready")
     parser.add_argument("--seed", type=int, default=1, help="of the sectors and the sample")
     parser.add_argument("--play", metavar="DIRECTORY", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -219,7 +230,7 @@ def main():
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="gradientd-trace-") as scratch:
         steps, facts, root = record(os.path.abspath(arguments.binary), scratch)
-        replay = Replay(arguments.binary, steps, facts, root)
+        replay = Replay(arguments.binary, steps, facts, root, arguments.ready_seconds)
         syncs = sum(ends and call.kind == "sync" for call, ends in steps)
         begun, over = disk.logs_begun(steps)
         print(f"{len(facts)} steps, {sum(ends for _, ends in steps)} calls, {syncs} of them syncs; "
