@@ -76,17 +76,18 @@ class Answers:
 
 
 class Compared:
-    """How answers differ from those that were known: `wrong` ones must never be, `refused` and `left_out` ones may."""
+    """How answers differ from those that were known: `wrong` ones must never be, `refused` and `left_out` ones may. What is `absent`
+    is said not to be there, which is wrong too, unless the name that it was found by is damaged."""
 
     def __init__(self, known, found):
-        self.wrong, self.refused, self.left_out = [], [], []
+        self.wrong, self.refused, self.left_out, self.absent = [], [], [], []
         for (thing, path), answer in known.answers.items():
             now = found.answers[thing, path]
             if now == answer:
                 continue
             if isinstance(now, int):
-                # That something is absent, or that the request is at fault, is a wrong answer.
-                (self.refused if now >= 500 else self.wrong).append((thing, path, now))
+                # That the request is at fault is a wrong answer.
+                (self.refused if now >= 500 else self.absent if now == 404 else self.wrong).append((thing, path, now))
             elif isinstance(answer, bytes) and is_part(now, answer):
                 self.left_out.append((thing, path, "items are left out"))
             else:
@@ -94,8 +95,9 @@ class Compared:
 
     @property
     def things(self):
-        """What single things have an answer that is refused."""
-        return {thing for thing, _, _ in self.refused if not thing[0].startswith("/")}
+        """What single things have an answer that is refused; a model by itself answers as its newest version."""
+        found = {thing for thing, _, _ in self.refused if not thing[0].startswith("/")}
+        return {thing for thing in found if not any(other[: len(thing)] == thing for other in found - {thing})}
 
 
 def is_part(found, known):

@@ -5,7 +5,8 @@
 
 Each round backs up while a job runs and models are created, with predictions going on. `gradientd verify` must find the copy whole;
 restored to another directory it must have every model that was acknowledged before the backup began, those created meanwhile in their
-order without a gap, and everything at rest byte for byte; the job that was under way goes on there to the bits of an undisturbed run.
+order without a gap, the same jobs as they were, and everything at rest byte for byte; the job that was under way goes on there to the
+bits of an undisturbed run.
 A backup does not overwrite, and a restore neither, nor into a directory that a server uses. A backup with a bit flipped is refused.
 Exits 1 on any miss.
 """
@@ -69,7 +70,7 @@ def backup_round(prepared, rng):
             creator.start()
             watch.start()
             time.sleep(rng.uniform(0.0, 0.8) * long.seconds)
-            before = creator.count
+            before, jobs = creator.count, statuses(client)
             began = time.monotonic()
             status, said = command(binary, "backup", backup, "--data-dir", data_dir)
             took = time.monotonic() - began
@@ -88,13 +89,18 @@ def backup_round(prepared, rng):
         require(command(binary, "restore", backup, "--data-dir", restored)[0] == 2, "a restore overwrites a database")
         status, said = command(binary, "verify", "--data-dir", restored)
         require(status == 0, f"verify of what was restored ended with {status}: {said}")
-        count = compared(prepared, restored, job, before, creator.count)
+        count = compared(prepared, restored, job, jobs, before, creator.count)
         refused(binary, backup, restored, rng)
     return (f"in {took:.2f} s beside {predictions} predictions (slowest {max(watch.seconds) * 1000:.0f} ms); {before} models before it, "
             f"{count} in it, {creator.count} after; the job went on to the same bits")
 
 
-def compared(prepared, restored, job, before, after):
+def statuses(client):
+    """Of all jobs, by id."""
+    return {job["id"]: job["status"] for job in client.get("/v1/jobs?limit=100")["data"]}
+
+
+def compared(prepared, restored, job, jobs, before, after):
     """What a server on the restored directory answers. Gives the number of models that were created."""
     with prepared.server(restored) as server:
         server.start()
@@ -107,6 +113,9 @@ def compared(prepared, restored, job, before, after):
         require(before <= count <= after + 1, f"{before} models were there before the backup, {after} after, and {count} are in it")
         later = [number for number in range(count, after + 1) if client.find(f"/v1/models/{name_of(number)}") is not None]
         require(not later, f"model {count} is not in it and model {later[:1]} is")
+        found = statuses(client)
+        require(found.keys() == jobs.keys() and all(found[known] == jobs[known] for known in jobs if known != job),
+                f"the jobs were {jobs} and are {found}")
         prepared.served.check(client)
         prepared.made.check(client, job)
         client.close()

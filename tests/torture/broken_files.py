@@ -6,7 +6,7 @@
 The file of the database is cut off, emptied, overwritten, or from a newer version: the start must end with exit status 2 and one line
 that says why, within 2 s, and no byte of the file may have changed. A second process on a directory must end within 1 s.
 The write-ahead log of a killed server is deleted, cut off at a random place, or has a bit flipped: the database must be whole as of an
-earlier moment, or the start is refused. Exits 1 on any miss.
+earlier moment, or the start is refused and no file changes. Exits 1 on any miss.
 """
 
 import argparse
@@ -81,40 +81,38 @@ BROKEN = {
 }
 
 
-def broken_round(prepared, breaks, rng):
+def broken_round(prepared, breaks, slack, rng):
     with prepared.copy() as data_dir:
         breaks(damage.path_of(data_dir), rng)
         before = digests(data_dir)
-        status, seconds, said = ended(prepared.binary, data_dir)
-        require(status is not None, f"it still runs after {END_LIMIT} s")
+        status, seconds, said = ended(prepared.binary, data_dir, slack * END_LIMIT)
+        require(status is not None, f"it still runs after {seconds} s")
         require(status == 2, f"it ended with {status}: {said[-300:]}")
-        require(seconds <= END_LIMIT, f"it took {seconds:.1f} s to end")
         lines = said.strip().splitlines()
         require(len(lines) == 1, f"it says {len(lines)} lines: {said[-600:]}")
         require(digests(data_dir) == before, f"files have changed: {before} {digests(data_dir)}")
     return f"refused in {seconds:.2f} s: {lines[0].replace(data_dir, 'DIRECTORY')}"
 
 
-def ended(binary, data_dir):
-    """How a start ends: the exit status, None where it does not end, the seconds it took, and what it says."""
+def ended(binary, data_dir, limit):
+    """How a start ends: the exit status, None where it does not end in time, the seconds it took, and what it says."""
     command = [binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", data_dir]
     began = time.monotonic()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        _, said = process.communicate(timeout=END_LIMIT)
+        _, said = process.communicate(timeout=limit)
         return process.returncode, time.monotonic() - began, said
     except subprocess.TimeoutExpired:
         process.kill()
-        return None, END_LIMIT, process.communicate()[1]
+        return None, limit, process.communicate()[1]
 
 
-def second_round(prepared):
+def second_round(prepared, slack):
     """A second process on the directory of one that runs."""
     with prepared.copy() as data_dir, prepared.server(data_dir) as server:
         server.start()
-        status, seconds, said = ended(prepared.binary, data_dir)
-        require(status == 2, f"it ended with {status}: {said[-300:]}")
-        require(seconds <= SECOND_LIMIT, f"it took {seconds:.2f} s to end")
+        status, seconds, said = ended(prepared.binary, data_dir, slack * SECOND_LIMIT)
+        require(status == 2, f"after {seconds:.2f} s it has ended with {status}: {said[-300:]}")
         client = Client(server.url)
         prepared.served.check(client)
         client.close()
@@ -153,11 +151,13 @@ def log_round(prepared, breaks, rng):
             client.close()
             server.kill()
         breaks(damage.path_of(data_dir) + "-wal", rng)
+        before = digests(data_dir)
         with prepared.server(data_dir) as server:
             try:
                 server.start()
             except RuntimeError:
                 require(server.process.returncode == 2, f"the start ended with {server.process.returncode}{complaints(server)}")
+                require(digests(data_dir) == before, "the start is refused, and files have changed")
                 return "the start is refused"
             client = Client(server.url)
             names = {item["name"] for item in client.get("/v1/models?limit=100")["data"]} & set(made)
@@ -174,13 +174,13 @@ def log_round(prepared, breaks, rng):
     return f"whole as of an earlier moment: {len(names)} of {MODELS} models"
 
 
-def run(binary, rounds, seed):
+def run(binary, rounds, slack, seed):
     rng, outcomes = random.Random(seed), []
     with tempfile.TemporaryDirectory(prefix="gradientd-broken-") as folder:
         prepared = Prepared(binary, folder)
         for what, breaks in BROKEN.items():
-            outcomes.append(is_kept(what, lambda: broken_round(prepared, breaks, rng)))
-        outcomes.append(is_kept("a second process", lambda: second_round(prepared)))
+            outcomes.append(is_kept(what, lambda: broken_round(prepared, breaks, slack, rng)))
+        outcomes.append(is_kept("a second process", lambda: second_round(prepared, slack)))
         for what, breaks in LOG_BROKEN.items():
             for _ in range(1 if breaks is deleted else rounds):
                 outcomes.append(is_kept(what, lambda: log_round(prepared, breaks, rng)))
@@ -191,9 +191,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default="target/release/gradientd")
     parser.add_argument("--rounds", type=int, default=4, help="with a log that is cut off, and with a bit of it flipped")
+    parser.add_argument("--slack", type=float, default=1.0, help="times the bounds in seconds, for a busy machine")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    return run(os.path.abspath(arguments.binary), arguments.rounds, arguments.seed)
+    return run(os.path.abspath(arguments.binary), arguments.rounds, arguments.slack, arguments.seed)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,17 @@ def values(connection):
     return found
 
 
+def is_name(connection, value):
+    """Whether a row is found by the value, or belongs to what has it as a name."""
+    table, column, _ = value
+    keys = {row[1].decode() for row in connection.execute(f"PRAGMA table_info({table})") if row[5]}
+    keys |= {row[3].decode() for row in connection.execute(f"PRAGMA foreign_key_list({table})")}
+    for index in [row[1].decode() for row in connection.execute(f"PRAGMA index_list({table})") if row[2]]:
+        unique = [row[2].decode() for row in connection.execute(f"PRAGMA index_info({index})")]
+        keys |= set(unique) if len(unique) == 1 else set()
+    return column in keys
+
+
 def flip_value(connection, rng, value):
     """Flips one bit of a value; the file stays a proper database. Gives what was flipped, in words."""
     table, column, row = value

@@ -34,6 +34,7 @@ from daemon import Client, Refused, Server  # noqa: E402
 from promise import GONE, Miss, fail, is_kept, require, stripped, summary  # noqa: E402
 from story import PATIENCE, Found, Story, masked, played  # noqa: E402
 
+READY_LIMIT = 2.0
 CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate", "unlink", "rename")
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures", "databases", "*.db")
 CALL = re.compile(r"^(\d+) +(\w+)\(")
@@ -238,14 +239,14 @@ def main():
     parser.add_argument("--old", nargs="*", default=sorted(glob.glob(FIXTURES)), metavar="DATABASE",
                         help="databases of older programs; left out, those of tests/fixtures/databases")
     parser.add_argument("--old-binary", help="an older program that makes such a database first")
-    parser.add_argument("--ready-seconds", type=float, default=2.0, help="in which a start must be ready")
+    parser.add_argument("--slack", type=float, default=1.0, help="times the bounds in seconds, for a busy machine")
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     arguments = parser.parse_args()
     if shutil.which("strace") is None:
         fail("strace is missing: install it")
     rng, outcomes = random.Random(arguments.seed), []
     share = min(1.0, arguments.share)
-    outcomes.append(is_kept("the story", lambda: kill_at_each(Scripted(arguments.binary, arguments.ready_seconds), share, rng)))
+    outcomes.append(is_kept("the story", lambda: kill_at_each(Scripted(arguments.binary, arguments.slack * READY_LIMIT), share, rng)))
     with tempfile.TemporaryDirectory(prefix="gradientd-old-") as scratch:
         old = list(arguments.old)
         if arguments.old_binary is not None:

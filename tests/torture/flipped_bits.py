@@ -7,7 +7,9 @@ Each flip is made in a copy of the data directory of a stopped server: a quarter
 tables and of jobs, predictions), a quarter in text of rows, and half anywhere in the file of the database.
 `gradientd verify` must say so, with exit status 1 or 2, and change no byte. A server started on the copy must answer every request as
 before, byte for byte, or refuse it (5xx); a list may leave out what is damaged. A flip in one value must not disturb more than the
-one thing that it belongs to. A server may refuse to start where the file itself was hit, or the tables that say how the rest is read.
+one thing that it belongs to. What has a flip in the name that it is found by may be said to be absent, which is counted apart, as
+after a flip in the file, where names are, too; whatever else is flipped, that would be a wrong answer.
+A server may refuse to start where the file itself was hit, or the tables that say how the rest is read.
 Bits of free pages and unused bytes of a page hold nothing: flips that change no row, read through SQLite, and that
 SQLite's own check does not see either, are counted apart, and must change no answer.
 Then, one by one: the newest version, a checkpoint and a dataset are damaged, and what is promised for each is looked for.
@@ -77,7 +79,9 @@ class Flips:
                 flipped = damage.flip_in_file(damage.path_of(data_dir), rng)
             else:
                 with damage.opened(data_dir) as connection:
-                    flipped = damage.flip_value(connection, rng, rng.choice(self.values[kind]))
+                    value = rng.choice(self.values[kind])
+                    kind = "name" if damage.is_name(connection, value) else kind
+                    flipped = damage.flip_value(connection, rng, value)
             changed = damage.content(data_dir) != self.content
             self.counts[f"{kind}: {'flips' if changed else 'flips that change nothing stored'}"] += 1
             faults = []
@@ -119,11 +123,13 @@ class Flips:
                 faults.append("the server ended with an error")
         self.counts[f"{kind}: answers refused"] += bool(compared.refused)
         self.counts[f"{kind}: left out of lists"] += bool(compared.left_out)
-        if compared.wrong:
+        self.counts[f"{kind}: said to be absent"] += bool(compared.absent)
+        wrong = compared.wrong + (compared.absent if kind in ("blob", "text") else [])
+        if wrong:
             self.counts[f"{kind}: served"] += 1
-            faults.append(f"{len(compared.wrong)} wrong answers: {compared.wrong[:2]}")
-        if not changed and (compared.refused or compared.left_out):
-            faults.append(f"nothing stored has changed, and refused were {compared.refused[:2]}")
+            faults.append(f"{len(wrong)} wrong answers: {wrong[:2]}")
+        if not changed and (compared.refused or compared.left_out or compared.absent):
+            faults.append(f"nothing stored has changed, and refused were {(compared.refused + compared.absent)[:2]}")
         if kind == "blob" and len(compared.things) > 1:
             faults.append(f"more than one thing is disturbed: {compared.things}")
 
@@ -164,7 +170,7 @@ def newest_version(prepared, known):
             server.start()
             client = Client(server.url)
             compared = Compared(known, Answers.again(known, client))
-            require(not compared.wrong, f"wrong answers: {compared.wrong[:2]}")
+            require(not compared.wrong + compared.absent, f"wrong answers: {(compared.wrong + compared.absent)[:2]}")
             refused = {path for _, path, _ in compared.refused}
             expected = {"/v1/models/one/predict", "/v1/models/one/versions/3/predict", "/v1/models/one/versions/3/parameters",
                         "/v1/models/one/versions/3/selftest"}
@@ -214,7 +220,7 @@ def dataset(prepared, known):
                 require(made[0] == 500 and made[1]["type"].endswith("/damaged"), f"a job is answered with {made}")
                 how = "a job is refused with 500 `damaged`"
             compared = Compared(known, Answers.again(known, client))
-            wrong = [path for thing, path, _ in compared.wrong if not thing[0].startswith("/")]
+            wrong = [path for thing, path, _ in compared.wrong + compared.absent if not thing[0].startswith("/")]
             require(not wrong, f"wrong answers: {wrong}")
             require(compared.things <= {("dataset", "table")}, f"disturbed are {compared.things}")
             client.close()
@@ -222,7 +228,7 @@ def dataset(prepared, known):
     return how
 
 
-def run(binary, flips, seed):
+def run(binary, flips, kinds, seed):
     rng, outcomes = random.Random(seed), []
     with tempfile.TemporaryDirectory(prefix="gradientd-flips-") as folder:
         prepared = Prepared(binary, folder, Contents)
@@ -233,7 +239,8 @@ def run(binary, flips, seed):
             repeated = Compared(known, Answers.again(known, client))
             client.close()
             server.stop()
-        require(not repeated.wrong and not repeated.refused, f"an intact server answers differently: {repeated.wrong[:1]}")
+        differ = repeated.wrong + repeated.refused + repeated.absent
+        require(not differ, f"an intact server answers differently: {differ[:1]}")
         tally = Flips(prepared, known)
         print(f"{len(known.answers)} answers; {len(tally.values['blob'])} values of bytes and {len(tally.values['text'])} of text in "
               f"{os.path.getsize(damage.path_of(prepared.data_dir)) / 1e6:.1f} MB", flush=True)
@@ -242,7 +249,7 @@ def run(binary, flips, seed):
         else:
             print("this program has no `verify`: what is served is looked at, and not what is detected")
         for number in range(flips):
-            kind = ("blob", "file", "text", "file")[number % 4]
+            kind = kinds[number % len(kinds)]
             outcomes.append(is_kept(f"flip {number + 1}, {kind}", lambda: tally.round(kind, rng)))
         for check in (newest_version, newest_checkpoint, dataset):
             outcomes.append(is_kept(f"damaged: {check.__name__}", lambda: check(prepared, known)))
@@ -260,9 +267,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default="target/release/gradientd")
     parser.add_argument("--flips", type=int, default=60, help="at most 10,000; 1,000 take some minutes")
+    parser.add_argument("--kinds", nargs="+", choices=("blob", "file", "text"), default=("blob", "file", "text", "file"), help="in turn")
     parser.add_argument("--seed", type=int, default=1, help="of which bits are flipped")
     arguments = parser.parse_args()
-    return run(os.path.abspath(arguments.binary), min(arguments.flips, 10_000), arguments.seed)
+    return run(os.path.abspath(arguments.binary), min(arguments.flips, 10_000), arguments.kinds, arguments.seed)
 
 
 if __name__ == "__main__":

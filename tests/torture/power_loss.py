@@ -34,6 +34,7 @@ import story  # noqa: E402
 from daemon import Client, Refused, Server  # noqa: E402
 from promise import GONE, Miss, fail, is_kept, require, summary  # noqa: E402
 
+READY_LIMIT = 2.0
 PAUSES = 5
 # Of each so many states the job and the batch prediction are waited for.
 FINISHED = 10
@@ -218,7 +219,7 @@ def main():
     parser.add_argument("--normal-sample", type=int, default=300, help="the same as NORMAL would have synced")
     parser.add_argument("--torn", type=int, default=1, help="states with torn sectors after each call, at most 10")
     parser.add_argument("--as-normal", action="store_true", help="only as synchronous=NORMAL would have synced")
-    parser.add_argument("--ready-seconds", type=float, default=2.0, help="in which a start must be ready")
+    parser.add_argument("--slack", type=float, default=1.0, help="times the bounds in seconds, for a busy machine")
     parser.add_argument("--seed", type=int, default=1, help="of the sectors and the sample")
     parser.add_argument("--play", metavar="DIRECTORY", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -230,7 +231,7 @@ def main():
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="gradientd-trace-") as scratch:
         steps, facts, root = record(os.path.abspath(arguments.binary), scratch)
-        replay = Replay(arguments.binary, steps, facts, root, arguments.ready_seconds)
+        replay = Replay(arguments.binary, steps, facts, root, arguments.slack * READY_LIMIT)
         syncs = sum(ends and call.kind == "sync" for call, ends in steps)
         begun, over = disk.logs_begun(steps)
         print(f"{len(facts)} steps, {sum(ends for _, ends in steps)} calls, {syncs} of them syncs; "
