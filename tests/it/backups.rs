@@ -11,15 +11,16 @@ use crate::predictions::{slow, submit, succeeded};
 use crate::server::{TestServer, scratch, text, xor_job, xor_model};
 
 /// Runs a command of the program on a data directory, to its end.
-async fn told(data_dir: &Path, words: &[&str]) -> Output {
+pub(crate) async fn told(data_dir: &Path, words: &[&str]) -> Output {
     let mut command = command(data_dir, words);
     command.stdout(std::process::Stdio::piped());
     let output = tokio::task::spawn_blocking(move || command.output());
     output.await.expect("a process").expect("its end")
 }
 
+/// What it said, after it has ended with that status.
 #[track_caller]
-fn said(output: &Output, code: i32) -> String {
+pub(crate) fn said(output: &Output, code: i32) -> String {
     let said = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let (out, error) = (said(&output.stdout), said(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{out}{error}");

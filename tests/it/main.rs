@@ -76,6 +76,7 @@ mod table_jobs;
 mod tables;
 mod threads;
 mod tokens;
+mod upgrades;
 mod verify;
 mod versions;
 mod weights;
