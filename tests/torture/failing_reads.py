@@ -78,7 +78,7 @@ class Reads:
 
     def came(self):
         came = sum(self.counts[what] for what in ("refused", "nothing refused", "start refused"))
-        require(2 * came >= self.counts.total(), f"{came} of {self.counts.total()}: too few to say anything")
+        require(4 * came >= self.counts.total(), f"{came} of {self.counts.total()}: too few to say anything")
         return f"{came} of {self.counts.total()}"
 
     def answers(self, server, trace, passes):
