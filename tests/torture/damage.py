@@ -55,12 +55,16 @@ def flip_value(connection, rng, value):
     """Flips one bit of a value; the file stays a proper database. Gives what was flipped, in words."""
     table, column, row = value
     (content,) = connection.execute(f'SELECT CAST("{column}" AS BLOB) FROM {table} WHERE rowid = ?', (row,)).fetchone()
-    bit = rng.randrange(len(content) * 8)
-    flipped = bytearray(content)
-    flipped[bit // 8] ^= 1 << bit % 8
     (kind,) = connection.execute(f'SELECT typeof("{column}") FROM {table} WHERE rowid = ?', (row,)).fetchone()
     as_it_was = "CAST(? AS TEXT)" if kind == b"text" else "?"
-    connection.execute(f'UPDATE {table} SET "{column}" = {as_it_was} WHERE rowid = ?', (bytes(flipped), row))
+    while True:
+        bit = rng.randrange(len(content) * 8)
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        # A name may become that of another row, which SQLite does not take.
+        with contextlib.suppress(sqlite3.IntegrityError):
+            connection.execute(f'UPDATE {table} SET "{column}" = {as_it_was} WHERE rowid = ?', (bytes(flipped), row))
+            break
     connection.commit()
     return f"{table}.{column} of row {row}, bit {bit}"
 
