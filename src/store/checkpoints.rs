@@ -35,12 +35,21 @@ impl Store {
                 .bind(found.map(|epoch| *epoch as i64))
                 .fetch_optional(&mut *tx)
                 .await?;
-        let no_checkpoint = || Error::NoCheckpoint {
-            job: id,
-            epoch: epoch.to_owned(),
-            kept,
+        let Some(row) = row else {
+            // The list leaves out those that are damaged, of which this may be one.
+            let all = sqlx::query("SELECT * FROM checkpoints WHERE job_id = $1")
+                .bind(id.to_string())
+                .fetch_all(&mut *tx)
+                .await?;
+            for row in &all {
+                seal::check(row, "checkpoints", || format!("a checkpoint of job {id}"))?;
+            }
+            return Err(Error::NoCheckpoint {
+                job: id,
+                epoch: epoch.to_owned(),
+                kept,
+            });
         };
-        let row = row.ok_or_else(no_checkpoint)?;
         let what = format!("checkpoint {epoch} of job {id}");
         seal::check(&row, "checkpoints", || what.clone())?;
         let expected = row.try_get("digest")?;

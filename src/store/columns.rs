@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::data::{CHUNK_ROWS, Column, ColumnDescription};
 use crate::model::digest;
-use crate::store::datasets::{check_of, descriptions};
+use crate::store::datasets::{check_columns, check_of, descriptions};
 use crate::store::{Error, Store, off_thread};
 
 /// Bytes of chunks that one query reads, of columns that have so few of them.
@@ -169,10 +169,13 @@ impl Store {
         .bind(&positions)
         .fetch_all(&mut *connection)
         .await?;
-        drop(connection);
         let known: HashMap<_, _> = descriptions(dataset, &columns, &words)?
             .into_iter()
             .collect();
+        if known.len() < names.len() {
+            check_columns(&mut connection, dataset, revision.number).await?;
+        }
+        drop(connection);
         let wanted = names.iter().enumerate().map(|(place, name)| {
             let position = places.get(name.as_str()).copied();
             let described = position.and_then(|position| Some((position, known.get(&position)?)));

@@ -106,6 +106,39 @@ async fn a_text_that_is_no_text_any_more_is_damage_and_stops_neither_the_start_n
     assert!(error.is_damage() && !error.may_pass(), "{error}");
 }
 
+#[tokio::test]
+async fn what_a_damaged_row_hides_is_told_as_damaged_and_not_as_absent() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Written { store, job, .. } = written(directory.path()).await;
+    damage(&store, "UPDATE checkpoints SET parameter_digest = 'x'").await;
+    let told = store.checkpoint(job, "2").await;
+    assert!(matches!(told, Err(Error::Damaged { .. })), "{told:?}");
+    let digest = store.dataset("t").await.expect("is whole").digest;
+    let names = ["x".to_owned()];
+    damage(
+        &store,
+        "UPDATE dataset_columns SET name = 'y' WHERE name = 'x'",
+    )
+    .await;
+    let told = store.dataset_columns("t", &digest, &names).await;
+    assert!(matches!(told, Err(Error::Damaged { .. })));
+    damage(
+        &store,
+        "UPDATE dataset_columns SET name = 'x' WHERE name = 'y'",
+    )
+    .await;
+    damage(
+        &store,
+        "UPDATE revision_columns SET revision = 9 WHERE position = 1",
+    )
+    .await;
+    let told = store.dataset("t").await;
+    let Err(Error::Damaged { what }) = told else {
+        panic!("got {told:?}");
+    };
+    assert_eq!(what, "dataset \"t\", of which 1 of 2 columns are there");
+}
+
 #[test]
 fn a_step_of_the_schema_that_changes_rows_has_them_sealed_anew() {
     let newest = crate::store::opening::MIGRATIONS.iter().last();

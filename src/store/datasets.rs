@@ -225,9 +225,10 @@ impl Dataset {
         )
         .bind(&name)
         .bind(revision as i64)
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await?;
         let columns = descriptions(&name, &columns, &words)?;
+        check_count(connection, &name, columns.len()).await?;
         Ok(Self {
             name,
             revision,
@@ -256,6 +257,47 @@ impl DatasetRevision {
             created_at: Timestamp::stored(row.try_get("created_at")?),
         })
     }
+}
+
+/// Errors: not all columns of a dataset's revision are there, or one is damaged.
+pub(crate) async fn check_columns(
+    connection: &mut SqliteConnection,
+    dataset: &str,
+    revision: i64,
+) -> Result<(), Error> {
+    let named = sqlx::query("SELECT * FROM dataset_columns WHERE dataset = $1")
+        .bind(dataset)
+        .fetch_all(&mut *connection)
+        .await?;
+    for row in &named {
+        check_of(row, "dataset_columns", dataset)?;
+    }
+    let count: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM revision_columns WHERE dataset = $1 AND revision = $2",
+    )
+    .bind(dataset)
+    .bind(revision)
+    .fetch_one(&mut *connection)
+    .await?;
+    check_count(connection, dataset, count as usize).await
+}
+
+/// Errors: a revision of a dataset has another number of columns than it has names.
+async fn check_count(
+    connection: &mut SqliteConnection,
+    dataset: &str,
+    columns: usize,
+) -> Result<(), Error> {
+    let named: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM dataset_columns WHERE dataset = $1")
+        .bind(dataset)
+        .fetch_one(connection)
+        .await?;
+    if named as usize == columns {
+        return Ok(());
+    }
+    Err(Error::Damaged {
+        what: format!("dataset {dataset:?}, of which {columns} of {named} columns are there"),
+    })
 }
 
 /// Errors: a row of a dataset is damaged.

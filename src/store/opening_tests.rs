@@ -166,3 +166,27 @@ async fn a_database_of_a_newer_program_is_refused_and_not_changed() {
     }
     assert!(before == std::fs::read(&path).expect("a file"));
 }
+
+#[tokio::test]
+async fn a_changed_schema_is_damage() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Store::open(directory.path()).await.expect("opens");
+    let source = Source::Directory(directory.path().to_owned());
+    let verified = verify(&source, &mut |_| ()).await.expect("is read");
+    assert_eq!(verified.damaged, 0);
+    for statement in [
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET sql = replace(sql, 'spec            TEXT', 'spec            TEXU') WHERE name = 'models'",
+    ] {
+        let changed = sqlx::query(statement).execute(&store.inner.writer).await;
+        changed.expect("a statement");
+    }
+    store.close().await;
+    let mut told = Vec::new();
+    let mut tell = |what| told.push(what);
+    let verified = verify(&source, &mut tell).await.expect("is read");
+    assert_eq!(
+        verified.damaged, 2,
+        "what is there, and what is not: {told:?}"
+    );
+}

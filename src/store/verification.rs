@@ -1,11 +1,14 @@
 //! Verification: everything of a database is read and compared with its digests, and no byte of it changed.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::path::Path;
 
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, Column, Connection, Row, SqliteConnection};
 
 use crate::model::{Model, Selftest};
+use crate::store::opening::MIGRATIONS;
 use crate::store::{Error, Source, contents, seal};
 use crate::train::{Checkpoint, RawSamples};
 
@@ -184,6 +187,7 @@ pub async fn verify(source: &Source, tell: Tell<'_>) -> Result<Verified, Error> 
         verified: Verified::default(),
     };
     verification.look_at_file().await?;
+    verification.look_at_schema().await?;
     for kind in &KINDS {
         let part = verification.look_at(kind).await?;
         verification.verified.parts.push(part);
@@ -230,6 +234,35 @@ impl Verification<'_> {
                 (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             let row = row.map_or_else(|| "a row".to_owned(), |row| format!("row {row}"));
             let what = format!("{row} of {table}: what it belongs to is missing in {parent}");
+            self.damaged(what, RESTORE);
+        }
+        Ok(())
+    }
+
+    /// Whether the tables, indexes and triggers are those that this program makes; those of an earlier schema are not looked at.
+    async fn look_at_schema(&mut self) -> Result<(), Error> {
+        let version = "SELECT MAX(version) FROM _sqlx_migrations";
+        let version: Option<i64> = sqlx::query_scalar(version)
+            .fetch_one(&mut self.connection)
+            .await?;
+        if version != MIGRATIONS.iter().map(|step| step.version).max() {
+            return Ok(());
+        }
+        let made = SqlitePoolOptions::new().max_connections(1);
+        let made = made.connect_with(SqliteConnectOptions::new().in_memory(true));
+        let made = made.await?;
+        let migrated = MIGRATIONS.run(&made).await;
+        migrated.map_err(|error| Error::unusable(Path::new(":memory:"), error))?;
+        let expected = schema(&mut *made.acquire().await?).await?;
+        let found = schema(&mut self.connection).await?;
+        for part in expected.symmetric_difference(&found) {
+            let [name, sql] = [&part.0, &part.1].map(|text| String::from_utf8_lossy(text));
+            let fault = if found.contains(part) {
+                "is not as"
+            } else {
+                "is missing as"
+            };
+            let what = format!("the schema: {name} {fault} this program makes it: {sql}");
             self.damaged(what, RESTORE);
         }
         Ok(())
@@ -351,6 +384,15 @@ impl Verification<'_> {
         self.verified.damaged += 1;
         (self.tell)(Told::Damaged { what, cure });
     }
+}
+
+/// What a database is made of: names, and the statements that make them.
+async fn schema(connection: &mut SqliteConnection) -> Result<BTreeSet<(Vec<u8>, Vec<u8>)>, Error> {
+    let parts = sqlx::query_as(
+        "SELECT CAST(type || ' ' || name AS BLOB), CAST(COALESCE(sql, '') AS BLOB) FROM sqlite_schema
+         WHERE name <> '_sqlx_migrations'",
+    );
+    Ok(parts.fetch_all(connection).await?.into_iter().collect())
 }
 
 /// What a message calls a row: its number, and what in it names things.
