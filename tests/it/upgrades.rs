@@ -125,7 +125,7 @@ async fn jobs_of_earlier_programs_end_with_the_numbers_of_an_undisturbed_run() {
             let found = server.get(&of(kind)).await.expect(200);
             let expected = server.get(&of(&text(&model["name"]))).await.expect(200);
             for (known, found) in [
-                (&expected["layers"], &found["layers"]),
+                (&expected["parameters"], &found["parameters"]),
                 (&undisturbed["metrics"], &ended["metrics"]),
             ] {
                 assert!(known.is_array() || known.is_object());
