@@ -167,6 +167,8 @@ class Upgrade:
                 everything(client, *self.held)
             return place.server.stop() == 0
         except GONE:
+            # Its connections are gone before its lock is.
+            place.server.wait_for_end(10.0)
             return False
 
 
