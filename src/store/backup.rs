@@ -128,13 +128,16 @@ pub async fn restore(
 fn set_aside(directory: &Path) -> std::io::Result<PathBuf> {
     let there = database(directory);
     let mark = interrupted(directory);
-    // One that was interrupted may have moved the log alone.
-    let begun = std::fs::read_to_string(&mark).ok().map(PathBuf::from);
-    let begun = begun.filter(|aside| log_of(aside).0.exists() && !aside.exists());
-    let aside = begun.unwrap_or_else(|| {
-        let now = Timestamp::now().as_str().replace(':', "-");
-        beside(&there, &format!(".replaced-{now}"))
+    let named = beside(&there, ".replaced-");
+    // One that was interrupted may have moved the log alone, or both, and is gone on with.
+    let begun = std::fs::read_to_string(&mark).ok().filter(|aside| {
+        let is_name = aside.starts_with(&*named.to_string_lossy());
+        is_name && !(there.exists() && Path::new(aside).exists())
     });
+    let aside = begun.map_or_else(
+        || beside(&named, &Timestamp::now().as_str().replace(':', "-")),
+        PathBuf::from,
+    );
     std::fs::write(&mark, aside.as_os_str().as_encoded_bytes())?;
     File::open(&mark)?.sync_all()?;
     sync(directory)?;

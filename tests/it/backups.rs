@@ -198,8 +198,13 @@ async fn a_restore_that_was_killed_is_said_by_a_start_and_done_by_another() {
     assert!(said(&told(data_dir.path(), &words).await, 2).ends_with(&refused));
     assert_eq!(said(&told(data_dir.path(), &["verify"]).await, 2), refused);
     let words = ["restore", name, "--replace"];
-    let restored = said(&told(data_dir.path(), &words).await, 0);
     let expected = format!("the database that was there is kept as {kept}\n");
+    let restored = said(&told(data_dir.path(), &words).await, 0);
+    assert!(restored.ends_with(&expected), "{restored}");
+    // Killed once it had moved both, before the copy had its place.
+    std::fs::write(data_dir.path().join("restoring"), &kept).expect("written");
+    std::fs::remove_file(&there).expect("removed");
+    let restored = said(&told(data_dir.path(), &words).await, 0);
     assert!(restored.ends_with(&expected), "{restored}");
     let server = Daemon::start(data_dir.path()).await;
     server.get("/v1/models/first").await.expect(200);
