@@ -22,6 +22,8 @@ pub mod cli;
 
 pub mod config;
 
+pub mod limits;
+
 pub mod server;
 
 pub mod maintenance;

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use crate::tokens::tokens;
 
 /// Files of `src` that are no floor: they put the floors together.
-pub(crate) const COMPOSERS: [&str; 6] = [
+pub(crate) const COMPOSERS: [&str; 7] = [
     "config.rs",
     "lib.rs",
+    "limits.rs",
     "main.rs",
     "maintenance.rs",
     "server.rs",
