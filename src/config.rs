@@ -8,9 +8,9 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::data::TableLimits;
-use crate::http::{HttpLimits, Origin};
+use crate::http::{AdmissionLimits, ConnectionLimits, HttpLimits, Origin, Slowest};
 use crate::jobs::JobsConfig;
-pub use crate::limits::Limits;
+pub use crate::limits::{Limits, Setting};
 use crate::model::ModelLimits;
 use crate::serve::Compute;
 use crate::store::Retention;
@@ -64,7 +64,15 @@ pub struct Config {
     /// How much is kept of what has ended.
     #[command(flatten)]
     pub kept: Kept,
-    /// The limits, which no flag changes yet.
+    /// A limit by its name at /v1/limits, such as predict_rows=8192; may be repeated
+    #[arg(
+        long = "limit",
+        env = "GRADIENTD_LIMITS",
+        value_name = "NAME=NUMBER",
+        value_delimiter = ','
+    )]
+    pub settings: Vec<Setting>,
+    /// The limits, which [`Config::settled`] sets.
     #[arg(skip)]
     pub limits: Limits,
 }
@@ -144,6 +152,13 @@ impl Default for Kept {
 }
 
 impl Config {
+    /// This configuration with the limits that its flags set.
+    #[must_use]
+    pub fn settled(mut self) -> Self {
+        self.limits = self.limits.with(&self.settings);
+        self
+    }
+
     /// What the `http` floor goes by.
     pub fn http(&self) -> HttpLimits {
         let limits = &self.limits;
@@ -151,11 +166,39 @@ impl Config {
             body_rows: limits.body_rows_bytes,
             body_predict: limits.body_predict_bytes,
             body_control: limits.body_control_bytes,
+            body_objects: limits.body_objects,
+            predict_rows: limits.predict_rows,
             body_dataset: limits.body_dataset_bytes,
-            uploads: limits.uploads,
             event_streams: limits.event_streams,
             event_silence: Duration::from_secs(limits.event_silence_seconds),
-            body_idle: Duration::from_secs(limits.body_idle_seconds),
+            pace: Slowest {
+                bytes_per_second: limits.body_bytes_per_second,
+                grace: Duration::from_secs(limits.body_grace_seconds),
+                idle: Duration::from_secs(limits.body_idle_seconds),
+                whole: Some(Duration::from_secs(limits.body_seconds)),
+            },
+            upload_pace: Slowest {
+                bytes_per_second: limits.upload_bytes_per_second,
+                grace: Duration::from_secs(limits.body_grace_seconds),
+                idle: Duration::from_secs(limits.body_idle_seconds),
+                whole: None,
+            },
+            headers: limits.headers,
+            uri_bytes: limits.uri_bytes,
+            connections: ConnectionLimits {
+                connections: limits.connections,
+                head: Duration::from_secs(limits.head_seconds),
+                head_bytes: limits.head_bytes,
+                idle: Duration::from_secs(limits.idle_seconds),
+                stall: Duration::from_secs(limits.stall_seconds),
+            },
+            admission: AdmissionLimits {
+                predictions: limits.predictions,
+                inspections: limits.inspections,
+                control: limits.control_requests,
+                uploads: limits.uploads,
+                patience: Duration::from_millis(limits.patience_milliseconds),
+            },
             idempotency: Duration::from_hours(limits.idempotency_hours),
             request: Duration::from_secs(limits.request_seconds),
             cors_origins: self.cors_origins.iter().map(Origin::header).collect(),

@@ -120,7 +120,7 @@ async fn unless_ended(
 
 async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Fault> {
     let listener = listen(config.listen).await?;
-    Ok(server::run(listener, config, shutdown).await?)
+    Ok(server::run(listener, config.settled(), shutdown).await?)
 }
 
 /// Serves and shows; keeps serving when the show is over.
@@ -130,7 +130,7 @@ async fn demo(config: Config) -> Result<(), Fault> {
     let (ending, mut ended) = watch::channel(false);
     let end = told_to_end()?;
     let mut other = ended.clone();
-    let serving = tokio::spawn(server::run(listener, config, async move {
+    let serving = tokio::spawn(server::run(listener, config.settled(), async move {
         let _ = other.wait_for(|ended| *ended).await;
     }));
     let watching = tokio::spawn(async move {

@@ -1,16 +1,16 @@
 //! The server: from a listener, a configuration and a signal to end, to an orderly end.
 
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::http::{App, router};
+use crate::http::{self, App};
 use crate::jobs::Jobs;
 use crate::serve::{Registry, Serve};
 use crate::store::Store;
@@ -49,6 +49,22 @@ pub enum Error {
     },
 }
 
+/// How many descriptors this process may open, once it has asked for as many as it may ask for: at 1,024, a usual number to begin
+/// with, half of them would be few connections.
+fn descriptors() -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let asked = Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        if setrlimit(Resource::Nofile, asked).is_ok() {
+            limit = getrlimit(Resource::Nofile);
+        }
+    }
+    limit.current.map_or(usize::MAX, |most| most as usize)
+}
+
 /// Runs the whole server on a listener until `shutdown` is done.
 ///
 /// Then it stops accepting, lets requests finish, lets jobs store a checkpoint and closes the database, within the
@@ -57,9 +73,11 @@ pub enum Error {
 /// Errors: the data directory cannot be used or another process uses it; the listener failed.
 pub async fn run(
     listener: TcpListener,
-    config: Config,
+    mut config: Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    let limits = &mut config.limits;
+    limits.connections = limits.connections.min(descriptors() / 2);
     let free = config.limits.free_disk_bytes;
     let store = Store::open_with_room(&config.data_dir, free).await?;
     let forgotten = store.running_time().earlier(config.http().idempotency);
@@ -80,17 +98,8 @@ pub async fn run(
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "there is no authentication yet: whoever reaches this address may do everything");
     }
-    let (ending, mut ended) = watch::channel(false);
-    // Else the kernel keeps a small piece, such as an event, until the one before it is acknowledged: up to 40 ms.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection may be answered late");
-        }
-    });
-    let serving = axum::serve(listener, router(app.clone())).with_graceful_shutdown(async move {
-        let _ = ended.wait_for(|ended| *ended).await;
-    });
-    let mut serving = tokio::spawn(serving.into_future());
+    let (ending, ended) = watch::channel(false);
+    let mut serving = tokio::spawn(http::serve(listener, app.clone(), ended));
     tokio::select! {
         () = shutdown => {}
         () = store.failed() => {
@@ -102,8 +111,8 @@ pub async fn run(
             return Err(Error::DiskFailed { directory });
         }
         ended = &mut serving => {
-            let ended = ended.map_err(std::io::Error::other).and_then(|ended| ended);
-            return Err(ended.err().unwrap_or_else(|| std::io::Error::other("it ended")).into());
+            let error = ended.err().map_or_else(|| std::io::Error::other("it ended"), std::io::Error::other);
+            return Err(error.into());
         },
     }
     tracing::info!("ending: requests finish, jobs store a checkpoint");

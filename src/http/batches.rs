@@ -37,7 +37,7 @@ pub(crate) async fn predict(
 ) -> Result<Response, Problem> {
     check_length(headers, app.limits.body_dataset)?;
     let model = app.serve.version(model, version).await?.model;
-    let _slot = slot(app)?;
+    let _slot = slot(app).await?;
     let kept = tempfile::tempfile_in(&*app.spool)
         .map_err(|error| Problem::from(TableRowsError::Io(error)))?;
     let (pieces, incoming) = mpsc::channel(PIECES);

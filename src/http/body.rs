@@ -1,26 +1,24 @@
 //! Bodies: JSON read into a type, with the first fault named by its pointer.
 
 use std::fmt::Write;
-use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body as RawBody, Bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
+use memchr::memchr_iter;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
+use crate::http::admission::Turn;
 use crate::http::answer::off_thread;
+use crate::http::pace::{Paced, Slowest};
 use crate::http::problem::{
-    BODY_TOO_LARGE, BROKEN_BODY, INVALID_BODY, INVALID_JSON, Problem, TIMEOUT,
-    UNSUPPORTED_MEDIA_TYPE,
+    BODY_TOO_LARGE, INVALID_BODY, INVALID_JSON, Problem, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::http::strict::Strict;
 use crate::http::wording::{no_json, placed};
 use crate::model::escaped;
-
-/// How long a JSON body may take to come.
-const SLOWEST_BODY: Duration = Duration::from_mins(1);
 
 /// The media type of JSON.
 pub(crate) const JSON: &str = "application/json";
@@ -28,15 +26,22 @@ pub(crate) const JSON: &str = "application/json";
 /// A JSON body of type `T`.
 pub(crate) struct Body<T>(pub(crate) T);
 
-/// The bytes that a route's body may have, for the message of the one that has more.
+/// What a route's body must be.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BodyLimit(pub(crate) usize);
+pub(crate) struct BodyLimit {
+    /// Bytes, at most.
+    pub(crate) bytes: usize,
+    /// Objects in it, at most: each takes many times its length once it is read.
+    pub(crate) objects: u64,
+    /// How slowly it may come.
+    pub(crate) slowest: Slowest,
+}
 
 impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = receive(request, state).await?;
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bytes = receive(request).await?;
         off_thread(bytes.len(), move || parse(&bytes))
             .await
             .map(Self)
@@ -44,30 +49,46 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Bo
 }
 
 /// The bytes of a JSON body, whole.
-pub(crate) async fn receive<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+///
+/// Errors: another media type; it is too large, too slow, or breaks off; the request gets no turn.
+pub(crate) async fn receive(request: Request) -> Result<Bytes, Problem> {
     check_media_type(
         request.headers(),
         JSON,
         "use curl --json or -H 'Content-Type: application/json'",
     )?;
-    let limit = request.extensions().get::<BodyLimit>().copied();
-    let most = limit.map_or(u64::MAX, |limit| limit.0 as u64);
-    check_length(request.headers(), most)?;
-    let received = Bytes::from_request(request, state);
-    let received = tokio::time::timeout(SLOWEST_BODY, received).await;
-    let received = received.map_err(|_| {
-        let detail = format!("the body did not come within {} s", SLOWEST_BODY.as_secs());
-        Problem::new(TIMEOUT, detail)
-    })?;
-    received.map_err(|rejection| {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            return too_large(most);
+    let (parts, body) = request.into_parts();
+    let limit = parts.extensions.get::<BodyLimit>();
+    let limit = limit.expect("a route that reads a body has a limit");
+    let received = whole(&parts.headers, body, limit).await?;
+    if let Some(turn) = parts.extensions.get::<Turn>() {
+        turn.take().await?;
+    }
+    Ok(received)
+}
+
+/// A body in one piece.
+///
+/// Errors: it is too large, too slow, or breaks off.
+async fn whole(headers: &HeaderMap, body: RawBody, limit: &BodyLimit) -> Result<Bytes, Problem> {
+    let most = limit.bytes as u64;
+    check_length(headers, most)?;
+    let (mut body, mut received) = (Paced::new(body, limit.slowest), Vec::new());
+    while let Some(piece) = body.next().await? {
+        if (received.len() + piece.len()) as u64 > most {
+            return Err(too_large(most));
         }
-        Problem::new(
-            BROKEN_BODY,
-            "the connection broke off before the end of the body",
-        )
-    })
+        // The pieces may be a byte each: kept as they are, each would take many times its length.
+        received.extend_from_slice(&piece);
+    }
+    // Braces in strings count, too: it is a bound, and not a number to be exact about.
+    let objects = memchr_iter(b'{', &received).count() as u64;
+    if objects > limit.objects {
+        let most = limit.objects;
+        let detail = format!("objects in one body must be at most {most}, got {objects}");
+        return Err(Problem::new(TOO_LARGE, detail));
+    }
+    Ok(received.into())
 }
 
 /// The problem of a body of more than `limit` bytes.

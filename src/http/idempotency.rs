@@ -84,7 +84,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<App> for Keyed<T> {
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
         let key = IdempotencyKey::from_request_parts(&mut parts, app).await?;
-        let bytes = receive(Request::from_parts(parts, body), app).await?;
+        let bytes = receive(Request::from_parts(parts, body)).await?;
         off_thread(bytes.len(), move || {
             Ok(Self {
                 body: parse(&bytes)?,

@@ -1,5 +1,6 @@
 //! Metrics: what the server counts and measures of itself, as OpenMetrics text.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -35,6 +36,9 @@ pub(crate) struct Metrics {
     batch_predictions: Family<Status, Gauge>,
     models_loaded: Gauge,
     uploads: Gauge,
+    connections: Gauge,
+    in_flight: Family<OfClass, Gauge>,
+    refused: Family<OfClass, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,6 +57,11 @@ struct Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Status {
     status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfClass {
+    class: &'static str,
 }
 
 impl Metrics {
@@ -76,6 +85,13 @@ impl Metrics {
         let help = "Versions of models in memory";
         registry.register("models_loaded", help, models_loaded.clone());
         registry.register("uploads", "Uploads being read", uploads.clone());
+        let (connections, in_flight) = (Gauge::default(), Family::default());
+        registry.register("connections", "Connections", connections.clone());
+        let help = "Requests that are carried out";
+        registry.register("requests_in_flight", help, in_flight.clone());
+        let refused = Family::default();
+        let help = "Requests that were refused because too many were carried out";
+        registry.register("requests_refused", help, refused.clone());
         let program = Info::new(vec![("build", build())]);
         registry.register("build", "The program and the machine type", program);
         Self {
@@ -86,6 +102,9 @@ impl Metrics {
             batch_predictions,
             models_loaded,
             uploads,
+            connections,
+            in_flight,
+            refused,
         }
     }
 }
@@ -104,7 +123,17 @@ pub(crate) async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, 
         metrics.batch_predictions.get_or_create(&status).set(count);
     }
     metrics.models_loaded.set(app.serve.loaded() as i64);
-    metrics.uploads.set(app.uploading() as i64);
+    metrics
+        .uploads
+        .set(app.admission.uploads.in_flight() as i64);
+    metrics.connections.set(app.room.taken() as i64);
+    for class in app.admission.classes() {
+        let of = OfClass { class: class.name };
+        let in_flight = class.in_flight() as i64;
+        metrics.in_flight.get_or_create(&of).set(in_flight);
+        let refused = metrics.refused.get_or_create(&of);
+        refused.inner().store(class.refused(), Ordering::Relaxed);
+    }
     let mut text = String::new();
     encode(&mut text, &metrics.registry).map_err(|error| internal(&error))?;
     Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text))

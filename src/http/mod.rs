@@ -1,11 +1,13 @@
 //! HTTP: the only floor that knows of methods, paths, headers and status codes.
 
+mod admission;
 mod aliases;
 mod answer;
 mod batch_predictions;
 mod batches;
 mod body;
 mod checkpoints;
+mod connections;
 mod datasets;
 mod docs;
 mod errors;
@@ -14,6 +16,7 @@ mod evaluations;
 mod events;
 mod format;
 mod gradients;
+mod head;
 mod health;
 mod history;
 mod hyperparameters;
@@ -22,6 +25,7 @@ mod jobs;
 mod metrics;
 mod models;
 mod origin;
+mod pace;
 mod path;
 mod paths;
 mod predictions;
@@ -42,6 +46,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::HeaderValue;
 use axum::middleware;
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::data::TableLimits;
@@ -50,8 +55,13 @@ use crate::model::ModelLimits;
 use crate::serve::Serve;
 use crate::store::Store;
 
+use crate::http::admission::Admission;
+pub use crate::http::admission::AdmissionLimits;
+pub use crate::http::connections::ConnectionLimits;
+use crate::http::connections::room::Room;
 use crate::http::metrics::Metrics;
 pub use crate::http::origin::Origin;
+pub use crate::http::pace::Slowest;
 pub use crate::http::problem::{PROBLEMS, Problem};
 
 /// The largest requests that are accepted.
@@ -63,16 +73,28 @@ pub struct HttpLimits {
     pub body_predict: usize,
     /// Bytes of any other body, at most.
     pub body_control: usize,
+    /// Objects in a body, at most, but for a prediction's.
+    pub body_objects: u64,
+    /// Rows of a prediction, at most.
+    pub predict_rows: u64,
     /// Bytes of an uploaded dataset, at most.
     pub body_dataset: u64,
-    /// Uploads at the same time, at most.
-    pub uploads: usize,
     /// Event streams at the same time, at most.
     pub event_streams: usize,
     /// After how long a silent event stream shows that it lives.
     pub event_silence: Duration,
-    /// How long a body may make the server wait for its next piece.
-    pub body_idle: Duration,
+    /// How slowly a body of JSON may come.
+    pub pace: Slowest,
+    /// How slowly an upload may come.
+    pub upload_pace: Slowest,
+    /// Headers of a request, at most.
+    pub headers: usize,
+    /// Bytes of a path and query, at most.
+    pub uri_bytes: usize,
+    /// Connections, and their times.
+    pub connections: ConnectionLimits,
+    /// Requests that are carried out at the same time.
+    pub admission: AdmissionLimits,
     /// How long an idempotency key is known.
     pub idempotency: Duration,
     /// How long a request may take; not an upload.
@@ -104,7 +126,8 @@ pub struct App {
     pub limits: Arc<HttpLimits>,
     /// Where answers are kept until they are sent.
     spool: Arc<Path>,
-    uploads: Arc<Semaphore>,
+    admission: Arc<Admission>,
+    room: Arc<Room>,
     event_streams: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     ready: watch::Sender<bool>,
@@ -123,7 +146,8 @@ impl App {
             jobs,
             serve,
             spool: spool.into(),
-            uploads: Arc::new(Semaphore::new(limits.uploads)),
+            admission: Arc::new(Admission::new(&limits.admission)),
+            room: Arc::new(Room::new(limits.connections)),
             event_streams: Arc::new(Semaphore::new(limits.event_streams)),
             limits: Arc::new(limits),
             metrics: Arc::new(Metrics::new()),
@@ -136,21 +160,27 @@ impl App {
         self.ready.send_replace(false);
     }
 
-    /// Uploads that are being read.
-    fn uploading(&self) -> usize {
-        self.limits.uploads - self.uploads.available_permits()
-    }
-
     fn is_ready(&self) -> bool {
         *self.ready.borrow()
     }
 }
 
-/// The whole HTTP side: every route, and around them what every request goes through.
-pub fn router(app: App) -> Router {
+/// Answers what comes to a listener until `ending` says true, and is done once the last answer has left.
+pub async fn serve(listener: TcpListener, app: App, ending: watch::Receiver<bool>) {
+    let room = Arc::clone(&app.room);
+    connections::serve(listener, router(app), room, ending).await;
+}
+
+/// Every route, and around them what every request goes through.
+fn router(app: App) -> Router {
     let limits = &app.limits;
-    let routes =
-        routes::routes(&app).layer(middleware::from_fn_with_state(app.clone(), errors::heard));
+    let routes = routes::routes(&app)
+        .layer(middleware::from_fn_with_state(app.clone(), errors::heard))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            admission::admitted,
+        ));
+    let routes = routes.layer(middleware::from_fn_with_state(app.clone(), head::checked));
     let routes = requests::around(routes, limits.request, &limits.cors_origins);
     routes
         .layer(middleware::from_fn_with_state(app.clone(), metrics::count))

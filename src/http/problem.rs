@@ -58,7 +58,7 @@ kinds! {
     BROKEN_BODY = "broken-body", 400, "The body could not be read",
         Said("the connection broke off before the end of the body"),
         "Send the whole body; the connection broke off before its end.";
-    TIMEOUT = "timeout", 408, "The body came too slowly",
+    TIMEOUT = "timeout", 408, "The request came too slowly",
         Said("the body did not come within 60 s"),
         "Send it again without pauses; nothing was stored.";
     NOT_FOUND = "not-found", 404, "There is no such thing",
@@ -94,9 +94,15 @@ kinds! {
     BODY_TOO_LARGE = "body-too-large", 413, "The body is too large",
         Said("the body must have at most 8388608 bytes"),
         "Send less at once, or upload the rows as a dataset.";
+    URI_TOO_LONG = "uri-too-long", 414, "The path and query are too long",
+        Said("the path and query must have at most 8192 bytes, got 9000"),
+        "Send what is long in the body.";
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type", 415, "The body's media type is not accepted here",
         Said("Content-Type must be application/json (use curl --json or -H 'Content-Type: application/json'), got none"),
         "Send Content-Type: application/json (curl --json does) or, for datasets, text/csv.";
+    HEADERS_TOO_MANY = "headers-too-many", 431, "There are too many headers",
+        Said("a request must have at most 64 headers, got 70"),
+        "Send fewer headers; a cookie or a proxy may have added some.";
     INVALID_BODY = "invalid-body", 422, "The body has the wrong shape",
         Broken("/layers/0/units", "must be a whole number, got the string \"3\""),
         "The pointer names the first value of the wrong type; unknown fields are refused by name.";
@@ -238,6 +244,11 @@ impl Problem {
             response.headers_mut().insert(header::ETAG, etag);
         }
         response
+    }
+
+    /// The body alone, for an answer that is written by hand.
+    pub(crate) fn text(&self, instance: &str) -> String {
+        serde_json::to_string(&self.body(instance)).expect("texts and a number are JSON")
     }
 
     fn body<'a>(&'a self, instance: &'a str) -> Body<'a> {

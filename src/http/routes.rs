@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 
-use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post, put};
 use axum::{Extension, Router, middleware};
 
@@ -20,9 +19,14 @@ use crate::http::{
 pub(crate) fn routes(app: &App) -> Router<App> {
     let limits = &app.limits;
     let bare = |route: MethodRouter<App>| route.route_layer(middleware::from_fn(requests::without_query));
-    let control = |route| limited(bare(route), limits.body_control);
-    let rows = |route| limited(route, limits.body_rows);
-    let predict = |route| limited(route, limits.body_predict);
+    let limited = |route, bytes, objects| {
+        let slowest = limits.pace;
+        limited(route, BodyLimit { bytes, objects, slowest })
+    };
+    let control = |route| limited(bare(route), limits.body_control, limits.body_objects);
+    let rows = |route| limited(route, limits.body_rows, limits.body_objects);
+    // A row may be an object, and they are in one.
+    let predict = |route| limited(route, limits.body_predict, limits.predict_rows + 1);
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -38,7 +42,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/v1/models", rows(bare(post(models::create)).get(models::list)))
         .route("/v1/models/{name}", control(get(models::show).delete(models::delete)))
         .route("/v1/models/{name}/predict", predict(post(predictions::predict)))
-        .route("/v1/models/{name}/predictions", limited(bare(post(batch::create)).get(batch::list), limits.body_control))
+        .route("/v1/models/{name}/predictions", limited(bare(post(batch::create)).get(batch::list), limits.body_control, limits.body_objects))
         .route("/v1/models/{name}/predictions/{id}", bare(get(batch::show).delete(batch::delete)))
         .route("/v1/models/{name}/predictions/{id}/result", bare(get(batch::result)))
         .route("/v1/models/{name}/predictions/{id}/cancel", bare(post(batch::cancel)))
@@ -74,8 +78,6 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .method_not_allowed_fallback(paths::no_such_method)
 }
 
-fn limited(route: MethodRouter<App>, bytes: usize) -> MethodRouter<App> {
-    route
-        .layer::<_, Infallible>(Extension(BodyLimit(bytes)))
-        .layer(DefaultBodyLimit::max(bytes))
+fn limited(route: MethodRouter<App>, limit: BodyLimit) -> MethodRouter<App> {
+    route.layer::<_, Infallible>(Extension(limit))
 }

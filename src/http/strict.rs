@@ -12,6 +12,9 @@ use serde::{Deserialize, forward_to_deserialize_any};
 use crate::http::wording::Worded;
 use crate::model::shortened;
 
+/// Names in an object, at most: as many as a table may have columns.
+const MOST_KEYS: usize = 100_000;
+
 /// Wraps a deserializer, and all that it leads to. Whatever is asked for, what stands there is read, so that it is
 /// the visitor, and thus [`Worded`], who says that it is something else.
 pub(crate) struct Strict<T>(pub(crate) T);
@@ -204,6 +207,10 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Key<'_, S> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
         let key = String::deserialize(deserializer)?;
+        if self.keys.len() == MOST_KEYS {
+            let told = format!("an object must have at most {MOST_KEYS} names");
+            return Err(D::Error::custom(told));
+        }
         let is_new = self.keys.insert(key.clone());
         // Whoever follows the path hears of the key before it is refused.
         let read = self.seed.deserialize(key.into_deserializer());
@@ -258,5 +265,15 @@ mod tests {
         assert!(read::<Words>(r#"{"a":"1","b":"1"}"#).is_ok());
         let error = read::<Words>(r#"{"a":"1","\u0061":"2"}"#).expect_err("twice");
         assert!(error.contains("must be given once"), "{error}");
+        let names = |count| {
+            let names = (0..count).map(|name| format!("\"{name}\":\"\""));
+            format!("{{{}}}", names.collect::<Vec<_>>().join(","))
+        };
+        assert!(read::<Words>(&names(MOST_KEYS)).is_ok());
+        let error = read::<Words>(&names(MOST_KEYS + 1)).expect_err("too many");
+        assert!(
+            error.contains("an object must have at most 100000 names"),
+            "{error}"
+        );
     }
 }

@@ -5,17 +5,18 @@ use std::io::{self, Read};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
-use tokio::sync::{SemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
 use crate::data::{self, Base, Kinds, Piece, Reading, Sink, Taken};
+use crate::http::admission::Permit;
 use crate::http::body::{check_length, too_large};
 use crate::http::format::{Format, TableOptions};
 use crate::http::idempotency::{IdempotencyKey, made};
+use crate::http::pace::Paced;
 use crate::http::path::Path;
-use crate::http::problem::{BROKEN_BODY, BUSY, INTERNAL, INVALID_QUERY, Problem, TIMEOUT};
+use crate::http::problem::{INTERNAL, INVALID_QUERY, Problem};
 use crate::http::query::{FromQuery, Parameters, Query};
 use crate::http::{App, HttpLimits};
 use crate::model::{hex, is_name, name_rule};
@@ -96,7 +97,7 @@ pub(crate) async fn create(
         return answered(&app, known, body).await;
     }
     free?;
-    let _slot = slot(&app)?;
+    let _slot = slot(&app).await?;
     let filling = app.store.begin_dataset(turn, &name).await?;
     let table = (format, options.kinds, None);
     fill(&app, filling, table, (key, created), body).await
@@ -118,7 +119,7 @@ pub(crate) async fn append(
     if let Some(known) = key.known(&app).await? {
         return answered(&app, known, body).await;
     }
-    let _slot = slot(&app)?;
+    let _slot = slot(&app).await?;
     let most = app.limits.dataset_revisions;
     let (filling, base) = app.store.begin_rows(turn, &name, most).await?;
     let table = (format, options.kinds, Some(base));
@@ -158,14 +159,8 @@ async fn check_free(app: &App, name: &str) -> Result<(), Problem> {
 }
 
 /// A place among the uploads: each keeps a thread of the blocking pool until its body has come.
-pub(crate) fn slot(app: &App) -> Result<SemaphorePermit<'_>, Problem> {
-    app.uploads.try_acquire().map_err(|_| Problem {
-        retry_after_seconds: Some(1),
-        ..Problem::new(
-            BUSY,
-            format!("at most {} uploads at once", app.limits.uploads),
-        )
-    })
+pub(crate) async fn slot(app: &App) -> Result<Permit, Problem> {
+    app.admission.uploads.admit().await
 }
 
 /// Parses the body on the blocking pool while it comes in, and stores what was parsed, whole or not at all.
@@ -244,36 +239,16 @@ fn one_line(mut problem: Problem) -> Problem {
 /// Digests the body and hands its pieces over, where there is a parser for them. One that has given up is left alone:
 /// it knows what is wrong.
 pub(crate) async fn feed(
-    mut body: Body,
+    body: Body,
     pieces: Option<mpsc::Sender<Bytes>>,
     limits: &HttpLimits,
 ) -> Result<Fed, Problem> {
-    let (most, idle) = (limits.body_dataset, limits.body_idle);
+    let mut body = Paced::new(body, limits.upload_pace);
     let (mut received, mut digest, mut is_one_line) = (0u64, Sha256::new(), false);
-    loop {
-        let next = tokio::time::timeout(idle, body.frame()).await;
-        let next = next.map_err(|_| {
-            let detail = format!("nothing came for {} s", idle.as_secs());
-            Problem::new(TIMEOUT, detail)
-        })?;
-        let Some(piece) = next else {
-            return Ok(Fed {
-                digest: hex(&digest.finalize()),
-                is_one_line,
-            });
-        };
-        let piece = piece.map_err(|_| {
-            Problem::new(
-                BROKEN_BODY,
-                "the connection broke off before the end of the table",
-            )
-        })?;
-        let Ok(piece) = piece.into_data() else {
-            continue;
-        };
+    while let Some(piece) = body.next().await? {
         received += piece.len() as u64;
-        if received > most {
-            return Err(too_large(most));
+        if received > limits.body_dataset {
+            return Err(too_large(limits.body_dataset));
         }
         digest.update(&piece);
         is_one_line = (received == piece.len() as u64 || is_one_line) && !piece.contains(&b'\n');
@@ -286,4 +261,8 @@ pub(crate) async fn feed(
             });
         }
     }
+    Ok(Fed {
+        digest: hex(&digest.finalize()),
+        is_one_line,
+    })
 }

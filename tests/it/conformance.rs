@@ -79,11 +79,17 @@ impl Conformance {
         } else {
             answer.status.as_str()
         };
-        let response = format!("{operation}/responses/{status}");
-        if self.contract.0.pointer(&response).is_none() {
+        let listed = [
+            format!("{operation}/responses/{status}"),
+            format!("/x-any-request/{status}"),
+        ];
+        let response = listed
+            .iter()
+            .find(|place| self.contract.0.pointer(place).is_some());
+        let Some(response) = response else {
             return vec![format!("{method} {template} lists no status {status}")];
-        }
-        self.response_faults(&response, answer)
+        };
+        self.response_faults(response, answer)
     }
 
     /// The faults of an answer to what is no operation.
@@ -173,15 +179,11 @@ fn places(contract: &Contract) -> Vec<String> {
                 .map(|status| contract.place(&format!("{at}/responses/{status}"))),
         );
     }
-    let refusals = contract
-        .at("/x-no-operation")
-        .as_object()
-        .expect("responses");
-    bodies.extend(
-        refusals
-            .keys()
-            .map(|status| contract.place(&format!("/x-no-operation/{status}"))),
-    );
+    for place in ["/x-no-operation", "/x-any-request"] {
+        let refusals = contract.at(place).as_object().expect("responses");
+        let refusals = refusals.keys();
+        bodies.extend(refusals.map(|status| contract.place(&format!("{place}/{status}"))));
+    }
     let mut places = Vec::new();
     for body in bodies {
         let content = contract.at(&body)["content"].as_object();

@@ -15,7 +15,7 @@ pub(crate) const COMPOSERS: [&str; 7] = [
     "telemetry.rs",
 ];
 /// Confined crates that a process is put together with.
-const COMPOSED_WITH: [&str; 2] = ["axum", "tokio"];
+const COMPOSED_WITH: [&str; 2] = ["rustix", "tokio"];
 /// Lines of a file, at most.
 const MOST_LINES: usize = 500;
 

@@ -13,7 +13,7 @@ use crate::server::{TestServer, xor_model};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Everything that the server says to these bytes until it closes the connection.
-async fn said(server: &TestServer, bytes: &[u8]) -> String {
+pub(crate) async fn said(server: &TestServer, bytes: &[u8]) -> String {
     let stream = TcpStream::connect(server.address()).await;
     let mut stream = stream.expect("a connection");
     stream.write_all(bytes).await.expect("the server listens");
@@ -30,7 +30,7 @@ async fn said_and_left(server: &TestServer, bytes: &[u8]) -> String {
     heard(stream).await
 }
 
-async fn heard(mut stream: TcpStream) -> String {
+pub(crate) async fn heard(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
     // A connection that is reset has said what it had to say.
@@ -39,7 +39,7 @@ async fn heard(mut stream: TcpStream) -> String {
 }
 
 /// The status of an answer; 0 where there is none.
-fn status(answer: &str) -> u16 {
+pub(crate) fn status(answer: &str) -> u16 {
     let status = answer
         .strip_prefix("HTTP/1.1 ")
         .or_else(|| answer.strip_prefix("HTTP/1.0 "));
@@ -47,16 +47,16 @@ fn status(answer: &str) -> u16 {
 }
 
 /// The body of an answer, as JSON.
-fn body(answer: &str) -> Value {
+pub(crate) fn body(answer: &str) -> Value {
     let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
     serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
 }
 
-fn get(path: &str) -> String {
+pub(crate) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 }
 
-fn post(path: &str, head: &str, body: &str) -> String {
+pub(crate) fn post(path: &str, head: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{head}\r\n{body}")
 }
 

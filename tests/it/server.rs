@@ -337,6 +337,7 @@ pub(crate) fn config(job_slots: u16, limits: Limits) -> Config {
         training_data_mib: TRAINING_DATA_MIB,
         max_attempts: 3,
         kept: Kept::default(),
+        settings: Vec::new(),
         limits,
     }
 }

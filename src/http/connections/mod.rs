@@ -1,0 +1,174 @@
+//! Connections: the accept loop, the times that a client has for each part of its request, and how many there may be.
+//!
+//! HTTP/1.1 alone. Instead of `axum::serve`, which sets no timer, so that a half-sent request stays for ever.
+
+mod bodies;
+mod clock;
+mod progress;
+pub(crate) mod room;
+mod watched;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::http::connections::bodies::{Arriving, Leaving};
+use crate::http::connections::progress::{Phase, Progress};
+use crate::http::connections::room::{Place, Room};
+use crate::http::connections::watched::Watched;
+
+/// How long the accept loop waits where the system has no descriptor or memory left for a connection.
+const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
+/// How long a request that has begun to come may take to be whole once the server ends.
+const LAST_HEAD: Duration = Duration::from_secs(1);
+
+/// The times that a client has, and how many there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Connections at the same time.
+    pub connections: usize,
+    /// From the connection, or from the first byte of a later request, to the end of its head.
+    pub head: Duration,
+    /// Bytes of the head, at most.
+    pub head_bytes: usize,
+    /// Between two requests.
+    pub idle: Duration,
+    /// How long an answer may wait for a client that takes less than a KiB of it in a second.
+    pub stall: Duration,
+}
+
+/// Bytes of an answer that a client takes in a second, at least, while the answer waits for it.
+const SLOWEST_ANSWER: u64 = 1 << 10;
+
+/// Answers connections until `ending` says true; then those that are being answered are, and it is done.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    room: Arc<Room>,
+    mut ending: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    let mut out_of_descriptors = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = told(&mut ending) => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = accept(&listener, &room) => accepted,
+        };
+        match accepted {
+            Ok((stream, place)) => {
+                out_of_descriptors = false;
+                connections.spawn(connection(stream, place, router.clone(), ending.clone()));
+            }
+            Err(error) if is_of_client(&error) => {}
+            Err(error) => {
+                // Once, not ten times a second.
+                if !out_of_descriptors {
+                    tracing::warn!(%error, "no connection can be accepted");
+                }
+                out_of_descriptors = true;
+                room.dismiss();
+                tokio::time::sleep(NO_DESCRIPTOR).await;
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Done once the server ends.
+async fn told(ending: &mut watch::Receiver<bool>) {
+    let _ = ending.wait_for(|ending| *ending).await;
+}
+
+/// The next connection, once there is room for it.
+async fn accept(listener: &TcpListener, room: &Arc<Room>) -> io::Result<(TcpStream, Place)> {
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, room.enter().await))
+}
+
+/// Whether a connection broke off before it was accepted.
+fn is_of_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    [ConnectionAborted, ConnectionRefused, ConnectionReset].contains(&error.kind())
+}
+
+/// Answers what comes on one connection.
+async fn connection(
+    stream: TcpStream,
+    place: Place,
+    router: Router,
+    mut ending: watch::Receiver<bool>,
+) {
+    // Else the kernel keeps a small piece, such as an event, until the one before it is acknowledged: up to 40 ms.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection may be answered late");
+    }
+    let progress = Arc::clone(place.progress());
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&progress), place.limits()));
+    let answering = answering(router, Arc::clone(&progress));
+    // The times are kept by what it reads from and writes to, which knows more of them than its own.
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_header_size(place.limits().head_bytes)
+        .serve_connection(io, answering);
+    let mut served = std::pin::pin!(served);
+    tokio::select! {
+        ended = served.as_mut() => ended.unwrap_or_else(|error| tracing::debug!(%error, "a connection broke off")),
+        () = progress.dismissed() => {}
+        () = told(&mut ending) => {
+            served.as_mut().graceful_shutdown();
+            tokio::select! {
+                _ = served => {}
+                () = unanswered(&progress) => {}
+            }
+        }
+    }
+    drop(place);
+}
+
+/// Done when a while has passed and no request is being answered.
+async fn unanswered(progress: &Progress) {
+    loop {
+        tokio::time::sleep(LAST_HEAD).await;
+        if !matches!(progress.phase(), Phase::Answering | Phase::Body) {
+            return;
+        }
+    }
+}
+
+/// What answers the requests of one connection, and tells its progress.
+fn answering(
+    router: Router,
+    progress: Arc<Progress>,
+) -> impl Service<
+    Request<Incoming>,
+    Response = axum::http::Response<Leaving>,
+    Error = std::convert::Infallible,
+    Future: Send,
+> {
+    let router = TowerToHyperService::new(router);
+    service_fn(move |request: Request<Incoming>| {
+        progress.enter(Phase::Answering);
+        let leaving = progress.leaving();
+        let request = request.map(|body| Arriving::new(body, Arc::clone(&progress)));
+        let answered = router.call(request);
+        async move {
+            let answer = answered.await?;
+            Ok(answer.map(|body| Leaving::new(body, leaving)))
+        }
+    })
+}

@@ -1,0 +1,119 @@
+//! What a connection is doing and since when, in one word that is read and written without a lock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::http::connections::ConnectionLimits;
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing has come yet.
+    First,
+    /// The head of a request is coming.
+    Head,
+    /// A request is being answered.
+    Answering,
+    /// The next piece of a request's body is waited for.
+    Body,
+    /// The last request was answered, and no other has begun.
+    Idle,
+}
+
+const PHASES: [Phase; 5] = [
+    Phase::First,
+    Phase::Head,
+    Phase::Answering,
+    Phase::Body,
+    Phase::Idle,
+];
+/// Bits of a phase.
+const BITS: u32 = 3;
+
+/// What a connection is doing, and since when.
+#[derive(Debug)]
+pub(super) struct Progress {
+    accepted: Instant,
+    /// Milliseconds since then, and the phase in the last bits.
+    word: AtomicU64,
+    dismissal: Notify,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self {
+            accepted: Instant::now(),
+            word: AtomicU64::new(Phase::First as u64),
+            dismissal: Notify::new(),
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.read().0
+    }
+
+    /// The phase, and how long it has lasted.
+    pub(super) fn lasting(&self) -> (Phase, Duration) {
+        let (phase, since) = self.read();
+        (phase, since.elapsed())
+    }
+
+    fn read(&self) -> (Phase, Instant) {
+        let word = self.word.load(Ordering::Relaxed);
+        let phase = PHASES[(word & ((1 << BITS) - 1)) as usize];
+        (phase, self.accepted + Duration::from_millis(word >> BITS))
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        let milliseconds = self.accepted.elapsed().as_millis() as u64;
+        self.word
+            .store(milliseconds << BITS | phase as u64, Ordering::Relaxed);
+    }
+
+    /// Notes that something came. The time of a first request counts from the connection.
+    pub(super) fn came(&self) {
+        match self.phase() {
+            Phase::First => self.word.store(Phase::Head as u64, Ordering::Relaxed),
+            Phase::Idle => self.enter(Phase::Head),
+            Phase::Head | Phase::Answering | Phase::Body => {}
+        }
+    }
+
+    /// When the client must have sent more, unless it is its answer that is waited for.
+    pub(super) fn deadline(&self, limits: &ConnectionLimits) -> Option<Instant> {
+        let (phase, since) = self.read();
+        match phase {
+            Phase::First | Phase::Head => Some(since + limits.head),
+            Phase::Idle => Some(since + limits.idle),
+            Phase::Answering | Phase::Body => None,
+        }
+    }
+
+    /// Asks the connection to end, whatever it is doing.
+    pub(super) fn dismiss(&self) {
+        self.dismissal.notify_one();
+    }
+
+    pub(super) async fn dismissed(&self) {
+        self.dismissal.notified().await;
+    }
+
+    /// What is idle once it is dropped.
+    pub(super) fn leaving(self: &Arc<Self>) -> Answered {
+        Answered(Arc::clone(self))
+    }
+}
+
+/// The answer of a connection, which is idle once the answer has left.
+#[derive(Debug)]
+pub(super) struct Answered(Arc<Progress>);
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Idle);
+    }
+}
