@@ -1,6 +1,7 @@
 //! Upload: a table streamed into the chunks of its columns, never whole in memory, and stored whole or not at all.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -8,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
+use tokio::time::timeout;
 
 use crate::data::{self, Base, Kinds, Piece, Reading, Sink, Taken};
 use crate::http::admission::Permit;
@@ -16,7 +18,7 @@ use crate::http::format::{Format, TableOptions};
 use crate::http::idempotency::{IdempotencyKey, made};
 use crate::http::pace::Paced;
 use crate::http::path::Path;
-use crate::http::problem::{INTERNAL, INVALID_QUERY, Problem};
+use crate::http::problem::{BUSY, INTERNAL, INVALID_QUERY, Problem};
 use crate::http::query::{FromQuery, Parameters, Query};
 use crate::http::{App, HttpLimits};
 use crate::model::{hex, is_name, name_rule};
@@ -35,6 +37,9 @@ impl FromQuery for UploadQuery {
         Self { name, options }
     }
 }
+
+/// How long an upload waits for another to the same dataset: who repeats one that came to its end is answered as it was.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Pieces of the body that wait to be parsed.
 pub(crate) const PIECES: usize = 16;
@@ -90,6 +95,9 @@ pub(crate) async fn create(
 ) -> Result<Answer, Problem> {
     let format = options.format(&app.store, &headers)?;
     check_length(&headers, app.limits.body_dataset)?;
+    if !is_name(&name) {
+        return Err(Problem::violation(INVALID_QUERY, "/name", name_rule(&name)));
+    }
     let turn = turn(&app, &name).await?;
     // In this order: a name that this same request took, it took together with its key.
     let free = check_free(&app, &name).await;
@@ -115,7 +123,7 @@ pub(crate) async fn append(
     let format = options.format(&app.store, &headers)?;
     check_length(&headers, app.limits.body_dataset)?;
     app.store.dataset(&name).await?;
-    let turn = app.store.turn(&name).await;
+    let turn = turn(&app, &name).await?;
     if let Some(known) = key.known(&app).await? {
         return answered(&app, known, body).await;
     }
@@ -137,12 +145,18 @@ fn created(dataset: &Dataset) -> Answer {
     made(StatusCode::CREATED, location, dataset)
 }
 
-/// The turn to fill the dataset of a name.
+/// The turn to fill the dataset of a name, which another upload to it may have.
+///
+/// Errors: it has it for long.
 async fn turn(app: &App, name: &str) -> Result<Turn, Problem> {
-    if is_name(name) {
-        return Ok(app.store.turn(name).await);
-    }
-    Err(Problem::violation(INVALID_QUERY, "/name", name_rule(name)))
+    let turn = timeout(LONGEST_WAIT, app.store.turn(name)).await;
+    turn.map_err(|_| Problem {
+        retry_after_seconds: Some(1),
+        ..Problem::new(
+            BUSY,
+            format!("another upload to dataset {name:?} is going on"),
+        )
+    })
 }
 
 /// Refuses a name that is taken before the body is read.

@@ -19,15 +19,22 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::http::connections::bodies::{Arriving, Leaving};
 use crate::http::connections::progress::{Phase, Progress};
 use crate::http::connections::room::{Place, Room};
 use crate::http::connections::watched::Watched;
 
+/// Bytes of an answer that the kernel keeps until the client has taken them. By itself it would keep some 4 MB for each client that does not
+/// read, which are no memory of this process, but of its control group.
+const SENT: usize = 128 << 10;
+/// After how long it is told again that no connection can be accepted.
+const TELL_AGAIN: Duration = Duration::from_mins(1);
 /// How long the accept loop waits where the system has no descriptor or memory left for a connection.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(100);
 /// How long a request that has begun to come may take to be whole once the server ends.
@@ -59,26 +66,24 @@ pub(crate) async fn serve(
     mut ending: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
-    let mut out_of_descriptors = false;
+    let mut told: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             biased;
-            () = told(&mut ending) => break,
+            () = ended(&mut ending) => break,
             Some(_) = connections.join_next() => continue,
             accepted = accept(&listener, &room) => accepted,
         };
         match accepted {
             Ok((stream, place)) => {
-                out_of_descriptors = false;
                 connections.spawn(connection(stream, place, router.clone(), ending.clone()));
             }
             Err(error) if is_of_client(&error) => {}
             Err(error) => {
-                // Once, not ten times a second.
-                if !out_of_descriptors {
+                if told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
                     tracing::warn!(%error, "no connection can be accepted");
+                    told = Some(Instant::now());
                 }
-                out_of_descriptors = true;
                 room.dismiss();
                 tokio::time::sleep(NO_DESCRIPTOR).await;
             }
@@ -89,7 +94,7 @@ pub(crate) async fn serve(
 }
 
 /// Done once the server ends.
-async fn told(ending: &mut watch::Receiver<bool>) {
+async fn ended(ending: &mut watch::Receiver<bool>) {
     let _ = ending.wait_for(|ending| *ending).await;
 }
 
@@ -113,8 +118,9 @@ async fn connection(
     mut ending: watch::Receiver<bool>,
 ) {
     // Else the kernel keeps a small piece, such as an event, until the one before it is acknowledged: up to 40 ms.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection may be answered late");
+    let set = stream.set_nodelay(true);
+    if let Err(error) = set.and_then(|()| Ok(set_socket_send_buffer_size(&stream, SENT)?)) {
+        tracing::debug!(%error, "a connection may be answered late, or take much memory");
     }
     let progress = Arc::clone(place.progress());
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&progress), place.limits()));
@@ -127,9 +133,9 @@ async fn connection(
         .serve_connection(io, answering);
     let mut served = std::pin::pin!(served);
     tokio::select! {
-        ended = served.as_mut() => ended.unwrap_or_else(|error| tracing::debug!(%error, "a connection broke off")),
+        served = served.as_mut() => served.unwrap_or_else(|error| tracing::debug!(%error, "a connection broke off")),
         () = progress.dismissed() => {}
-        () = told(&mut ending) => {
+        () = ended(&mut ending) => {
             served.as_mut().graceful_shutdown();
             tokio::select! {
                 _ = served => {}

@@ -117,3 +117,55 @@ impl Drop for Answered {
         self.0.enter(Phase::Idle);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: ConnectionLimits = ConnectionLimits {
+        connections: 1,
+        head: Duration::from_secs(10),
+        head_bytes: 0,
+        idle: Duration::from_mins(1),
+        stall: Duration::ZERO,
+    };
+
+    impl Progress {
+        /// A connection that has been in its phase so long.
+        pub(crate) fn since(phase: Phase, lasting: Duration) -> Self {
+            let accepted = Instant::now().checked_sub(lasting);
+            Self {
+                accepted: accepted.expect("the machine has run that long"),
+                word: AtomicU64::new(phase as u64),
+                dismissal: Notify::new(),
+            }
+        }
+    }
+
+    /// In how many seconds the client must have sent more.
+    fn left(progress: &Progress) -> Option<u64> {
+        let deadline = progress.deadline(&LIMITS)?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        Some(left.as_secs_f64().round() as u64)
+    }
+
+    #[test]
+    fn a_first_head_has_its_time_from_the_connection_and_a_later_one_from_its_first_byte() {
+        let progress = Arc::new(Progress::since(Phase::First, Duration::from_secs(4)));
+        assert_eq!((progress.phase(), left(&progress)), (Phase::First, Some(6)));
+        progress.came();
+        assert_eq!((progress.phase(), left(&progress)), (Phase::Head, Some(6)));
+        progress.enter(Phase::Answering);
+        progress.came();
+        assert_eq!(
+            (progress.phase(), left(&progress)),
+            (Phase::Answering, None)
+        );
+        progress.enter(Phase::Body);
+        assert_eq!(left(&progress), None);
+        drop(progress.leaving());
+        assert_eq!((progress.phase(), left(&progress)), (Phase::Idle, Some(60)));
+        progress.came();
+        assert_eq!((progress.phase(), left(&progress)), (Phase::Head, Some(10)));
+    }
+}

@@ -122,3 +122,73 @@ impl Drop for Place {
         self.room.lock().connections.remove(&self.number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn room(connections: usize) -> Arc<Room> {
+        let none = Duration::ZERO;
+        Arc::new(Room::new(ConnectionLimits {
+            connections,
+            head: none,
+            head_bytes: 0,
+            idle: none,
+            stall: none,
+        }))
+    }
+
+    /// Which of these is dismissed.
+    async fn dismissed(places: &[Place]) -> Option<usize> {
+        let mut found = None;
+        for (index, place) in places.iter().enumerate() {
+            let told = timeout(Duration::ZERO, place.progress.dismissed()).await;
+            if told.is_ok() {
+                assert_eq!(found.replace(index), None);
+            }
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn a_place_is_given_back_and_the_next_one_waits_for_it() {
+        let room = room(1);
+        let first = room.enter().await;
+        assert_eq!(room.taken(), 1);
+        let enter = room.enter();
+        let (_second, ()) = tokio::join!(enter, async { drop(first) });
+        assert_eq!((room.taken(), room.lock().connections.len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn who_was_answered_goes_after_who_was_not_and_who_is_being_answered_stays() {
+        let room = room(4);
+        let mut places = Vec::new();
+        for (phase, ago) in [
+            (Phase::Idle, 9),
+            (Phase::Head, 3),
+            (Phase::First, 5),
+            (Phase::Answering, 99),
+        ] {
+            let mut place = room.enter().await;
+            let progress = Arc::new(Progress::since(phase, Duration::from_secs(ago)));
+            let mut taken = room.lock();
+            taken
+                .connections
+                .insert(place.number, Arc::clone(&progress));
+            drop(taken);
+            place.progress = progress;
+            places.push(place);
+        }
+        for expected in [Phase::First, Phase::Head, Phase::Idle] {
+            room.dismiss();
+            let gone = dismissed(&places).await.expect("one goes");
+            assert_eq!(places.remove(gone).progress.phase(), expected);
+        }
+        room.dismiss();
+        assert_eq!(dismissed(&places).await, None);
+        assert_eq!(places[0].progress.phase(), Phase::Answering);
+    }
+}

@@ -96,6 +96,8 @@ impl Watched {
             Poll::Pending => {
                 let deadline = self.backlog.wait(self.limits.stall);
                 ready!(self.writing.poll(deadline, context));
+                // Else the kernel keeps what was not taken, for minutes.
+                let _ = self.stream.set_zero_linger();
                 let error = "the client does not take its answer";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, error)));
             }
@@ -206,5 +208,41 @@ impl AsyncWrite for Watched {
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STALL: Duration = Duration::from_secs(30);
+
+    /// How long a client may still take nothing that has kept the answer waiting so long and took so many bytes meanwhile.
+    fn left(waited: u64, taken: usize) -> Duration {
+        let ago = Instant::now().checked_sub(Duration::from_secs(waited));
+        let mut backlog = Backlog {
+            since: ago,
+            ..Backlog::default()
+        };
+        backlog.take(taken);
+        let now = Instant::now();
+        let left = backlog.wait(STALL).saturating_duration_since(now);
+        Duration::from_secs(left.as_secs_f64().round() as u64)
+    }
+
+    #[test]
+    fn a_client_that_takes_less_than_a_kibibyte_a_second_uses_up_its_time() {
+        assert_eq!(left(0, 1), STALL);
+        assert_eq!(left(10, 1000), Duration::from_secs(20));
+        assert_eq!(left(10, 10 * 1024), Duration::from_secs(20));
+        assert_eq!(left(10, 11 * 1024), STALL);
+        assert_eq!(left(31, 1), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_taken_at_once_counts_for_nothing() {
+        let mut backlog = Backlog::default();
+        backlog.take(1);
+        assert_eq!((backlog.since, backlog.taken), (None, 0));
     }
 }
