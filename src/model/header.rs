@@ -229,7 +229,7 @@ impl Header {
                 };
                 let detail = format!("must be {range} for loss {loss}, got {value}");
                 violations.add(format!("{pointer}/{row}/{column}"), detail);
-            } else if value.abs() > most {
+            } else if !self.dtype.holds(value) {
                 let detail = format!("must fit {dtype}, within ±{most:e}, got {value:e}");
                 violations.add(format!("{pointer}/{row}/{column}"), detail);
             }

@@ -157,7 +157,7 @@ fn check_magnitude(
     let most = spec.dtype.max();
     let dtype = spec.dtype.name();
     let mut check = |pointer: &dyn Fn() -> String, value: f64| {
-        if value.abs() > most && !violations.is_full() {
+        if !spec.dtype.holds(value) && !violations.is_full() {
             let detail = format!("must fit {dtype}, within ±{most:e}, got {value:e}");
             violations.add(pointer(), detail);
         }

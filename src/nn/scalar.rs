@@ -41,6 +41,15 @@ impl Dtype {
             Self::Float64 => f64::MAX,
         }
     }
+
+    /// Whether the nearest number of this kind is finite: 3.4028235e38, as float32 is usually printed where it ends, rounds to
+    /// [`Dtype::max`].
+    pub fn holds(self, value: f64) -> bool {
+        match self {
+            Self::Float32 => (value as f32).is_finite(),
+            Self::Float64 => value.is_finite(),
+        }
+    }
 }
 
 /// `f32` or `f64`: what a network's numbers may be. Sealed.
@@ -126,6 +135,17 @@ impl Scalar for f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_rounds_to_a_finite_number_is_held() {
+        for value in [3.402_823_5e38, -3.402_823_5e38, 0.0, 1e-300] {
+            assert!(Dtype::Float32.holds(value), "{value:e}");
+        }
+        for value in [3.402_823_6e38, 1e39, f64::INFINITY, f64::NAN] {
+            assert!(!Dtype::Float32.holds(value), "{value:e}");
+        }
+        assert!(Dtype::Float64.holds(f64::MAX) && !Dtype::Float64.holds(f64::INFINITY));
+    }
 
     #[test]
     fn a_number_comes_back_from_its_bytes_with_the_same_bits() {

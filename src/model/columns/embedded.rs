@@ -109,7 +109,7 @@ pub(crate) fn check_vectors(
         }
         let (name, most) = (dtype.name(), dtype.max());
         for ((row, column), value) in given.weights.view().indexed_iter() {
-            if value.abs() > most && !violations.is_full() {
+            if !dtype.holds(*value) && !violations.is_full() {
                 let detail = format!("must fit {name}, within ±{most:e}, got {value:e}");
                 violations.add(
                     format!("/embeddings/{index}/weights/{row}/{column}"),
