@@ -1,4 +1,5 @@
-//! The time of a training step of each workload: forward, backward and update, on made-up samples.
+//! The time of a training step of each workload: forward, backward and update, on made-up samples, and on those whose numbers and
+//! weights are denormal, which may take twice as long at most.
 
 #[path = "workload/run.rs"]
 mod run;
@@ -11,9 +12,12 @@ use std::time::Duration;
 use criterion::{
     BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
 };
+use gradientd::model::Model;
+use gradientd::train::Source;
+use ndarray::Array2;
 
 use crate::run::{Timekeeper, UNRECORDED, run};
-use crate::shapes::{ALL, Workload};
+use crate::shapes::{ALL, Workload, source};
 
 /// Adds up the seconds of so many epochs.
 struct Sum {
@@ -33,8 +37,20 @@ impl Timekeeper for Sum {
     }
 }
 
+/// A model and so many samples whose weights and inputs are below the smallest normal number.
+fn denormal(workload: &Workload, rows: usize) -> (Model, Source) {
+    let (inputs, outputs) = workload.ends();
+    let model = workload.model(|_| 1e-40);
+    let x = Array2::from_elem((rows, inputs), 1e-40);
+    (model, source(x, Array2::ones((rows, outputs))))
+}
+
 /// The time of so many steps, from whole epochs of few batches.
-fn time(workload: &Workload, steps: u64) -> Duration {
+fn time(
+    workload: &Workload,
+    steps: u64,
+    made_up: impl Fn(&Workload, usize) -> (Model, Source),
+) -> Duration {
     let batches = if workload.parameters() > 100_000 {
         2
     } else {
@@ -42,7 +58,7 @@ fn time(workload: &Workload, steps: u64) -> Duration {
     };
     let rows = workload.rows.min(batches * workload.batch);
     let spec = workload.spec(rows, UNRECORDED.max(steps), false);
-    let (model, source) = workload.made_up(rows);
+    let (model, source) = made_up(workload, rows);
     let epochs = steps.div_ceil(spec.steps_per_epoch());
     let mut sum = Sum {
         left: epochs,
@@ -77,7 +93,11 @@ fn steps(criterion: &mut Criterion) {
     for workload in &ALL {
         group.throughput(Throughput::Elements(operations(workload)));
         group.bench_function(BenchmarkId::from_parameter(workload.name), |bencher| {
-            bencher.iter_custom(|count| time(workload, count));
+            bencher.iter_custom(|count| time(workload, count, Workload::made_up));
+        });
+        let name = format!("{}, denormal", workload.name);
+        group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+            bencher.iter_custom(|count| time(workload, count, denormal));
         });
     }
     group.finish();

@@ -1,7 +1,7 @@
 //! Configuration: every flag of the server, and what each floor is told of flags and limits.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -11,6 +11,7 @@ use crate::data::TableLimits;
 use crate::http::{AdmissionLimits, ConnectionLimits, HttpLimits, Origin, Slowest};
 use crate::jobs::JobsConfig;
 pub use crate::limits::{Limits, Setting};
+use crate::machine::{Budget, LEAST_MIB, default_mib, processor_quota};
 use crate::model::ModelLimits;
 use crate::serve::Compute;
 use crate::store::Retention;
@@ -57,6 +58,11 @@ pub struct Config {
     #[arg(long, env = "GRADIENTD_TRAINING_DATA_MIB", default_value_t = TRAINING_DATA_MIB, value_name = "MIB",
           value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub training_data_mib: u32,
+    /// MiB of memory that jobs, models and requests may hold together (default: 80 % of the machine's or, in a container, of its
+    /// control group's, less 64)
+    #[arg(long, env = "GRADIENTD_MEMORY_MIB", default_value_t = default_mib(Path::new("/")), value_name = "MIB",
+          value_parser = clap::value_parser!(u32).range(i64::from(LEAST_MIB)..))]
+    pub memory_mib: u32,
     /// Processes that may end in a row while they run a job, without a new checkpoint between; then the job fails
     #[arg(long, env = "GRADIENTD_MAX_ATTEMPTS", default_value_t = 3, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -228,6 +234,7 @@ impl Config {
             job_slots: u16,
             training_threads: u16,
             training_data_mib: u32,
+            memory_bytes: u64,
             max_attempts: u32,
             #[serde(flatten)]
             kept: &'a Kept,
@@ -238,6 +245,7 @@ impl Config {
             job_slots: self.job_slots,
             training_threads: self.training_threads,
             training_data_mib: self.training_data_mib,
+            memory_bytes: self.memory_bytes(),
             max_attempts: self.max_attempts,
             kept: &self.kept,
             limits: &self.limits,
@@ -272,6 +280,7 @@ impl Config {
         JobsConfig {
             slots: usize::from(self.job_slots),
             threads: usize::from(self.training_threads),
+            processor_quota: processor_quota(Path::new("/")),
             attempts: u64::from(self.max_attempts),
             queue: queued_jobs,
             queued_predictions,
@@ -279,6 +288,15 @@ impl Config {
             verify_seconds,
             limits,
         }
+    }
+
+    /// The memory that jobs, models and requests may hold together.
+    pub fn memory(&self) -> Budget {
+        Budget::new(self.memory_bytes())
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        u64::from(self.memory_mib) << 20
     }
 
     /// How much the store keeps of what has ended.

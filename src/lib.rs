@@ -2,6 +2,8 @@
 //!
 //! The floors, lowest first; each may import only those that ARCHITECTURE.md allows it.
 
+pub mod machine;
+
 pub mod nn;
 
 pub mod data;

@@ -82,8 +82,9 @@ pub async fn run(
     let store = Store::open_with_room(&config.data_dir, free).await?;
     let forgotten = store.running_time().earlier(config.http().idempotency);
     store.forget_keys(forgotten).await?;
-    let registry = Registry::load(&store).await?;
-    let jobs = Jobs::start(store.clone(), config.jobs()).await?;
+    let memory = config.memory();
+    let registry = Registry::load(&store, memory.clone()).await?;
+    let jobs = Jobs::start(store.clone(), memory, config.jobs()).await?;
     // Not before the registry follows what is deleted.
     store.keep(config.retention());
     let app = App::new(
@@ -94,7 +95,7 @@ pub async fn run(
     );
     let address = listener.local_addr()?;
     let data_dir = config.data_dir.display();
-    tracing::info!(%address, %data_dir, job_slots = config.job_slots, "ready: listening on http://{address}, data in {data_dir}");
+    tracing::info!(%address, %data_dir, job_slots = config.job_slots, memory_mib = config.memory_mib, "ready: listening on http://{address}, data in {data_dir}");
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "there is no authentication yet: whoever reaches this address may do everything");
     }

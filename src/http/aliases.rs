@@ -34,7 +34,7 @@ pub(crate) async fn set(
     State(app): State<App>,
     Path((model, alias)): Path<(String, String)>,
     IfMatch(expected): IfMatch,
-    Body(SetAlias { version }): Body<SetAlias>,
+    Body(SetAlias { version }, _room): Body<SetAlias>,
 ) -> Result<([(HeaderName, String); 1], Json<Alias>), Problem> {
     if !is_alias(&alias) {
         let detail =

@@ -116,7 +116,11 @@ impl From<Stored> for BatchPrediction {
 pub(crate) async fn create(
     State(app): State<App>,
     Path(model): Path<String>,
-    Keyed { body: spec, key }: Keyed<PredictionSpec>,
+    Keyed {
+        body: spec,
+        key,
+        room: _room,
+    }: Keyed<PredictionSpec>,
 ) -> Result<Response, Problem> {
     let once = Once {
         idempotency: key,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use axum::body::{Body as RawBody, Bytes};
+use axum::body::Body as RawBody;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use memchr::memchr_iter;
@@ -18,16 +18,21 @@ use crate::http::problem::{
 };
 use crate::http::strict::Strict;
 use crate::http::wording::{no_json, placed};
+use crate::machine::{Budget, Reservation, Use};
 use crate::model::escaped;
 
 /// The media type of JSON.
 pub(crate) const JSON: &str = "application/json";
 
-/// A JSON body of type `T`.
-pub(crate) struct Body<T>(pub(crate) T);
+/// Bytes that a byte of a JSON body may come to while it is read: itself, and what it says. Of rows such as `[0,1]` each two bytes
+/// are a number of eight.
+const READ: u64 = 6;
+
+/// A JSON body of type `T`, and the memory that is reserved for it until the handler has done with it.
+pub(crate) struct Body<T>(pub(crate) T, pub(crate) Reservation);
 
 /// What a route's body must be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(crate) struct BodyLimit {
     /// Bytes, at most.
     pub(crate) bytes: usize,
@@ -35,23 +40,29 @@ pub(crate) struct BodyLimit {
     pub(crate) objects: u64,
     /// How slowly it may come.
     pub(crate) slowest: Slowest,
+    /// What it takes its memory from.
+    pub(crate) memory: Budget,
+}
+
+/// A body that has come, whole, and its memory.
+pub(crate) struct Received {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) room: Reservation,
 }
 
 impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let bytes = receive(request).await?;
-        off_thread(bytes.len(), move || parse(&bytes))
-            .await
-            .map(Self)
+        let Received { bytes, room } = receive(request).await?;
+        off_thread(bytes.len(), move || Ok(Self(parse(&bytes)?, room))).await
     }
 }
 
-/// The bytes of a JSON body, whole.
+/// A JSON body, whole.
 ///
-/// Errors: another media type; it is too large, too slow, or breaks off; the request gets no turn.
-pub(crate) async fn receive(request: Request) -> Result<Bytes, Problem> {
+/// Errors: another media type; it is too large, too slow, or breaks off; there is no memory for it; the request gets no turn.
+pub(crate) async fn receive(request: Request) -> Result<Received, Problem> {
     check_media_type(
         request.headers(),
         JSON,
@@ -67,28 +78,32 @@ pub(crate) async fn receive(request: Request) -> Result<Bytes, Problem> {
     Ok(received)
 }
 
-/// A body in one piece.
+/// A body in one piece. Its memory is reserved as it comes, so that who sends nothing holds nothing.
 ///
-/// Errors: it is too large, too slow, or breaks off.
-async fn whole(headers: &HeaderMap, body: RawBody, limit: &BodyLimit) -> Result<Bytes, Problem> {
+/// Errors: it is too large, too slow, or breaks off; there is no memory for it.
+async fn whole(headers: &HeaderMap, body: RawBody, limit: &BodyLimit) -> Result<Received, Problem> {
     let most = limit.bytes as u64;
-    check_length(headers, most)?;
-    let (mut body, mut received) = (Paced::new(body, limit.slowest), Vec::new());
+    let allowed = limit.memory.allowed(Use::Requests) / READ;
+    check_length(headers, most.min(allowed))?;
+    let (mut body, mut bytes) = (Paced::new(body, limit.slowest), Vec::new());
+    let mut room = limit.memory.try_reserve(Use::Requests, 0)?;
     while let Some(piece) = body.next().await? {
-        if (received.len() + piece.len()) as u64 > most {
-            return Err(too_large(most));
+        let length = (bytes.len() + piece.len()) as u64;
+        if length > most.min(allowed) {
+            return Err(too_large(most.min(allowed)));
         }
+        room.settle(length * READ)?;
         // The pieces may be a byte each: kept as they are, each would take many times its length.
-        received.extend_from_slice(&piece);
+        bytes.extend_from_slice(&piece);
     }
     // Braces in strings count, too: it is a bound, and not a number to be exact about.
-    let objects = memchr_iter(b'{', &received).count() as u64;
+    let objects = memchr_iter(b'{', &bytes).count() as u64;
     if objects > limit.objects {
         let most = limit.objects;
         let detail = format!("objects in one body must be at most {most}, got {objects}");
         return Err(Problem::new(TOO_LARGE, detail));
     }
-    Ok(received.into())
+    Ok(Received { bytes, room })
 }
 
 /// The problem of a body of more than `limit` bytes.

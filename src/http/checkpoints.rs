@@ -15,6 +15,7 @@ use crate::http::jobs::job_id;
 use crate::http::path::Path;
 use crate::http::predictions::Predict;
 use crate::http::problem::{INVALID_BODY, Problem};
+use crate::machine::Use;
 use crate::model::{Outputs, Prediction, digest};
 use crate::store::{Answer, Once, Timestamp, VersionRow};
 
@@ -35,11 +36,11 @@ struct Predicted {
 pub(crate) async fn predict(
     State(app): State<App>,
     Path((id, epoch)): Path<(String, String)>,
-    Body(body): Body<Predict>,
+    Body(body, _room): Body<Predict>,
 ) -> Result<Response, Problem> {
     let (job, question) = (job_id(&id)?, body.question()?);
     let (epoch, answer) = app.serve.predict_checkpoint(job, &epoch, question).await?;
-    json(answer.numbers as usize, move || Predicted {
+    json(&app.memory, answer.numbers as usize, move || Predicted {
         job,
         epoch,
         outputs: answer.outputs,
@@ -74,6 +75,10 @@ pub(crate) async fn publish(
         idempotency: key.with(|| digest(&body)),
         answer: published,
     };
+    // As bytes, as tensors and as arrays, and once more as a version's.
+    let bytes = app.store.checkpoint_bytes(id, &epoch).await?;
+    let bytes = bytes.saturating_mul(4);
+    let _room = app.memory.try_reserve(Use::Requests, bytes)?;
     Ok(app.store.publish_checkpoint(id, &epoch, once, &now).await?)
 }
 

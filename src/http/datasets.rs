@@ -10,6 +10,7 @@ use crate::http::App;
 use crate::http::path::Path;
 use crate::http::problem::{INVALID_QUERY, Problem};
 use crate::http::query::{FromQuery, Parameters, Query};
+use crate::machine::Use;
 use crate::model::{Violations, known};
 use crate::store::{self, Dataset, DatasetRevision, Page, PageQuery, Store};
 
@@ -79,6 +80,9 @@ pub(crate) async fn summary(
 ) -> Result<Json<Summary>, Problem> {
     let dataset = app.store.dataset(&name).await?;
     let target = query.target(&dataset)?;
+    // A column and the target, and a hash of each row.
+    let bytes = dataset.rows.saturating_mul(48);
+    let _room = app.memory.try_reserve(Use::Requests, bytes)?;
     let table = summarized(&app.store, &dataset, target).await?;
     Ok(Json(Summary {
         name,

@@ -10,11 +10,11 @@ use crate::http::App;
 use crate::http::etag::etag;
 use crate::http::problem::{
     ALREADY_EXISTS, BUSY, DAMAGED, DISK_FULL, IDEMPOTENCY_KEY_REUSED, ILLEGAL_MOVE, IN_USE,
-    INTERNAL, INVALID_DATASET, INVALID_QUERY, INVALID_SPEC, Kind, NO_RESULT, NOT_FINITE,
-    NOT_FITTED, NOT_FOUND, NOT_READY, NOT_VERIFIABLE, PRECONDITION_FAILED, Problem, QUEUE_FULL,
-    STORAGE_FAILED, TOO_LARGE,
+    INSUFFICIENT_MEMORY, INTERNAL, INVALID_DATASET, INVALID_QUERY, INVALID_SPEC, Kind, NO_RESULT,
+    NOT_FINITE, NOT_FITTED, NOT_FOUND, NOT_READY, NOT_VERIFIABLE, PRECONDITION_FAILED, Problem,
+    QUEUE_FULL, STORAGE_FAILED, TOO_LARGE,
 };
-use crate::{data, jobs, model, serve, store};
+use crate::{data, jobs, machine, model, serve, store};
 
 /// How long a client waits for room in the queue before it asks again.
 const RETRY_QUEUE_SECONDS: u64 = 10;
@@ -145,6 +145,15 @@ impl From<store::Error> for Problem {
     }
 }
 
+impl From<machine::Short> for Problem {
+    fn from(short: machine::Short) -> Self {
+        match short {
+            machine::Short::Never { .. } => Self::new(TOO_LARGE, short.to_string()),
+            machine::Short::Now { .. } => Self::later(INSUFFICIENT_MEMORY, &short),
+        }
+    }
+}
+
 impl From<jobs::Error> for Problem {
     fn from(error: jobs::Error) -> Self {
         match error {
@@ -152,6 +161,7 @@ impl From<jobs::Error> for Problem {
             jobs::Error::Model(error) => Self::from(error),
             jobs::Error::Store(error) => Self::from(error),
             jobs::Error::Unverifiable { .. } => Self::new(NOT_VERIFIABLE, error.to_string()),
+            jobs::Error::Memory(short) => Self::from(short),
             jobs::Error::Busy { .. } => Self::later(BUSY, &error),
             jobs::Error::Ending => Self::later(NOT_READY, &error),
             jobs::Error::Threads { .. } => internal(&error),
@@ -165,6 +175,7 @@ impl From<serve::Error> for Problem {
             serve::Error::NotFound { .. } => Self::new(NOT_FOUND, error.to_string()),
             serve::Error::Model(error) => Self::from(error),
             serve::Error::TooLarge { .. } => Self::new(TOO_LARGE, error.to_string()),
+            serve::Error::Memory(short) => Self::from(short),
             serve::Error::NotFinite { .. } => Self::new(NOT_FINITE, error.to_string()),
             serve::Error::Store(error) => Self::from(error),
             serve::Error::Broken { .. } => internal(&error),

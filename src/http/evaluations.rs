@@ -24,7 +24,7 @@ pub(crate) struct Evaluation {
 pub(crate) async fn evaluate(
     State(app): State<App>,
     Path((model, version)): Path<(String, String)>,
-    Body(spec): Body<EvaluationSpec>,
+    Body(spec, _room): Body<EvaluationSpec>,
 ) -> Result<Json<Evaluation>, Problem> {
     let version = version_name(&version);
     let evaluated = app.serve.evaluate(&model, &version, spec).await?;

@@ -142,7 +142,7 @@ const TOLERANCE: f64 = 1e-6;
 pub(crate) async fn inspect(
     State(app): State<App>,
     Path(name): Path<String>,
-    Body(body): Body<Inspect>,
+    Body(body, _room): Body<Inspect>,
 ) -> Result<Response, Problem> {
     answer(&app, &name, &VersionName::Latest, body).await
 }
@@ -151,7 +151,7 @@ pub(crate) async fn inspect(
 pub(crate) async fn inspect_version(
     State(app): State<App>,
     Path((name, version)): Path<(String, String)>,
-    Body(body): Body<Inspect>,
+    Body(body, _room): Body<Inspect>,
 ) -> Result<Response, Problem> {
     answer(&app, &name, &version_name(&version), body).await
 }
@@ -160,7 +160,7 @@ pub(crate) async fn inspect_version(
 pub(crate) async fn check(
     State(app): State<App>,
     Path(name): Path<String>,
-    Body(body): Body<Check>,
+    Body(body, _room): Body<Check>,
 ) -> Result<Json<Checked>, Problem> {
     let options = CheckOptions {
         epsilon: body.epsilon,
@@ -205,7 +205,7 @@ async fn answer(
     let inspected = app.serve.inspect(name, version, rows, body.targets).await?;
     // Statistics look at every parameter, however short the answer is.
     let size = numbers as usize + model.network.parameter_count();
-    bytes(size, "application/json", move || {
+    bytes(&app.memory, size, "application/json", move || {
         serde_json::to_vec(&gradients(&inspected, &include)).map_err(|error| internal(&error))
     })
     .await

@@ -95,7 +95,7 @@ pub(crate) async fn loss(
     let page = rows.await?;
     let answer = if accepts(&headers, "text/csv") {
         let numbers = page.data.len() * (CSV_COLUMNS.len() + 2 * Metric::ALL.len());
-        bytes(numbers, CSV, move || Ok(csv(&page.data))).await?
+        bytes(&app.memory, numbers, CSV, move || Ok(csv(&page.data))).await?
     } else {
         Json(page).into_response()
     };

@@ -13,8 +13,9 @@ use serde::de::DeserializeOwned;
 
 use crate::http::App;
 use crate::http::answer::off_thread;
-use crate::http::body::{parse, receive};
+use crate::http::body::{Received, parse, receive};
 use crate::http::problem::{INVALID_HEADER, Problem};
+use crate::machine::Reservation;
 use crate::model::digest;
 use crate::store::{Answer, Idempotency, KnownKey};
 
@@ -30,6 +31,8 @@ pub(crate) struct IdempotencyKey(Option<Idempotency>);
 pub(crate) struct Keyed<T> {
     pub(crate) body: T,
     pub(crate) key: Option<Idempotency>,
+    /// The memory that is reserved for the body until the handler has done with it.
+    pub(crate) room: Reservation,
 }
 
 impl FromRequestParts<App> for IdempotencyKey {
@@ -84,11 +87,13 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<App> for Keyed<T> {
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
         let key = IdempotencyKey::from_request_parts(&mut parts, app).await?;
-        let bytes = receive(Request::from_parts(parts, body)).await?;
+        let received = receive(Request::from_parts(parts, body)).await?;
+        let Received { bytes, room } = received;
         off_thread(bytes.len(), move || {
             Ok(Self {
                 body: parse(&bytes)?,
                 key: key.with(|| digest(&bytes)),
+                room,
             })
         })
         .await

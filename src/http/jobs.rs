@@ -164,7 +164,11 @@ pub(crate) fn known_id(kind: &str, text: &str) -> Result<Uuid, Problem> {
 pub(crate) async fn create(
     State(app): State<App>,
     Query(SubmitQuery { dry_run }): Query<SubmitQuery>,
-    Keyed { body: spec, key }: Keyed<JobSpec>,
+    Keyed {
+        body: spec,
+        key,
+        room: _room,
+    }: Keyed<JobSpec>,
 ) -> Result<Response, Problem> {
     if dry_run == Some(true) {
         return Ok(Json(app.jobs.estimate(spec).await?).into_response());
@@ -203,9 +207,8 @@ pub(crate) async fn show(
 
 /// A job, and what it waits for where it stands still though it runs.
 fn shown(app: &App, job: StoredJob) -> Job {
-    let waits = app.jobs.waits_for_disk(job.id);
     Job {
-        waiting_for: waits.then_some("disk"),
+        waiting_for: app.jobs.waits_for(job.id),
         ..Job::from(job)
     }
 }
@@ -238,7 +241,7 @@ pub(crate) async fn resume(
 pub(crate) async fn verify(
     State(app): State<App>,
     Path(id): Path<String>,
-    Body(spec): Body<VerificationSpec>,
+    Body(spec, _room): Body<VerificationSpec>,
 ) -> Result<Json<Verification>, Problem> {
     Ok(Json(app.jobs.verify(job_id(&id)?, spec).await?))
 }

@@ -39,6 +39,8 @@ pub(crate) struct Metrics {
     connections: Gauge,
     in_flight: Family<OfClass, Gauge>,
     refused: Family<OfClass, Counter>,
+    memory_reserved: Gauge,
+    memory_budget: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -92,6 +94,12 @@ impl Metrics {
         let refused = Family::default();
         let help = "Requests that were refused because too many were carried out";
         registry.register("requests_refused", help, refused.clone());
+        let (memory_reserved, memory_budget) = (Gauge::default(), Gauge::default());
+        let help = "Memory that jobs, models and requests have reserved";
+        let reserved = memory_reserved.clone();
+        registry.register_with_unit("memory_reserved", help, Unit::Bytes, reserved);
+        let help = "Memory that jobs, models and requests may reserve";
+        registry.register_with_unit("memory_budget", help, Unit::Bytes, memory_budget.clone());
         let program = Info::new(vec![("build", build())]);
         registry.register("build", "The program and the machine type", program);
         Self {
@@ -105,6 +113,8 @@ impl Metrics {
             connections,
             in_flight,
             refused,
+            memory_reserved,
+            memory_budget,
         }
     }
 }
@@ -134,6 +144,8 @@ pub(crate) async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, 
         let refused = metrics.refused.get_or_create(&of);
         refused.inner().store(class.refused(), Ordering::Relaxed);
     }
+    metrics.memory_reserved.set(app.memory.reserved() as i64);
+    metrics.memory_budget.set(app.memory.bytes() as i64);
     let mut text = String::new();
     encode(&mut text, &metrics.registry).map_err(|error| internal(&error))?;
     Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text))

@@ -51,6 +51,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::data::TableLimits;
 use crate::jobs::Jobs;
+use crate::machine::Budget;
 use crate::model::ModelLimits;
 use crate::serve::Serve;
 use crate::store::Store;
@@ -122,6 +123,8 @@ pub struct App {
     pub jobs: Jobs,
     /// What predicts.
     pub serve: Serve,
+    /// What bodies, uploads and answers take their memory from.
+    pub(crate) memory: Budget,
     /// The largest requests.
     pub limits: Arc<HttpLimits>,
     /// Where answers are kept until they are sent.
@@ -144,6 +147,7 @@ impl App {
         Self {
             store,
             jobs,
+            memory: serve.memory().clone(),
             serve,
             spool: spool.into(),
             admission: Arc::new(Admission::new(&limits.admission)),

@@ -15,6 +15,7 @@ use crate::http::idempotency::{Keyed, made};
 use crate::http::path::Path;
 use crate::http::problem::{INVALID_SPEC, Problem};
 use crate::http::query::Query;
+use crate::machine::Use;
 use crate::model::{ModelDeclaration, ModelSpec, TableView};
 use crate::store::{Answer, Dataset, Error, ModelRow, Once, Page, PageQuery, Timestamp};
 
@@ -55,11 +56,15 @@ pub(crate) async fn create(
     Keyed {
         body: declaration,
         key,
+        room: _room,
     }: Keyed<ModelDeclaration>,
 ) -> Result<Answer, Problem> {
     let table = table(&app, &declaration).await?;
     let checked = declaration.check(table.as_ref(), &app.limits.model);
     let checked = checked.map_err(|violations| Problem::violations(INVALID_SPEC, violations))?;
+    // Its numbers and the bytes that they are stored as, which are held as long as it is being stored.
+    let bytes = checked.bytes().saturating_mul(2);
+    let _stored = app.memory.try_reserve(Use::Models, bytes)?;
     let built = tokio::task::spawn_blocking(move || (Arc::new(checked.build()), checked)).await;
     let (model, checked) = built.expect("a checked spec can be built");
     let once = Once {
@@ -76,12 +81,18 @@ async fn table(app: &App, declaration: &ModelDeclaration) -> Result<Option<Table
         return Ok(None);
     };
     let Dataset {
-        columns, digest, ..
+        columns,
+        digest,
+        rows,
+        ..
     } = match app.store.dataset(name).await {
         Err(Error::NotFound { .. }) => return Ok(None),
         found => found?,
     };
     let names = declaration.to_load(&columns);
+    // As they are in chunks, and as they are read.
+    let bytes = rows.saturating_mul(16 * names.len() as u64);
+    let _room = app.memory.try_reserve(Use::Requests, bytes)?;
     let read = app.store.dataset_columns(name, &digest, &names).await?;
     let most = app.limits.table.categories;
     let words = tokio::task::spawn_blocking(move || {

@@ -104,10 +104,10 @@ async fn answer(
         return batches::predict(app, (&model, version), &parts.headers, body).await;
     }
     options.refuse_beside(media_type)?;
-    let Body(body) = Body::<Predict>::from_request(request, app).await?;
+    let Body(body, _room) = Body::<Predict>::from_request(request, app).await?;
     let question = body.question()?;
     let (version, answer) = app.serve.predict(&model, version, question).await?;
-    json(answer.numbers as usize, move || Predicted {
+    json(&app.memory, answer.numbers as usize, move || Predicted {
         model,
         version,
         outputs: answer.outputs,

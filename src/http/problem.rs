@@ -142,6 +142,9 @@ kinds! {
     BUSY = "busy", 503, "Too many requests of this kind at once",
         Said("at most 16 uploads at once"),
         "Try again in a moment; the detail names the limit.";
+    INSUFFICIENT_MEMORY = "insufficient-memory", 503, "There is not enough memory now",
+        Said("a request needs 201326592 bytes of memory and 1048576 are free now: try again in a moment"),
+        "Try again in a moment, or send less at once; jobs and other requests hold the memory that it needs.";
     TOOK_TOO_LONG = "took-too-long", 503, "The request took too long",
         Said("the request took more than 120 s"),
         "Ask for less at once, or try again; what a POST had begun may yet be done: look before you repeat it.";

@@ -21,7 +21,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
     let bare = |route: MethodRouter<App>| route.route_layer(middleware::from_fn(requests::without_query));
     let limited = |route, bytes, objects| {
         let slowest = limits.pace;
-        limited(route, BodyLimit { bytes, objects, slowest })
+        limited(route, BodyLimit { bytes, objects, slowest, memory: app.memory.clone() })
     };
     let control = |route| limited(bare(route), limits.body_control, limits.body_objects);
     let rows = |route| limited(route, limits.body_rows, limits.body_objects);

@@ -7,12 +7,13 @@ use axum::response::Response;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use crate::data::{Column, Value, format_timestamp};
+use crate::data::{CHUNK_ROWS, Column, Value, format_timestamp};
 use crate::http::App;
 use crate::http::answer::json;
 use crate::http::path::Path;
 use crate::http::problem::{INVALID_QUERY, Problem};
 use crate::http::query::{FromQuery, Parameters, Query};
+use crate::machine::Use;
 use crate::store::Dataset;
 
 /// Rows of a page where the query does not say.
@@ -72,7 +73,7 @@ pub(crate) async fn list(
     let data = read(&app, dataset, after as usize..end as usize).await?;
     let has_more = after + (data.rows as u64) < rows;
     let numbers = data.columns.len() * data.rows;
-    json(numbers, move || Rows { data, has_more }).await
+    json(&app.memory, numbers, move || Rows { data, has_more }).await
 }
 
 /// As many of the rows as an answer has room for, one at least.
@@ -88,6 +89,10 @@ async fn read(app: &App, dataset: Dataset, wanted: Range<usize>) -> Result<Data,
     let wanted = wanted.start..wanted.end.min(wanted.start + fit);
     let names: Vec<_> = columns.into_iter().map(|column| column.name).collect();
     let rows = wanted.len();
+    // Whole chunks of the columns are read, two of each where the rows are in both.
+    let chunks = 2 * names.len() as u64;
+    let bytes = chunks.saturating_mul(8 * CHUNK_ROWS as u64);
+    let _room = app.memory.try_reserve(Use::Requests, bytes)?;
     let read = app.store.dataset_rows(&name, &digest, &names, wanted);
     let (columns, first) = read.await?;
     Ok(Data::within(columns, first..first + rows, most))

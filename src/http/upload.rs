@@ -21,6 +21,7 @@ use crate::http::path::Path;
 use crate::http::problem::{BUSY, INTERNAL, INVALID_QUERY, Problem};
 use crate::http::query::{FromQuery, Parameters, Query};
 use crate::http::{App, HttpLimits};
+use crate::machine::{Reservation, Use};
 use crate::model::{hex, is_name, name_rule};
 use crate::store::{Answer, Dataset, Error, Filling, KnownKey, Once, Timestamp, Turn};
 
@@ -172,9 +173,15 @@ async fn check_free(app: &App, name: &str) -> Result<(), Problem> {
     }
 }
 
-/// A place among the uploads: each keeps a thread of the blocking pool until its body has come.
-pub(crate) async fn slot(app: &App) -> Result<Permit, Problem> {
-    app.admission.uploads.admit().await
+/// Bytes that are reserved for an upload, however long it is: pieces of the body that wait to be parsed, chunks of columns that wait
+/// to be written, and those that are being filled.
+const UPLOAD_BYTES: u64 = 24 << 20;
+
+/// A place among the uploads, and memory: each keeps a thread of the blocking pool until its body has come.
+pub(crate) async fn slot(app: &App) -> Result<(Permit, Reservation), Problem> {
+    let place = app.admission.uploads.admit().await?;
+    let room = app.memory.try_reserve(Use::Requests, UPLOAD_BYTES)?;
+    Ok((place, room))
 }
 
 /// Parses the body on the blocking pool while it comes in, and stores what was parsed, whole or not at all.

@@ -14,9 +14,9 @@ use crate::http::answer::{accepts, bytes, json};
 use crate::http::path::Path;
 use crate::http::problem::{Problem, TOO_LARGE};
 use crate::http::query::Query;
-use crate::model::{AnyNetwork, Matrix, Model, Selftest};
+use crate::model::{AnyNetwork, Matrix, Selftest};
 use crate::nn::{Dtype, Network, Normalized, Scalar};
-use crate::serve::{Version, VersionName};
+use crate::serve::{Loaded, Version, VersionName};
 use crate::store::{Page, PageQuery, VersionRow};
 
 const SAFETENSORS: &str = "application/x-safetensors";
@@ -34,7 +34,7 @@ struct Parameters {
 }
 
 /// Weights and biases of each layer, and what its normalization has, in the model's dtype.
-struct Layers(Arc<Model>);
+struct Layers(Arc<Loaded>);
 
 #[derive(Serialize)]
 struct Layer<'a, T> {
@@ -66,7 +66,7 @@ fn layers<T: Scalar + Serialize>(network: &Network<T>) -> impl Iterator<Item = L
 }
 
 /// The vectors of each column that is embedded, (categories × dimensions), in the model's dtype.
-struct Embeddings(Arc<Model>);
+struct Embeddings(Arc<Loaded>);
 
 #[derive(Serialize)]
 struct Vectors<'a, T> {
@@ -165,7 +165,13 @@ pub(crate) async fn parameters(
     } = app.serve.version(&name, &version_name(&version)).await?;
     let numbers = model.network.parameter_count();
     if accepts(&headers, SAFETENSORS) {
-        return bytes(numbers, SAFETENSORS, move || Ok(model.encode())).await;
+        return bytes(
+            &app.memory,
+            numbers,
+            SAFETENSORS,
+            move || Ok(model.encode()),
+        )
+        .await;
     }
     let most = app.limits.answer_numbers;
     if numbers as u64 > most {
@@ -174,7 +180,7 @@ pub(crate) async fn parameters(
         );
         return Err(Problem::new(TOO_LARGE, detail));
     }
-    json(numbers, move || Parameters {
+    json(&app.memory, numbers, move || Parameters {
         model: name,
         version: number,
         dtype: model.network.dtype(),

@@ -34,6 +34,9 @@ pub enum Error {
         /// How many that is.
         most: usize,
     },
+    /// There is not enough memory for it.
+    #[error(transparent)]
+    Memory(#[from] crate::machine::Short),
     /// The server ends.
     #[error("the server is ending")]
     Ending,

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::jobs::{Error, Jobs};
+use crate::machine::Use;
 use crate::train::{
-    CheckedData, CheckedJob, CheckedSpec, CheckedValidation, Checkpoint, EpochReport, JobSpec,
-    Observer, Warning, chunks, memory_bytes, trial,
+    CheckedJob, CheckedSpec, Checkpoint, EpochReport, JobSpec, Observer, Warning, chunks,
+    memory_bytes, trial, trial_bytes,
 };
 
 /// How long a dry run trains, but for the chunk that it is in then.
@@ -63,7 +64,7 @@ impl Observer for Stopwatch {
 impl Jobs {
     /// Checks a spec as for a job and estimates what the job would cost.
     ///
-    /// Errors: the spec breaks rules.
+    /// Errors: the spec breaks rules; the job needs more memory than one may have, or its trial more than is free.
     pub async fn estimate(&self, spec: JobSpec) -> Result<Estimate, Error> {
         let CheckedJob {
             spec,
@@ -73,7 +74,12 @@ impl Jobs {
         } = self.check(spec).await?;
         let validation_rows = self.validation_rows(&spec).await?;
         let store = &self.inner.store;
+        let header = self.header(&spec).await?;
+        let memory_bytes = memory_bytes(&spec, &header, validation_rows);
+        self.check_memory(memory_bytes)?;
         let _turn = self.inner.trial.acquire().await;
+        let tried_bytes = trial_bytes(&spec, &header);
+        let room = self.inner.memory.try_reserve(Use::Jobs, tried_bytes)?;
         let base = match base {
             Some(bytes) => {
                 Checkpoint::decode(&bytes)
@@ -83,13 +89,12 @@ impl Jobs {
             None => store.load_version(&spec.model, spec.base_version()).await?,
         };
         let parameter_count = base.network.parameter_count() as u64;
-        let header = base.header();
-        let memory_bytes = memory_bytes(&spec, &header, validation_rows);
         let tried = spec.clone();
         let seconds = tokio::task::spawn_blocking(move || {
             let mut stopwatch = Stopwatch::default();
             // A trial that diverges has computed its chunks all the same.
             let _ = trial(&tried, base, &mut stopwatch);
+            drop(room);
             let took = stopwatch
                 .began
                 .map_or(Duration::ZERO, |began| began.elapsed());
@@ -103,24 +108,6 @@ impl Jobs {
             parameter_count,
             memory_bytes,
             warnings,
-        })
-    }
-
-    /// Rows that the job validates on, at most.
-    async fn validation_rows(&self, spec: &CheckedSpec) -> Result<usize, Error> {
-        let store = &self.inner.store;
-        Ok(match (&spec.validation, &spec.data) {
-            (None, _) => 0,
-            (Some(CheckedValidation::Inline { rows, .. }), _) => *rows,
-            (Some(CheckedValidation::Dataset { dataset, .. }), _) => {
-                store.dataset(dataset).await?.rows as usize
-            }
-            (Some(CheckedValidation::Fraction { .. }), CheckedData::Inline { rows, .. }) => {
-                rows - spec.train_rows
-            }
-            (Some(CheckedValidation::Fraction { .. }), CheckedData::Dataset { dataset, .. }) => {
-                (store.dataset(dataset).await?.rows as usize).saturating_sub(spec.train_rows)
-            }
         })
     }
 }

@@ -6,7 +6,9 @@ mod error;
 mod estimate;
 mod lease;
 mod load;
+mod memory;
 mod observer;
+mod pace;
 mod predicting;
 mod predictions;
 mod runner;
@@ -18,6 +20,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use thread_priority::ThreadPriority;
+#[cfg(target_os = "linux")]
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy,
+    thread_native_id,
+};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -27,7 +35,9 @@ use crate::jobs::control::Control;
 pub use crate::jobs::control::Stop;
 pub use crate::jobs::error::Error;
 pub use crate::jobs::estimate::Estimate;
+use crate::jobs::memory::Room;
 pub use crate::jobs::verify::{Difference, Verification, VerificationSpec};
+use crate::machine::Budget;
 use crate::nn::Team;
 use crate::store::{Claim, Job, Request, Store, Timestamp};
 use crate::train::JobLimits;
@@ -39,6 +49,8 @@ pub struct JobsConfig {
     pub slots: usize,
     /// Threads on which they train, together: each job has one of its own, and its share of the others.
     pub threads: usize,
+    /// Thousandths of a processor that the process may take, where its control group says so.
+    pub processor_quota: Option<u32>,
     /// Processes that may end in a row while they run a job, without a new checkpoint between.
     pub attempts: u64,
     /// Jobs that may wait.
@@ -70,12 +82,18 @@ pub struct Jobs {
 
 struct Inner {
     store: Store,
+    /// What every run takes its memory from before it loads anything.
+    memory: Budget,
     config: JobsConfig,
     /// The blocking pool of its own on which training runs, at low priority.
     training: Mutex<Option<Runtime>>,
     /// The threads that those of the pool share among them.
     team: Team,
     running: Mutex<HashMap<Uuid, Arc<Control>>>,
+    /// Held by the slot that takes the next job: while that waits for memory, none passes it.
+    next: tokio::sync::Mutex<()>,
+    /// The job that waits for memory.
+    waits_for_memory: Mutex<Option<Uuid>>,
     /// Counts the jobs that have come to wait for a slot.
     queued: watch::Sender<u64>,
     /// Counts the batch predictions that have come to wait.
@@ -94,7 +112,7 @@ impl Jobs {
     /// Takes up what an earlier process left running and starts the slots.
     ///
     /// Errors: the store fails; the threads cannot be made.
-    pub async fn start(store: Store, config: JobsConfig) -> Result<Self, Error> {
+    pub async fn start(store: Store, memory: Budget, config: JobsConfig) -> Result<Self, Error> {
         let taken = store.take_up(config.attempts, &Timestamp::now()).await?;
         if taken > 0 {
             tracing::info!(jobs = taken, "took up the jobs of an earlier process");
@@ -120,10 +138,13 @@ impl Jobs {
         let jobs = Self {
             inner: Arc::new(Inner {
                 store,
+                memory,
                 config,
                 training: Mutex::new(Some(training)),
                 team,
                 running: Mutex::new(HashMap::new()),
+                next: tokio::sync::Mutex::new(()),
+                waits_for_memory: Mutex::new(None),
                 queued: watch::Sender::new(0),
                 waiting: watch::Sender::new(0),
                 left: watch::Sender::new(0),
@@ -168,10 +189,13 @@ impl Jobs {
         Ok(self.inner.store.job(id).await?)
     }
 
-    /// Whether the job stands still until the disk has room.
-    pub fn waits_for_disk(&self, id: Uuid) -> bool {
+    /// What the job stands still for: the disk, until it has room, or, before it starts, memory that others hold.
+    pub fn waits_for(&self, id: Uuid) -> Option<&'static str> {
         let running = lock(&self.inner.running);
-        running.get(&id).is_some_and(|control| control.is_waiting())
+        if running.get(&id).is_some_and(|control| control.is_waiting()) {
+            return Some("disk");
+        }
+        (*lock(&self.inner.waits_for_memory) == Some(id)).then_some("memory")
     }
 
     /// Stops every job at a checkpoint and puts it back into the queue, for the next process to take up.
@@ -207,10 +231,10 @@ impl Jobs {
     }
 
     /// Runs a claimed job on a task of its own, so that a fault in it costs no slot.
-    async fn run_guarded(self, claim: Claim) {
+    async fn run_guarded(self, claim: Claim, room: Room) {
         let id = claim.job.id;
         let jobs = self.clone();
-        let run = tokio::spawn(async move { Box::pin(self.run(claim)).await });
+        let run = tokio::spawn(async move { Box::pin(self.run(claim, room)).await });
         if let Err(error) = run.await {
             tracing::error!(job = %id, %error, "a runner broke off; the job is taken over once its lease has run out");
             lock(&jobs.inner.running).remove(&id);
@@ -234,8 +258,8 @@ impl Jobs {
         let mut stopping = self.inner.stopping.subscribe();
         while !*stopping.borrow_and_update() {
             queued.mark_unchanged();
-            match self.inner.store.claim(&Timestamp::now()).await {
-                Ok(Some(claim)) => self.clone().run_guarded(claim).await,
+            match Box::pin(self.claim()).await {
+                Ok(Some((claim, room))) => self.clone().run_guarded(claim, room).await,
                 Ok(None) => tokio::select! {
                     _ = queued.changed() => {}
                     _ = stopping.changed() => {}
@@ -264,9 +288,17 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets predictions and the rest of the machine come before training.
+/// Lets predictions and the rest of the machine come before training: nice 19, and on Linux as `SCHED_BATCH`, whose threads never
+/// preempt one that wakes up.
 fn lower_priority() {
-    let lowered = thread_priority::ThreadPriority::Min.set_for_current();
+    #[cfg(target_os = "linux")]
+    let lowered = set_thread_priority_and_policy(
+        thread_native_id(),
+        ThreadPriority::Min,
+        ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch),
+    );
+    #[cfg(not(target_os = "linux"))]
+    let lowered = ThreadPriority::Min.set_for_current();
     if let Err(error) = lowered {
         tracing::warn!(?error, "training runs at normal priority");
     }

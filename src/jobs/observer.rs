@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::jobs::control::{Control, Stop};
-use crate::store::HistoryRow;
+use crate::jobs::pace::Pace;
+use crate::store::{HistoryRow, NewCheckpoint};
 use crate::train::{Checkpoint, EpochReport, Observer};
 
 /// What a training thread tells.
@@ -42,6 +43,7 @@ pub(crate) struct Reporter {
     pub(crate) before: Duration,
     /// For how long the job may train.
     pub(crate) most: Option<Duration>,
+    pub(crate) pace: Pace,
 }
 
 impl Reporter {
@@ -80,6 +82,7 @@ impl Observer for Reporter {
     }
 
     fn poll_preparing(&mut self) -> ControlFlow<()> {
+        self.pace.keep();
         if self.control.is_waiting() {
             let waited = self.control.stand_still();
             for began in [&mut self.began, &mut self.epoch_began]
@@ -122,4 +125,15 @@ impl Observer for Reporter {
     fn is_out_of_time(&mut self) -> bool {
         self.most.is_some_and(|most| self.trained() >= most)
     }
+}
+
+/// Checkpoints as bytes, made where it holds nobody up.
+pub(crate) async fn encoded(checkpoints: Vec<Checkpoint>, trained: Duration) -> Vec<NewCheckpoint> {
+    let encode = move || {
+        let each = checkpoints.iter();
+        each.map(|at| NewCheckpoint::of(at, trained.as_secs_f64()))
+            .collect()
+    };
+    let encoded = tokio::task::spawn_blocking(encode).await;
+    encoded.expect("a checkpoint can be encoded")
 }

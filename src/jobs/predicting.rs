@@ -13,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use crate::jobs::{Jobs, TRY_AGAIN, lock};
+use crate::machine::{Reservation, Use};
 use crate::model::{Model, digest};
 use crate::store::{
     BatchPrediction, Error, JobError, JobStatus, PredictionChunk, PredictionProgress, Store,
@@ -133,11 +134,17 @@ impl Jobs {
             number: 0,
             bytes: Vec::new(),
         };
+        // Where it is not there, reading it says so.
+        let bytes = self.prediction_bytes(prediction).await.unwrap_or(0);
+        let room = match self.inner.memory.reserve(Use::Jobs, bytes).await {
+            Ok(room) => room,
+            Err(short) => return Ok(End::failed("insufficient_memory", short.to_string())),
+        };
         let predicted = async {
             let store = &self.inner.store;
             let version = store.load_version(&prediction.model, prediction.version);
             let (version, spec) = (version.await?, prediction.spec.clone());
-            let Some(thread) = self.spawn_predicting(version, spec, columns, chunks) else {
+            let Some(thread) = self.spawn_predicting((version, room), spec, columns, chunks) else {
                 return Ok(None);
             };
             let reading = read_columns(store, prediction, read);
@@ -179,17 +186,29 @@ impl Jobs {
         })
     }
 
+    /// Bytes that a batch prediction holds: its version, as bytes too while it is read; its rows; chunks of the result.
+    async fn prediction_bytes(&self, prediction: &BatchPrediction) -> Result<u64, Error> {
+        let BatchPrediction { model, version, .. } = prediction;
+        let version = self.inner.store.version(model, *version).await?;
+        let chunks = (CHUNKS + 2) * CHUNK_BYTES;
+        let rows = prediction.spec.rows_bytes(&version.header);
+        Ok(2 * version.artifact_bytes + rows + chunks as u64)
+    }
+
     /// Starts predicting on the blocking pool of training; `None` where the server has ended meanwhile.
     fn spawn_predicting(
         &self,
-        model: Model,
+        (model, room): (Model, Reservation),
         spec: CheckedPrediction,
         columns: mpsc::Receiver<ReadColumns>,
         chunks: Chunks,
     ) -> Option<JoinHandle<Result<(), Ended>>> {
         let pool = lock(&self.inner.training);
         let pool = pool.as_ref()?;
-        Some(pool.spawn_blocking(move || predict(&model, &spec, columns, chunks)))
+        Some(pool.spawn_blocking(move || {
+            let _room = room;
+            predict(&model, &spec, columns, chunks)
+        }))
     }
 
     /// Stores chunks as they come, until the last, and how far it is.

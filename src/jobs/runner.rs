@@ -7,7 +7,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::jobs::control::{Control, Stop};
-use crate::jobs::observer::{Reporter, Told};
+use crate::jobs::memory::Room;
+use crate::jobs::observer::{Reporter, Told, encoded};
+use crate::jobs::pace::Pace;
 use crate::jobs::{Jobs, TRY_AGAIN, lock};
 use crate::model::Model;
 use crate::store::{
@@ -15,7 +17,7 @@ use crate::store::{
     Publication, Timestamp,
 };
 use crate::train::{
-    Best, CheckedSpec, Checkpoint, EndedBy, Error as TrainError, FullReport, Outcome, Source, train,
+    Best, CheckedSpec, EndedBy, Error as TrainError, FullReport, Outcome, Source, train,
 };
 
 /// Reports that may wait for the store before the training thread waits too.
@@ -39,6 +41,8 @@ struct Attempt {
     owner: Owner,
     control: Arc<Control>,
     spec: CheckedSpec,
+    /// Its memory: kept until its end is stored, and by its thread until that has ended.
+    room: Room,
     /// What was told since it was last stored.
     progress: Progress,
     /// The last epoch's figures.
@@ -52,7 +56,7 @@ struct Attempt {
 
 impl Jobs {
     /// Runs a claimed job to its end, whatever that is.
-    pub(crate) async fn run(&self, claim: Claim) {
+    pub(crate) async fn run(&self, claim: Claim, room: Room) {
         let Job { id, attempt, .. } = claim.job;
         let owner = Owner { id, attempt };
         let control = Arc::new(Control::of(attempt));
@@ -66,6 +70,7 @@ impl Jobs {
             owner,
             control: Arc::clone(&control),
             spec: claim.job.spec.clone(),
+            room,
             progress: Progress::default(),
             metrics: claim.job.metrics,
             checkpoint_cost: Duration::ZERO,
@@ -100,6 +105,10 @@ impl Jobs {
 
 impl Attempt {
     async fn run_to_end(&mut self, claim: Claim) -> Result<JobStatus, Error> {
+        if let Err(short) = &self.room {
+            let detail = short.to_string();
+            return self.fail("insufficient_memory", detail, None).await;
+        }
         // What was asked between the claim and the moment the control was there to be found.
         if let Some(request) = self.jobs.inner.store.requested(self.owner).await? {
             self.control.stop(Stop::Requested(request));
@@ -124,6 +133,7 @@ impl Attempt {
             began: None,
             before: self.trained,
             most: self.spec.max_seconds.map(duration),
+            pace: Pace::of(self.jobs.inner.config.processor_quota),
         };
         let Some(mut training) = self.spawn(base, source, claim, reporter) else {
             self.control.stop(Stop::Shutdown);
@@ -209,10 +219,12 @@ impl Attempt {
         mut reporter: Reporter,
     ) -> Option<Training> {
         let (spec, team) = (self.spec.clone(), self.jobs.inner.team.clone());
+        let room = self.room.clone();
         let pool = lock(&self.jobs.inner.training);
         let pool = pool.as_ref()?;
         Some(pool.spawn_blocking(move || {
             let ended = train(&spec, base, source, claim.checkpoint, &team, &mut reporter);
+            drop(room);
             (ended, reporter.trained())
         }))
     }
@@ -479,17 +491,6 @@ impl Attempt {
             }
         }
     }
-}
-
-/// Checkpoints as bytes, made where it holds nobody up.
-async fn encoded(checkpoints: Vec<Checkpoint>, trained: Duration) -> Vec<NewCheckpoint> {
-    let encode = move || {
-        let each = checkpoints.iter();
-        each.map(|at| NewCheckpoint::of(at, trained.as_secs_f64()))
-            .collect()
-    };
-    let encoded = tokio::task::spawn_blocking(encode).await;
-    encoded.expect("a checkpoint can be encoded")
 }
 
 /// Seconds as a duration; of those that are too many, none.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::jobs::base::found;
 use crate::jobs::{Error, Jobs};
+use crate::machine::Use;
 use crate::model::Header;
 use crate::store::{Answer, Job, NewJob, Once, Timestamp};
 use crate::train::{CheckedJob, Context, DataSpec, DatasetView, JobSpec, check};
@@ -11,7 +12,8 @@ use crate::train::{CheckedJob, Context, DataSpec, DatasetView, JobSpec, check};
 impl Jobs {
     /// Checks a spec, stores the job and wakes a slot, where that was not done before.
     ///
-    /// Errors: the spec breaks rules; too many jobs wait; the key stands for another request.
+    /// Errors: the spec breaks rules; it needs more memory than a job may have; too many jobs wait; the key stands for another
+    /// request.
     pub async fn submit(&self, spec: JobSpec, once: Once<Job>) -> Result<Answer, Error> {
         if let Some(idempotency) = &once.idempotency
             && let Some(known) = self.inner.store.known_key(idempotency).await?
@@ -19,8 +21,10 @@ impl Jobs {
             return Ok(known.answer(&idempotency.digest)?);
         }
         let (priority, metadata) = (spec.priority, spec.metadata.clone());
+        let checked = self.check(spec).await?;
+        self.check_memory(self.bytes_of(&checked.spec).await?)?;
         let new = NewJob {
-            checked: self.check(spec).await?,
+            checked,
             priority,
             metadata,
             queue_limit: self.inner.config.queue,
@@ -73,6 +77,9 @@ impl Jobs {
             return Ok(None);
         };
         let names = DatasetView::to_load(data, split_by, base, &dataset.columns);
+        // As they are in chunks, and as they are read.
+        let bytes = dataset.rows.saturating_mul(16 * names.len() as u64);
+        let _room = self.inner.memory.try_reserve(Use::Requests, bytes)?;
         let columns = self
             .inner
             .store

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::jobs::load::Start;
 use crate::jobs::{Error, Jobs, VERIFICATIONS, lock};
+use crate::machine::{Reservation, Use};
 use crate::model::{Violations, given};
 use crate::store::{EpochTime, HistoryRow, Job};
 use crate::train::{
@@ -147,6 +148,8 @@ impl Jobs {
         times: &[EpochTime],
         turn: OwnedSemaphorePermit,
     ) -> Result<Verification, Error> {
+        let needed = self.needed(job).await?;
+        let room = self.inner.memory.try_reserve(Use::Jobs, needed)?;
         let start = self
             .start_of(job, spec.from_epoch, times.len() as u64)
             .await?;
@@ -159,7 +162,7 @@ impl Jobs {
             is_done: false,
             told,
         };
-        let training = self.retrain(job, start, repeater, turn)?;
+        let training = self.retrain(job, start, repeater, (turn, room))?;
         let compared = self
             .compare(job.id, (from_epoch, to_epoch), &mut heard)
             .await;
@@ -186,19 +189,19 @@ impl Jobs {
         })
     }
 
-    /// Trains once more on the pool where jobs train, and gives the turn back when that is over.
+    /// Trains once more on the pool where jobs train, and gives the turn and the memory back when that is over.
     fn retrain(
         &self,
         job: &Job,
         start: Start,
         mut repeater: Repeater,
-        turn: OwnedSemaphorePermit,
+        held: (OwnedSemaphorePermit, Reservation),
     ) -> Result<JoinHandle<Result<Outcome, TrainError>>, Error> {
         let (spec, team) = (job.spec.clone(), self.inner.team.clone());
         let pool = lock(&self.inner.training);
         let pool = pool.as_ref().ok_or(Error::Ending)?;
         Ok(pool.spawn_blocking(move || {
-            let _turn = turn;
+            let _held = held;
             let Start {
                 base,
                 source,

@@ -379,6 +379,12 @@ impl CheckedModelSpec {
             .expect("a checked spec has a count within the limit")
     }
 
+    /// Bytes of those.
+    pub fn bytes(&self) -> u64 {
+        let width = self.spec.dtype.bytes() as u64;
+        self.parameter_count().saturating_mul(width)
+    }
+
     /// The model of version 1: parameters as given, or drawn from the seed; preprocessing not fitted yet.
     pub fn build(&self) -> Model {
         let network = match self.spec.dtype {

@@ -45,7 +45,7 @@ impl Compute {
         let numbers = (rows as u64).saturating_mul(row);
         let work = self.admit_passes((model, rows), 1, 0)?;
         // A row of names may be short and its inputs many.
-        let held = (rows as u64).saturating_mul(model.network.inputs() as u64);
+        let held = inputs_of(model, rows);
         within("numbers that a prediction holds", held, self.inspection)?;
         within("numbers and words of one answer", numbers, self.answer)?;
         Ok((work, numbers))
@@ -56,19 +56,9 @@ impl Compute {
     /// Errors: the rows, the work or the numbers to hold (x and ∂C/∂x, z, a and δ of each row, and tables of embeddings in the
     /// gradient, in the sums that lead to it and in the answer) are too many.
     pub(crate) fn admit_inspection(&self, model: &Model, rows: usize) -> Result<u64, Error> {
-        let shape = model.network.shape();
-        let units: u64 = shape.iter().map(|layer| layer.units as u64).sum();
-        let row = 2 * model.network.reads() as u64 + 3 * units;
-        let is_normalized = shape.iter().any(|layer| layer.normalization.is_some());
-        let block = if is_normalized { CHUNK } else { BLOCK };
-        // Each block has a gradient of its own, which is as long as the tables however few rows it is of.
-        let blocks = rows.div_ceil(block).max(1) as u64;
-        let (tables, levels) = (of_tables(model), u64::from(blocks.ilog2()) + 3);
-        let numbers = (rows as u64)
-            .saturating_mul(row)
-            .saturating_add(tables.saturating_mul(levels));
+        let (numbers, blocks) = inspected(model, rows);
         within("numbers that an inspection holds", numbers, self.inspection)?;
-        let summed = tables.saturating_mul(blocks);
+        let summed = of_tables(model).saturating_mul(blocks);
         let pass = self.admit_passes((model, rows), 1, summed)?;
         Ok(pass.saturating_mul(3).saturating_add(summed))
     }
@@ -91,10 +81,12 @@ impl Compute {
     ///
     /// Errors: the work or the numbers to hold (x and y of each row, and a and y once more for the figures) are too many.
     pub(crate) fn admit_evaluation(&self, model: &Model, rows: u64) -> Result<u64, Error> {
-        let network = &model.network;
-        let numbers = rows.saturating_mul((network.inputs() + 3 * network.outputs()) as u64);
-        within("numbers that an evaluation holds", numbers, self.evaluation)?;
-        let work = rows.saturating_mul(network.layer_parameter_count() as u64);
+        within(
+            "numbers that an evaluation holds",
+            evaluated(model, rows),
+            self.evaluation,
+        )?;
+        let work = rows.saturating_mul(model.network.layer_parameter_count() as u64);
         let name = "rows times parameters of one evaluation";
         within(name, work, self.evaluation_work)?;
         Ok(work)
@@ -134,6 +126,33 @@ impl Compute {
             })
         })
     }
+}
+
+/// Numbers of inputs that a prediction holds.
+pub(crate) fn inputs_of(model: &Model, rows: usize) -> u64 {
+    (rows as u64).saturating_mul(model.network.inputs() as u64)
+}
+
+/// Numbers that an evaluation holds for its rows: x and y of each, and a and y once more for the figures.
+pub(crate) fn evaluated(model: &Model, rows: u64) -> u64 {
+    let network = &model.network;
+    rows.saturating_mul((network.inputs() + 3 * network.outputs()) as u64)
+}
+
+/// Numbers that an inspection holds for its rows and tables, and the blocks of rows that it computes.
+pub(crate) fn inspected(model: &Model, rows: usize) -> (u64, u64) {
+    let shape = model.network.shape();
+    let units: u64 = shape.iter().map(|layer| layer.units as u64).sum();
+    let row = 2 * model.network.reads() as u64 + 3 * units;
+    let is_normalized = shape.iter().any(|layer| layer.normalization.is_some());
+    let block = if is_normalized { CHUNK } else { BLOCK };
+    // Each block has a gradient of its own, which is as long as the tables however few rows it is of.
+    let blocks = rows.div_ceil(block).max(1) as u64;
+    let (tables, levels) = (of_tables(model), u64::from(blocks.ilog2()) + 3);
+    let numbers = (rows as u64)
+        .saturating_mul(row)
+        .saturating_add(tables.saturating_mul(levels));
+    (numbers, blocks)
 }
 
 /// Numbers of vectors, which a gradient has an entry for, however few rows it is of.

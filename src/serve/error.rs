@@ -26,6 +26,9 @@ pub enum Error {
         /// What is allowed.
         most: u64,
     },
+    /// There is not enough memory for it.
+    #[error(transparent)]
+    Memory(#[from] crate::machine::Short),
     /// The model overflows its dtype on these rows.
     #[error("{who} answers these rows with NaN or infinity: they are beyond its dtype")]
     NotFinite {

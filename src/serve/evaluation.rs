@@ -3,7 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::machine::Reservation;
 use crate::model::{self, Header, Rows, Violations};
+use crate::serve::compute::evaluated;
 use crate::serve::{Error, Serve, Version, VersionName, finite};
 use crate::store;
 use crate::train::{self, EvaluationSpec, Figures, RawSamples};
@@ -38,13 +40,18 @@ impl Serve {
         spec.check_metrics(&header, &mut violations);
         violations.finish().map_err(model::Error::from)?;
         let _slot = self.evaluations.acquire().await;
+        let mut room = self.reserve(0)?;
         let columns = match &spec.dataset {
-            Some(name) => Some(self.columns(name, &version, &header, &spec).await?),
+            Some(name) => {
+                let asked = (name.as_str(), &spec);
+                Some(self.columns(asked, &version, &header, &mut room).await?)
+            }
             None => None,
         };
         let inputs = spec.inputs.as_ref().map_or(0, Rows::len);
         let rows = columns.as_ref().map_or(inputs, RawSamples::rows);
         let work = self.compute.admit_evaluation(&version.model, rows as u64)?;
+        room.settle(bytes(&version, rows as u64))?;
         let asked = Arc::new(());
         let asker = Arc::downgrade(&asked);
         let poll = move || match asker.strong_count() {
@@ -52,6 +59,7 @@ impl Serve {
             _ => ControlFlow::Continue(()),
         };
         let compute = move || {
+            let _room = room;
             let raw = checked(&spec, &header, columns)?;
             compute(&version, &raw, &spec, poll)
         };
@@ -60,13 +68,13 @@ impl Serve {
         evaluated
     }
 
-    /// The columns of a dataset that the version reads and is to predict.
+    /// The columns of a dataset that the version reads and is to predict, once their memory is reserved.
     async fn columns(
         &self,
-        name: &str,
+        (name, spec): (&str, &EvaluationSpec),
         version: &Version,
         header: &Header,
-        spec: &EvaluationSpec,
+        room: &mut Reservation,
     ) -> Result<RawSamples, Error> {
         let refused = |detail: String| Error::from(model::Error::invalid("/dataset", detail));
         let dataset = match self.store.dataset(name).await {
@@ -81,6 +89,7 @@ impl Serve {
         let columns = columns.map_err(model::Error::from)?;
         self.compute
             .admit_evaluation(&version.model, dataset.rows)?;
+        room.settle(bytes(version, dataset.rows))?;
         let weights = columns.sample_weight.as_ref().map(std::slice::from_ref);
         let names = [
             columns.features.as_slice(),
@@ -101,6 +110,11 @@ impl Serve {
         let (features, targets) = (columns.features.len(), columns.targets.len());
         Ok(RawSamples::of_columns(read, features, targets))
     }
+}
+
+/// Bytes that an evaluation holds, in f64.
+fn bytes(version: &Version, rows: u64) -> u64 {
+    evaluated(&version.model, rows).saturating_mul(8)
 }
 
 /// The rows to evaluate on, once everything that can be said against them is said.

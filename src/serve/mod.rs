@@ -3,6 +3,7 @@
 mod compute;
 mod error;
 mod evaluation;
+mod loaded;
 mod registry;
 
 use std::convert::Infallible;
@@ -12,19 +13,25 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use crate::machine::{Budget, Reservation, Use};
 use crate::model::{
     self, Float64, GOLDEN_ROWS, InputRows, Model, Outputs, Prediction, Selftest, TargetRows,
     Violations,
 };
 use crate::nn::{CheckOptions, GradientCheck, Inspection, check_gradients};
 pub use crate::serve::compute::Compute;
+use crate::serve::compute::{inputs_of, inspected};
 pub use crate::serve::error::Error;
 pub use crate::serve::evaluation::Evaluated;
+pub use crate::serve::loaded::Loaded;
 pub use crate::serve::registry::{Registry, Version, VersionName};
 use crate::store::Store;
 
 /// Parameters of a gradient check, at most.
 const MOST_SAMPLE: u64 = 100_000;
+
+/// Bytes that are reserved for a number of a request: as it is held in f64, and as much again as it is encoded or written.
+const NUMBER_BYTES: u64 = 16;
 
 /// The serving side of the server. Cheap to clone.
 #[derive(Clone)]
@@ -88,6 +95,11 @@ impl Serve {
         self.registry.version(model, version).await
     }
 
+    /// The memory that versions and requests take theirs from.
+    pub fn memory(&self) -> &Budget {
+        self.registry.memory()
+    }
+
     /// How many versions are in memory.
     pub fn loaded(&self) -> usize {
         self.registry.loaded()
@@ -133,15 +145,32 @@ impl Serve {
         question: Question,
     ) -> Result<(u64, Answer), Error> {
         let _slot = self.inspections.acquire().await;
+        // As bytes, as tensors and as arrays.
+        let bytes = self.store.checkpoint_bytes(job, epoch).await?;
+        let bytes = bytes.saturating_mul(3);
+        let room = self.memory().try_reserve(Use::Requests, bytes)?;
         let checkpoint = self.store.checkpoint(job, epoch).await?;
         let who = format!("checkpoint {epoch} of job {job}");
-        let model = Arc::new(checkpoint.model);
+        let model = Arc::new(Loaded::new(Arc::new(checkpoint.model), room));
         Ok((checkpoint.epoch, self.answer(model, question, who).await?))
+    }
+
+    /// Memory for so many numbers, as they are held and as they are written.
+    fn reserve(&self, numbers: u64) -> Result<Reservation, Error> {
+        let bytes = numbers.saturating_mul(NUMBER_BYTES);
+        Ok(self.memory().try_reserve(Use::Requests, bytes)?)
+    }
+
+    /// Memory for the rows of an inspection and for the network and its gradient, in f64.
+    fn reserve_inspection(&self, model: &Model, rows: usize) -> Result<Reservation, Error> {
+        let parameters = model.network.parameter_count() as u64;
+        let (numbers, _) = inspected(model, rows);
+        self.reserve(numbers.saturating_add(parameters))
     }
 
     async fn answer(
         &self,
-        model: Arc<Model>,
+        model: Arc<Loaded>,
         Question { rows, top_k }: Question,
         who: String,
     ) -> Result<Answer, Error> {
@@ -149,8 +178,11 @@ impl Serve {
             check_top_k(k, &model)?;
         }
         let (work, numbers) = self.compute.admit_prediction(&model, rows.len())?;
+        let held = inputs_of(&model, rows.len()).saturating_add(numbers);
+        let room = self.reserve(held)?;
         self.compute
             .run(work, move || {
+                let _room = room;
                 let outputs = model.predict(&rows)?;
                 let mut predictions = model.predictions(&outputs);
                 let mut each = predictions.iter().flatten();
@@ -188,8 +220,10 @@ impl Serve {
             .compute
             .admit_inspection(&version.model, inputs.len())?;
         let _slot = self.inspections.acquire().await;
+        let room = self.reserve_inspection(&version.model, inputs.len())?;
         self.compute
             .run(work, move || {
+                let _room = room;
                 let inspection = version.model.inspect(&inputs, &targets)?;
                 finite(inspection.is_finite(), || version.to_string())?;
                 Ok(Inspected {
@@ -219,8 +253,10 @@ impl Serve {
             .compute
             .admit_check(&version.model, inputs.len(), parameters)?;
         let _slot = self.inspections.acquire().await;
+        let room = self.reserve_inspection(&version.model, inputs.len())?;
         self.compute
             .run(work, move || {
+                let _room = room;
                 let Float64 {
                     network,
                     inputs,

@@ -61,6 +61,19 @@ impl Store {
         .await
     }
 
+    /// Bytes of the checkpoint of the end of an epoch, which is named as a path does; 0 where there is none.
+    pub async fn checkpoint_bytes(&self, id: Uuid, epoch: &str) -> Result<u64, Error> {
+        let bytes: Option<i64> = sqlx::query_scalar(
+            "SELECT contents.bytes FROM checkpoints JOIN contents ON contents.id = checkpoints.content
+             WHERE job_id = $1 AND epoch = $2 AND step = 0",
+        )
+        .bind(id.to_string())
+        .bind(epoch.parse::<i64>().ok())
+        .fetch_optional(self.reader())
+        .await?;
+        Ok(bytes.map_or(0, |bytes| bytes as u64))
+    }
+
     /// The epochs whose ends are kept as checkpoints, newest first.
     ///
     /// Errors: there is no such job.

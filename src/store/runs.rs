@@ -91,6 +91,15 @@ impl Store {
         self.commit(tx).await
     }
 
+    /// The job that is taken next; none where none waits, or the next cannot be read.
+    pub async fn next_job(&self) -> Result<Option<Job>, Error> {
+        let next = sqlx::query(
+            "SELECT * FROM jobs WHERE status = 'queued' ORDER BY priority DESC, sequence LIMIT 1",
+        );
+        let row = next.fetch_optional(self.reader()).await?;
+        Ok(row.and_then(|row| job_row(&row).ok()))
+    }
+
     /// Takes the job of the highest priority, among several the one that was submitted first, with its last checkpoint. History beyond the checkpoint is dropped: it
     /// will be made again, the same. A job that cannot be read fails and gives way to the next.
     ///

@@ -162,3 +162,36 @@ fn the_memory_that_a_run_holds_is_what_was_estimated_within_a_tenth() {
         );
     }
 }
+
+#[test]
+fn the_memory_of_a_run_beyond_all_bounds_is_the_largest_number() {
+    let spec =
+        r#"{"name":"m","inputs":20,"dtype":"float64","layers":[{"units":1,"activation":"tanh"}]}"#;
+    let spec: ModelSpec = serde_json::from_str(spec).expect("a spec");
+    let base = spec.check(&MODEL_LIMITS).expect("a good spec").build();
+    let job = serde_json::json!({"model": "m", "data": {"inputs": vec![[0.5; 20]; 2], "targets": [[1], [0]]},
+        "epochs": 1, "batch_size": "full", "optimizer": {"type": "lbfgs"}, "metrics": ["loss", "r2"]});
+    let small = serde_json::from_value(job).expect("a job");
+    let small = checked(&base, small).expect("a good job");
+    let mut header = base.header();
+    // As many rows, inputs, layers and units as there may be, though not together: it is wider than any network.
+    let widest = crate::model::LayerShape {
+        units: 65_536,
+        ..header.layers[0].clone()
+    };
+    header.inputs = 100_000;
+    header.layers = vec![widest; 64];
+    let spec = CheckedSpec {
+        train_rows: 1_000_000_000,
+        ..small.clone()
+    };
+    let needed = memory_bytes(&spec, &header, 1_000_000_000);
+    // Rows of inputs and outputs in f64, twice, and answers of 48 bytes.
+    let rows = 2_000_000_000 * (100_000 + 65_536) * 16 + 1_000_000_000 * 65_536 * 48;
+    assert!((rows..2 * rows).contains(&needed), "{needed}");
+    let spec = CheckedSpec {
+        train_rows: usize::MAX,
+        ..small
+    };
+    assert_eq!(memory_bytes(&spec, &header, usize::MAX), u64::MAX);
+}

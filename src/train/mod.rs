@@ -63,7 +63,7 @@ mod window_tests;
 pub use crate::train::check::{CheckedJob, Context, DatasetView, check, check_alone};
 pub use crate::train::checkpoint::{Checkpoint, EpochSums};
 pub use crate::train::continued::Continued;
-pub use crate::train::cost::{chunks, memory_bytes, trial};
+pub use crate::train::cost::{chunks, memory_bytes, trial, trial_bytes};
 pub use crate::train::cross_validation::{train, train_on_all_rows};
 pub use crate::train::error::Error;
 pub use crate::train::evaluate::{EvaluationColumns, EvaluationSpec, evaluate};

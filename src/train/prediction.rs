@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{CHUNK_ROWS, ColumnDescription, Kind, TableFormat};
 use crate::model::{Header, Violations, check_labels, given, known};
+use crate::nn::BLOCK;
 use crate::train::columns::{Declared, check_feature};
 
 /// Cells of the columns that are read at a time, about, but for the rows of one chunk.
@@ -261,6 +262,15 @@ impl CheckedPrediction {
         let columns = self.features.len() + self.keep.len();
         let chunks = READ / (CHUNK_ROWS * columns.max(1));
         chunks.clamp(1, MOST_CHUNKS) * CHUNK_ROWS
+    }
+
+    /// Bytes of the rows that are in memory at a time, roughly: those that are read, that wait and that are predicted, and a block of
+    /// them as the network reads it; the answers that are written at once.
+    pub fn rows_bytes(&self, header: &Header) -> u64 {
+        let read = self.rows_read() * 3 * (self.features.len() + self.keep.len());
+        let block = BLOCK * (header.inputs + header.outputs());
+        let written = self.rows_written(header) * header.answered_bytes(self.top_k);
+        ((read + block) * size_of::<f64>() + written) as u64
     }
 
     /// Rows that are written at a time: of Parquet, a row group.

@@ -52,6 +52,7 @@ mod lbfgs;
 mod limits;
 mod load;
 mod max_seconds;
+mod memory;
 mod messages;
 mod models;
 mod multilabel;

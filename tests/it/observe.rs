@@ -34,7 +34,7 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
     samples
 }
 
-async fn scraped(server: &TestServer) -> BTreeMap<String, f64> {
+pub(crate) async fn scraped(server: &TestServer) -> BTreeMap<String, f64> {
     let answer = server.get("/metrics").await;
     assert_eq!(answer.status, 200);
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -122,6 +122,7 @@ async fn the_limits_answered_are_those_of_the_configuration() {
     expected["job_slots"] = json!(3);
     expected["training_threads"] = json!(1);
     expected["training_data_mib"] = json!(256);
+    expected["memory_bytes"] = json!(4_u64 << 30);
     expected["max_attempts"] = json!(3);
     for (name, kept) in [
         ("jobs", 10_000),

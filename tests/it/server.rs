@@ -335,6 +335,7 @@ pub(crate) fn config(job_slots: u16, limits: Limits) -> Config {
         job_slots,
         training_threads: 1,
         training_data_mib: TRAINING_DATA_MIB,
+        memory_mib: 4096,
         max_attempts: 3,
         kept: Kept::default(),
         settings: Vec::new(),

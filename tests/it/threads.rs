@@ -50,3 +50,36 @@ async fn a_job_comes_to_the_same_bits_with_any_number_of_threads() {
         }
     }
 }
+
+/// Of every thread of this process that trains, the scheduling policy and the nice value (proc_pid_stat(5)).
+#[cfg(target_os = "linux")]
+fn training_threads() -> Vec<(u32, i32)> {
+    let threads = std::fs::read_dir("/proc/self/task").expect("the threads of this process");
+    // One that ends meanwhile is gone.
+    let stats =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+    let training = stats.filter_map(|stat| {
+        let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
+        // The first of these is the third of all.
+        let field = |number: usize| rest.split(' ').nth(number - 3);
+        let (policy, nice) = (field(41)?.parse().ok()?, field(19)?.parse().ok()?);
+        (name == "training").then_some((policy, nice))
+    });
+    training.collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn threads_that_train_give_way_to_all_others() {
+    const SCHED_BATCH: u32 = 3;
+    let server = TestServer::start_threaded(3).await;
+    // Servers of other tests may have started some just now, which lower themselves at once.
+    crate::server::until("the threads that train", async || {
+        let threads = training_threads();
+        let lowered = |thread: &(u32, i32)| *thread == (SCHED_BATCH, 19);
+        let all = threads.len() >= 3 && threads.iter().all(lowered);
+        if all { Ok(()) } else { Err(threads) }
+    })
+    .await;
+    server.stop().await;
+}
