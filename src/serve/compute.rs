@@ -1,5 +1,9 @@
 //! Compute: how much one request may ask for, and where it is computed so that others do not wait.
 
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
 use crate::model::{Model, Targets};
 use crate::nn::{BLOCK, CHUNK};
 use crate::serve::Error;
@@ -108,6 +112,25 @@ impl Compute {
         let name = "rows times parameters of one request";
         within(name, work.saturating_add(beside), self.work)?;
         Ok(work)
+    }
+
+    /// The same, where it is much, once there is a place for it. The place is kept until the computation has ended, also where its
+    /// client has gone meanwhile; one that goes while it waits is not computed for.
+    pub(crate) async fn run_in<T: Send + 'static>(
+        &self,
+        places: &Arc<Semaphore>,
+        work: u64,
+        compute: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        if work <= INLINE_WORK {
+            return compute();
+        }
+        let place = Arc::clone(places).acquire_owned().await;
+        self.run(work, move || {
+            let _place = place;
+            compute()
+        })
+        .await
     }
 
     /// Computes at once where it is little, else on the blocking pool of the serving runtime.

@@ -39,7 +39,7 @@ impl Serve {
         spec.check(&mut violations);
         spec.check_metrics(&header, &mut violations);
         violations.finish().map_err(model::Error::from)?;
-        let _slot = self.evaluations.acquire().await;
+        let slot = Arc::clone(&self.evaluations).acquire_owned().await;
         let mut room = self.reserve(0)?;
         let columns = match &spec.dataset {
             Some(name) => {
@@ -59,7 +59,7 @@ impl Serve {
             _ => ControlFlow::Continue(()),
         };
         let compute = move || {
-            let _room = room;
+            let (_slot, _room) = (slot, room);
             let raw = checked(&spec, &header, columns)?;
             compute(&version, &raw, &spec, poll)
         };

@@ -38,6 +38,9 @@ const NUMBER_BYTES: u64 = 16;
 pub struct Serve {
     registry: Arc<Registry>,
     compute: Compute,
+    /// Predictions at the same time that take long enough to be computed off the threads that answer the others: more would
+    /// share the processors, and each would come later.
+    predictions: Arc<Semaphore>,
     /// Inspections at the same time: each holds the network and its gradient in f64. A prediction by a checkpoint, which
     /// holds a network of its own, counts as one.
     inspections: Arc<Semaphore>,
@@ -83,6 +86,7 @@ impl Serve {
             store: registry.store().clone(),
             registry,
             compute,
+            predictions: Arc::new(Semaphore::new(2 * slots)),
             inspections: Arc::new(Semaphore::new(slots)),
             evaluations: Arc::new(Semaphore::new(1)),
         }
@@ -131,7 +135,10 @@ impl Serve {
         let version = self.version(model, version).await?;
         let (number, model) = (version.number, version.model);
         let work = GOLDEN_ROWS as u64 * model.network.layer_parameter_count() as u64;
-        let tested = self.compute.run(work, move || Ok(model.selftest())).await?;
+        let tested = self
+            .compute
+            .run_in(&self.inspections, work, move || Ok(model.selftest()))
+            .await?;
         Ok((number, tested))
     }
 
@@ -181,7 +188,7 @@ impl Serve {
         let held = inputs_of(&model, rows.len()).saturating_add(numbers);
         let room = self.reserve(held)?;
         self.compute
-            .run(work, move || {
+            .run_in(&self.predictions, work, move || {
                 let _room = room;
                 let outputs = model.predict(&rows)?;
                 let mut predictions = model.predictions(&outputs);
@@ -219,10 +226,9 @@ impl Serve {
         let work = self
             .compute
             .admit_inspection(&version.model, inputs.len())?;
-        let _slot = self.inspections.acquire().await;
         let room = self.reserve_inspection(&version.model, inputs.len())?;
         self.compute
-            .run(work, move || {
+            .run_in(&self.inspections, work, move || {
                 let _room = room;
                 let inspection = version.model.inspect(&inputs, &targets)?;
                 finite(inspection.is_finite(), || version.to_string())?;
@@ -252,10 +258,9 @@ impl Serve {
         let work = self
             .compute
             .admit_check(&version.model, inputs.len(), parameters)?;
-        let _slot = self.inspections.acquire().await;
         let room = self.reserve_inspection(&version.model, inputs.len())?;
         self.compute
-            .run(work, move || {
+            .run_in(&self.inspections, work, move || {
                 let _room = room;
                 let Float64 {
                     network,
