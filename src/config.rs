@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+use crate::access::AccessFlags;
 use crate::data::TableLimits;
-use crate::http::{AdmissionLimits, ConnectionLimits, HttpLimits, Origin, Slowest};
+use crate::http::{AdmissionLimits, ConnectionLimits, HttpLimits, Slowest};
 use crate::jobs::JobsConfig;
 pub use crate::limits::{Limits, Setting};
 use crate::machine::{Budget, LEAST_MIB, default_mib, processor_quota};
@@ -37,14 +38,9 @@ pub struct Config {
         value_name = "DIRECTORY"
     )]
     pub data_dir: PathBuf,
-    /// Origin whose pages may read the answers, such as http://localhost:3000; may be repeated
-    #[arg(
-        long = "cors-origin",
-        env = "GRADIENTD_CORS_ORIGIN",
-        value_name = "ORIGIN",
-        value_delimiter = ','
-    )]
-    pub cors_origins: Vec<Origin>,
+    /// Who may ask.
+    #[command(flatten)]
+    pub access: AccessFlags,
     /// Jobs that train at the same time
     #[arg(long, env = "GRADIENTD_JOB_SLOTS", default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -207,7 +203,6 @@ impl Config {
             },
             idempotency: Duration::from_hours(limits.idempotency_hours),
             request: Duration::from_secs(limits.request_seconds),
-            cors_origins: self.cors_origins.iter().map(Origin::header).collect(),
             answer_numbers: limits.answer_numbers,
             model: ModelLimits {
                 layers: limits.layers,

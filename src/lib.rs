@@ -22,6 +22,8 @@ pub mod http;
 
 pub mod cli;
 
+pub mod access;
+
 pub mod config;
 
 pub mod limits;

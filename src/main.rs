@@ -119,13 +119,14 @@ async fn unless_ended(
 }
 
 async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Fault> {
-    let listener = listen(config.listen).await?;
+    let listener = listen(&config).await?;
     Ok(server::run(listener, config.settled(), shutdown).await?)
 }
 
 /// Serves and shows; keeps serving when the show is over.
 async fn demo(config: Config) -> Result<(), Fault> {
-    let listener = listen(config.listen).await?;
+    let listener = listen(&config).await?;
+    let token = config.access.token()?;
     let address = reachable(listener.local_addr()?);
     let (ending, mut ended) = watch::channel(false);
     let end = told_to_end()?;
@@ -140,7 +141,7 @@ async fn demo(config: Config) -> Result<(), Fault> {
     let interrupted = async move {
         let _ = ended.wait_for(|ended| *ended).await;
     };
-    let shown = cli::demo(address, interrupted).await;
+    let shown = cli::demo(address, token, interrupted).await;
     if shown.is_err() {
         watching.abort();
     }
@@ -149,7 +150,9 @@ async fn demo(config: Config) -> Result<(), Fault> {
     Ok(shown?)
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Fault> {
+async fn listen(config: &Config) -> Result<TcpListener, Fault> {
+    let address = config.listen;
+    config.access.may_listen(address)?;
     TcpListener::bind(address)
         .await
         .map_err(|error| format!("cannot listen on {address}: {error}").into())

@@ -23,6 +23,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// Why the server could not start or go on.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// Who may ask is not said, or not rightly.
+    #[error(transparent)]
+    Access(#[from] crate::access::Error),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] crate::store::Error),
@@ -70,12 +73,16 @@ fn descriptors() -> usize {
 /// Then it stops accepting, lets requests finish, lets jobs store a checkpoint and closes the database, within the
 /// seconds that the configuration gives to each; a job that was running is taken up by the next process.
 ///
-/// Errors: the data directory cannot be used or another process uses it; the listener failed.
+/// Errors: other machines would reach a server that asks for no token; the data directory cannot be used or another process
+/// uses it; the listener failed.
 pub async fn run(
     listener: TcpListener,
     mut config: Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    let address = listener.local_addr()?;
+    let access = config.access.access(address)?;
+    let is_open = access.token.is_none() && !address.ip().to_canonical().is_loopback();
     let limits = &mut config.limits;
     limits.connections = limits.connections.min(descriptors() / 2);
     let free = config.limits.free_disk_bytes;
@@ -93,14 +100,13 @@ pub async fn run(
         Serve::new(registry, config.serve()),
         config.http(),
     );
-    let address = listener.local_addr()?;
     let data_dir = config.data_dir.display();
     tracing::info!(%address, %data_dir, job_slots = config.job_slots, memory_mib = config.memory_mib, "ready: listening on http://{address}, data in {data_dir}");
-    if !address.ip().is_loopback() {
-        tracing::warn!(%address, "there is no authentication yet: whoever reaches this address may do everything");
+    if is_open {
+        tracing::warn!(%address, "no token is asked for: whoever reaches this address may do everything");
     }
     let (ending, ended) = watch::channel(false);
-    let mut serving = tokio::spawn(http::serve(listener, app.clone(), ended));
+    let mut serving = tokio::spawn(http::serve(listener, app.clone(), access, ended));
     tokio::select! {
         () = shutdown => {}
         () = store.failed() => {

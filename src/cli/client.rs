@@ -11,7 +11,7 @@ use hyper::{
     Method, Request, StatusCode,
     body::Bytes,
     client::conn::http1::{SendRequest, handshake},
-    header::{CONTENT_TYPE, HOST},
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -80,6 +80,7 @@ impl fmt::Display for Problem {
 pub(super) struct Client {
     server: SocketAddr,
     limit: Duration,
+    authorization: Option<HeaderValue>,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -88,12 +89,23 @@ impl Client {
         Self {
             server: reachable(server),
             limit: REQUEST_LIMIT,
+            authorization: None,
             connection: None,
         }
     }
 
     pub(super) fn with_limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Carries this token, if it fits into a header.
+    pub(super) fn with_token(mut self, token: &str) -> Self {
+        self.authorization = HeaderValue::try_from(format!("Bearer {token}")).ok();
+        if let Some(value) = &mut self.authorization {
+            // Else it is in what is printed of a client.
+            value.set_sensitive(true);
+        }
         self
     }
 
@@ -170,6 +182,9 @@ impl Client {
             .method(method)
             .uri(path)
             .header(HOST, self.server.to_string());
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
         let mut body = Bytes::new();
         if let Some((kind, content)) = content {
             request = request.header(CONTENT_TYPE, kind);
@@ -325,6 +340,17 @@ mod tests {
             "{request}"
         );
         assert!(request.ends_with("\r\n\r\n{\"name\":\"a\"}"), "{request}");
+    }
+
+    #[tokio::test]
+    async fn a_token_is_carried_by_every_request_and_printed_by_none() {
+        let server = Canned::start(&[(200, "application/json", "{}")]);
+        let mut client = Client::new(server.address).with_token("s3cret-s3cret-s3cret");
+        client.get("/v1/limits").await.expect("200");
+        assert!(!format!("{client:?}").contains("s3cret"), "{client:?}");
+        let request = &server.requests()[0];
+        let header = "authorization: Bearer s3cret-s3cret-s3cret\r\n";
+        assert!(request.contains(header), "{request}");
     }
 
     #[tokio::test]

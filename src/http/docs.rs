@@ -29,11 +29,11 @@ const FILES: [(&str, &str, &str); 4] = [
     ),
     ("icon.svg", "image/svg+xml", include_str!("docs/icon.svg")),
 ];
-/// Browsers load nothing from elsewhere, run no script that stands in the page, and guess no media type.
-const GUARDED: [(HeaderName, &str); 2] = [
-    (header::CONTENT_SECURITY_POLICY, "default-src 'self'"),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-];
+/// Browsers load nothing from elsewhere, run no script that stands in the page, and show it in no page of others.
+const GUARDED: [(HeaderName, &str); 1] = [(
+    header::CONTENT_SECURITY_POLICY,
+    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+)];
 
 /// `GET /openapi.yaml`: the contract as it was written.
 pub(crate) async fn yaml() -> Response {

@@ -1,5 +1,6 @@
 //! HTTP: the only floor that knows of methods, paths, headers and status codes.
 
+mod access;
 mod admission;
 mod aliases;
 mod answer;
@@ -19,6 +20,7 @@ mod gradients;
 mod head;
 mod health;
 mod history;
+mod host;
 mod hyperparameters;
 mod idempotency;
 mod jobs;
@@ -35,6 +37,7 @@ mod requests;
 mod routes;
 mod rows;
 mod strict;
+mod token;
 mod upload;
 mod versions;
 mod wording;
@@ -44,7 +47,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::HeaderValue;
 use axum::middleware;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -56,14 +58,17 @@ use crate::model::ModelLimits;
 use crate::serve::Serve;
 use crate::store::Store;
 
+pub use crate::http::access::Access;
 use crate::http::admission::Admission;
 pub use crate::http::admission::AdmissionLimits;
 pub use crate::http::connections::ConnectionLimits;
 use crate::http::connections::room::Room;
+pub use crate::http::host::{AllowedHost, Hosts};
 use crate::http::metrics::Metrics;
 pub use crate::http::origin::Origin;
 pub use crate::http::pace::Slowest;
 pub use crate::http::problem::{PROBLEMS, Problem};
+pub use crate::http::token::{LONGEST as LONGEST_TOKEN, Token};
 
 /// The largest requests that are accepted.
 #[derive(Clone, Debug)]
@@ -100,8 +105,6 @@ pub struct HttpLimits {
     pub idempotency: Duration,
     /// How long a request may take; not an upload.
     pub request: Duration,
-    /// Origins whose pages may read the answers.
-    pub cors_origins: Vec<HeaderValue>,
     /// Numbers in one answer, at most.
     pub answer_numbers: u64,
     /// The largest networks.
@@ -170,13 +173,13 @@ impl App {
 }
 
 /// Answers what comes to a listener until `ending` says true, and is done once the last answer has left.
-pub async fn serve(listener: TcpListener, app: App, ending: watch::Receiver<bool>) {
+pub async fn serve(listener: TcpListener, app: App, access: Access, ending: watch::Receiver<bool>) {
     let room = Arc::clone(&app.room);
-    connections::serve(listener, router(app), room, ending).await;
+    connections::serve(listener, router(app, access), room, ending).await;
 }
 
 /// Every route, and around them what every request goes through.
-fn router(app: App) -> Router {
+fn router(app: App, access: Access) -> Router {
     let limits = &app.limits;
     let routes = routes::routes(&app)
         .layer(middleware::from_fn_with_state(app.clone(), errors::heard))
@@ -185,7 +188,7 @@ fn router(app: App) -> Router {
             admission::admitted,
         ));
     let routes = routes.layer(middleware::from_fn_with_state(app.clone(), head::checked));
-    let routes = requests::around(routes, limits.request, &limits.cors_origins);
+    let routes = requests::around(routes, limits.request, access);
     routes
         .layer(middleware::from_fn_with_state(app.clone(), metrics::count))
         .with_state(app)

@@ -58,6 +58,12 @@ kinds! {
     BROKEN_BODY = "broken-body", 400, "The body could not be read",
         Said("the connection broke off before the end of the body"),
         "Send the whole body; the connection broke off before its end.";
+    UNAUTHORIZED = "unauthorized", 401, "The request does not carry the server's token",
+        Said("the token is not the server's"),
+        "Send the token of the server's --token-file as Authorization: Bearer TOKEN; it is taken from nowhere else.";
+    FOREIGN_ORIGIN = "foreign-origin", 403, "A page of another origin may not ask",
+        Said("a page of origin \"https://pages.example\" may not ask this server: must be one that --cors-origin names"),
+        "Let the operator name the page's origin by --cors-origin; programs send no Origin.";
     TIMEOUT = "timeout", 408, "The request came too slowly",
         Said("the body did not come within 60 s"),
         "Send it again without pauses; nothing was stored.";
@@ -100,6 +106,9 @@ kinds! {
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type", 415, "The body's media type is not accepted here",
         Said("Content-Type must be application/json (use curl --json or -H 'Content-Type: application/json'), got none"),
         "Send Content-Type: application/json (curl --json does) or, for datasets, text/csv.";
+    MISDIRECTED_REQUEST = "misdirected-request", 421, "The server is not asked by this host",
+        Said("this server is not asked as \"shop.example:8080\": must be localhost or an address of this machine, or a host that --allowed-hosts names"),
+        "Ask it by localhost or by its address, or let the operator name the host by --allowed-hosts.";
     HEADERS_TOO_MANY = "headers-too-many", 431, "There are too many headers",
         Said("a request must have at most 64 headers, got 70"),
         "Send fewer headers; a cookie or a proxy may have added some.";

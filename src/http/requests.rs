@@ -1,6 +1,7 @@
 //! Around every request: its id, its log line, the rendering of problems, panics caught, and writes that run to their end.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -14,13 +15,15 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use uuid::Uuid;
 
+use crate::http::access::{Access, GUARDS, from_here, with_token};
 use crate::http::body::is_csv;
 use crate::http::format::PARQUET;
 use crate::http::problem::{INTERNAL, INVALID_QUERY, Problem, REQUEST_ID, TOOK_TOO_LONG};
 
 /// Headers that a page of another origin may send.
-const READ_HEADERS: [HeaderName; 7] = [
+const READ_HEADERS: [HeaderName; 8] = [
     header::ACCEPT,
+    header::AUTHORIZATION,
     header::CONTENT_TYPE,
     header::IF_MATCH,
     header::IF_NONE_MATCH,
@@ -29,11 +32,12 @@ const READ_HEADERS: [HeaderName; 7] = [
     REQUEST_ID,
 ];
 /// Headers that a page of another origin may read.
-const TOLD_HEADERS: [HeaderName; 5] = [
+const TOLD_HEADERS: [HeaderName; 6] = [
     HeaderName::from_static("idempotent-replayed"),
     header::LOCATION,
     header::ETAG,
     header::RETRY_AFTER,
+    header::WWW_AUTHENTICATE,
     REQUEST_ID,
 ];
 /// How long a browser need not ask again whether it may send.
@@ -45,19 +49,26 @@ const LONGEST_ID: usize = 128;
 pub(crate) fn around<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
     longest: Duration,
-    origins: &[HeaderValue],
+    access: Access,
 ) -> Router<S> {
+    let access = Arc::new(access);
+    let origins = &access.cors_origins;
     let routes = routes
         .layer(middleware::from_fn(to_its_end))
         .layer(middleware::from_fn_with_state(longest, in_time))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(access.clone(), with_token));
+    // Around the token: a browser asks whether it may send one without sending it, and its page may read why it was refused.
+    let routes = if origins.is_empty() {
+        routes
+    } else {
+        routes.layer(cross_origin(origins))
+    };
+    routes
+        .layer(middleware::from_fn_with_state(access, from_here))
         .layer(middleware::from_fn(with_id))
         .layer(CompressionLayer::new().compress_when(worth_compressing()))
-        .layer(middleware::from_fn(gzip_or_plain));
-    if origins.is_empty() {
-        return routes;
-    }
-    routes.layer(cross_origin(origins))
+        .layer(middleware::from_fn(gzip_or_plain))
 }
 
 /// Answers that are long enough to be worth it; not those that are streamed, not numbers as they are in memory, and not what
@@ -125,12 +136,13 @@ async fn with_id(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        let rendered = problem.render(&id);
-        let allow = response.headers().get(header::ALLOW).cloned();
-        response = rendered;
-        if let Some(allow) = allow {
-            response.headers_mut().insert(header::ALLOW, allow);
-        }
+        let mut carrier = std::mem::replace(&mut response, problem.render(&id));
+        carrier.headers_mut().remove(header::CONTENT_LENGTH);
+        let headers = std::mem::take(carrier.headers_mut());
+        response.headers_mut().extend(headers);
+    }
+    for (name, value) in GUARDS {
+        response.headers_mut().entry(name).or_insert(value);
     }
     let status = response.status().as_u16();
     let milliseconds = began.elapsed().as_secs_f64() * 1e3;
@@ -209,10 +221,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_handler_that_panics_is_a_problem_and_the_next_request_is_answered() {
+        let everybody = Access {
+            token: None,
+            hosts: None,
+            cors_origins: Vec::new(),
+        };
         let routes = Router::new()
             .route("/faulty", get(faulty).post(faulty))
             .route("/fine", get(async || "fine"));
-        let routes = around(routes, Duration::from_mins(1), &[]);
+        let routes = around(routes, Duration::from_mins(1), everybody);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let serving = tokio::spawn(async { axum::serve(listener, routes).await });

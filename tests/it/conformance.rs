@@ -95,6 +95,10 @@ impl Conformance {
     /// The faults of an answer to what is no operation.
     fn refusal(&self, status: &str, answer: &Answer) -> Vec<String> {
         if answer.status.as_str() != status {
+            let any = format!("/x-any-request/{}", answer.status.as_str());
+            if self.contract.0.pointer(&any).is_some() {
+                return self.response_faults(&any, answer);
+            }
             return vec![format!(
                 "{} where the contract has no operation",
                 answer.status

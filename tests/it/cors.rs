@@ -56,7 +56,7 @@ async fn a_page_of_a_named_origin_may_ask_and_read() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_may_not() {
+async fn a_page_of_another_origin_may_neither_ask_nor_read() {
     let (api, _data_dir) = open().await;
     for origin in [
         "https://pages.example.org",
@@ -72,11 +72,13 @@ async fn a_page_of_another_origin_may_not() {
         )
         .await;
         assert_eq!(read.header("access-control-allow-origin"), "", "{origin}");
+        asked.problem(403, "foreign-origin");
+        read.problem(403, "foreign-origin");
     }
 }
 
 #[tokio::test]
-async fn no_origin_may_read_unless_the_operator_names_it() {
+async fn no_page_may_ask_or_read_unless_the_operator_names_its_origin() {
     let server = TestServer::start().await;
     let read = send(
         server
@@ -85,8 +87,8 @@ async fn no_origin_may_read_unless_the_operator_names_it() {
     )
     .await;
     assert_eq!(read.header("access-control-allow-origin"), "");
-    read.expect(200);
-    preflight(&server, ORIGIN)
-        .await
-        .problem(405, "method-not-allowed");
+    read.problem(403, "foreign-origin");
+    let asked = preflight(&server, ORIGIN).await;
+    assert_eq!(asked.header("access-control-allow-origin"), "");
+    asked.problem(403, "foreign-origin");
 }

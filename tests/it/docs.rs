@@ -75,7 +75,7 @@ async fn the_page_runs_no_script_of_its_own_and_lets_browsers_load_nothing_from_
         let answer = server.get(path).await;
         assert_eq!(
             answer.header("content-security-policy"),
-            "default-src 'self'",
+            "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
             "{path}"
         );
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::tokens::tokens;
 
 /// Files of `src` that are no floor: they put the floors together.
-pub(crate) const COMPOSERS: [&str; 7] = [
+pub(crate) const COMPOSERS: [&str; 8] = [
+    "access.rs",
     "config.rs",
     "lib.rs",
     "limits.rs",

@@ -1,5 +1,6 @@
 //! Integration tests: one binary, a file per story, all of them against the whole server over HTTP.
 
+mod access;
 mod architecture;
 mod averages;
 mod backups;

@@ -53,11 +53,11 @@ pub(crate) fn body(answer: &str) -> Value {
 }
 
 pub(crate) fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 }
 
 pub(crate) fn post(path: &str, head: &str, body: &str) -> String {
-    format!("POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{head}\r\n{body}")
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{head}\r\n{body}")
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn a_path_with_a_broken_escape_is_a_404_problem() {
 async fn what_is_no_http_is_refused_and_harms_nobody() {
     let server = TestServer::start().await;
     let long = format!(
-        "GET / HTTP/1.1\r\nHost: a\r\nX-Long: {}\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: {}\r\n\r\n",
         "a".repeat(1 << 20)
     );
     let garbage: [(&[u8], &[u16]); 7] = [
@@ -96,7 +96,7 @@ async fn what_is_no_http_is_refused_and_harms_nobody() {
         (b"GET / HTTP/9.9\r\n\r\n", &[0, 400]),
         (b"GET /v1/models HTTP/1.1\r\nHost a\r\n\r\n", &[400]),
         (
-            b"GET /v1/\xff\xfe HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            b"GET /v1/\xff\xfe HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
             &[400, 404],
         ),
         (long.as_bytes(), &[0, 431]),
@@ -177,7 +177,7 @@ async fn a_chunked_body_is_read_like_any_other() {
 #[tokio::test]
 async fn two_requests_written_at_once_are_answered_in_turn_with_ids_of_their_own() {
     let server = TestServer::start().await;
-    let first = "GET /v1/models/first HTTP/1.1\r\nHost: a\r\n\r\n";
+    let first = "GET /v1/models/first HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let both = format!("{first}{}", get("/v1/models/second"));
     let answer = said(&server, both.as_bytes()).await;
     let (first, second) = (answer.find("\\\"first\\\""), answer.find("\\\"second\\\""));

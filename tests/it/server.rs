@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gradientd::access::AccessFlags;
 use gradientd::config::{Config, Kept, Limits, TRAINING_DATA_MIB};
 use gradientd::server;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
@@ -331,7 +332,7 @@ pub(crate) fn config(job_slots: u16, limits: Limits) -> Config {
     Config {
         listen: ([127, 0, 0, 1], 0).into(),
         data_dir: PathBuf::new(),
-        cors_origins: Vec::new(),
+        access: AccessFlags::default(),
         job_slots,
         training_threads: 1,
         training_data_mib: TRAINING_DATA_MIB,
@@ -353,7 +354,10 @@ pub(crate) async fn serve(limits: Limits, origins: &[&str]) -> (Api, TempDir) {
     let config = Config {
         listen,
         data_dir: data_dir.path().to_owned(),
-        cors_origins: origins.collect::<Result<_, _>>().expect("origins"),
+        access: AccessFlags {
+            cors_origins: origins.collect::<Result<_, _>>().expect("origins"),
+            ..AccessFlags::default()
+        },
         ..config(1, limits)
     };
     tokio::spawn(server::run(listener, config, std::future::pending()));

@@ -35,8 +35,9 @@ class Client:
     """One kept-alive connection. A broken connection is an exception (OSError or HTTPException), never a silent retry:
     the caller must know what was acknowledged."""
 
-    def __init__(self, url, timeout=60.0):
+    def __init__(self, url, timeout=60.0, token=None):
         self.url = url
+        self.carried = {} if token is None else {"Authorization": f"Bearer {token}"}
         parts = urllib.parse.urlsplit(url)
         self.connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
 
@@ -52,7 +53,7 @@ class Client:
     def raw(self, method, path, body=None, headers=None, chunked=False):
         """The bytes of a successful answer."""
         try:
-            self.connection.request(method, path, body=body, headers=headers or {}, encode_chunked=chunked)
+            self.connection.request(method, path, body=body, headers={**self.carried, **(headers or {})}, encode_chunked=chunked)
             response = self.connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException):

@@ -24,6 +24,10 @@ const COMMANDS: &str = r#"  S=http://{server}; T='content-type: application/json
   X=$(tail -1 src/cli/digits.csv | cut -d, -f1-64)
   curl -H "$T" $S/v1/models/mine/predict -d "{\"inputs\":[[$X]]}""#;
 
+/// What comes before them where the server asks for a token, which is not printed.
+pub(super) const WITH_TOKEN: &str = r#"  # first: read -rs GRADIENTD_TOKEN <the-token-file
+  curl() { command curl -H "Authorization: Bearer $GRADIENTD_TOKEN" "$@"; }"#;
+
 /// What the network of the demo and that of its commands are trained with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Recipe {

@@ -41,15 +41,19 @@ const RECIPE: Recipe = Recipe {
 /// How long a server that starts beside the demo may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// Runs the demo against a running server and returns when its story is told, or when `interrupted` is.
+/// Runs the demo against a running server, with its token where it asks for one, and returns when its story is told, or when `interrupted` is.
 ///
 /// A server that is still starting is waited for, 10 s at most. What an earlier demo left (datasets, model) is used again; the
 /// network is then trained anew, from its initial parameters.
 ///
 /// Errors: the server does not answer or refuses a request, the job fails, a dataset of the demo's names holds something else,
 /// standard output is closed.
-pub async fn demo(server: SocketAddr, interrupted: impl Future<Output = ()>) -> Result<(), Error> {
-    let mut story = pin!(tell(server));
+pub async fn demo(
+    server: SocketAddr,
+    token: Option<String>,
+    interrupted: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let mut story = pin!(tell(server, token));
     let mut interrupted = pin!(interrupted);
     select! {
         told = &mut story => told,
@@ -57,9 +61,12 @@ pub async fn demo(server: SocketAddr, interrupted: impl Future<Output = ()>) -> 
     }
 }
 
-async fn tell(server: SocketAddr) -> Result<(), Error> {
+async fn tell(server: SocketAddr, token: Option<String>) -> Result<(), Error> {
     let screen = Screen::open();
     let mut client = Client::new(server);
+    if let Some(token) = &token {
+        client = client.with_token(token);
+    }
     wait_until_ready(&mut client).await?;
     let (train, held_out) = digits::parts();
     screen.title("Handwritten digits: 8×8 pixels in, 10 classes out")?;
@@ -73,6 +80,9 @@ async fn tell(server: SocketAddr) -> Result<(), Error> {
     show_gradients(&mut client, &screen, &job, &held_out.digits[..5]).await?;
     show_predictions(&mut client, &screen, &held_out.digits).await?;
     screen.title("The same by hand, in the project's folder")?;
+    if token.is_some() {
+        screen.say(commands::WITH_TOKEN)?;
+    }
     screen.say(&commands::curl_commands(client.server(), &RECIPE))?;
     screen.say(&format!(
         "\nstill serving on http://{}; Ctrl-C stops it",
@@ -307,13 +317,13 @@ mod tests {
     fn the_demo_can_be_spawned() {
         fn spawnable(_: impl Future + Send) {}
         let address = "127.0.0.1:1".parse().expect("an address");
-        spawnable(demo(address, std::future::pending()));
+        spawnable(demo(address, None, std::future::pending()));
     }
 
     #[tokio::test]
     async fn an_interruption_ends_the_demo_without_an_error() {
         let server = Canned::start(&[]);
-        demo(server.address, std::future::ready(()))
+        demo(server.address, None, std::future::ready(()))
             .await
             .expect("interrupted, not failed");
     }
@@ -325,7 +335,7 @@ mod tests {
             (200, json, r#"{"status":"ok"}"#),
             (200, json, r#"{"rows":3}"#),
         ]);
-        let error = demo(server.address, std::future::pending())
+        let error = demo(server.address, None, std::future::pending())
             .await
             .expect_err("3 rows are not 1438");
         assert!(matches!(&error, Error::OtherDataset { .. }), "{error}");
