@@ -1,5 +1,9 @@
 # docker build -t gradientd .
-# docker run -p 127.0.0.1:8080:8080 -v gradientd:/data gradientd
+# head -c 32 /dev/urandom | base64 > token
+# docker run -p 8080:8080 -v gradientd:/data -v "$PWD/token:/run/secrets/gradientd_token:ro" gradientd
+# curl -H "Authorization: Bearer $(cat token)" http://127.0.0.1:8080/v1/models
+# User 10001 must be able to read the token. Without one it does not start, but for a port that nobody else reaches:
+# docker run -p 127.0.0.1:8080:8080 -e GRADIENTD_INSECURE_NO_AUTH=true -v gradientd:/data gradientd
 # Training takes as many threads as --cpus grants processors, or docker run -e GRADIENTD_TRAINING_THREADS=N …
 # With a shell inside: docker build --build-arg BASE=debian:bookworm-slim -t gradientd .
 ARG BASE=gcr.io/distroless/cc-debian12:nonroot
@@ -28,7 +32,8 @@ COPY --from=build --chown=10001:10001 /out/data /data
 COPY LICENSE* /usr/share/doc/gradientd/
 # Another port is set here too, or the health check asks the wrong one: docker run -e GRADIENTD_LISTEN=0.0.0.0:9000 …
 ENV GRADIENTD_LISTEN=0.0.0.0:8080 \
-    GRADIENTD_DATA_DIR=/data
+    GRADIENTD_DATA_DIR=/data \
+    GRADIENTD_TOKEN_FILE=/run/secrets/gradientd_token
 # A number, so that Kubernetes can see that it is not root.
 USER 10001:10001
 WORKDIR /data
