@@ -3,6 +3,7 @@
 #
 #   examples/cookbook.sh [http://127.0.0.1:8080 [SPLITS]]
 #
+# GRADIENTD_TOKEN has the server's token, where it asks for one.
 # With SPLITS above 1 each recipe is trained with the seeds 0, 1, … on as many splits, and the mean is printed. Ends with 1
 # where it is under what the recipe is for. Makes the datasets and models iris, penguins and digits.
 set -euo pipefail
@@ -10,6 +11,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 server="${1:-http://127.0.0.1:8080}"
 splits="${2:-1}"
+
+# Asks with the token, where there is one.
+curl() {
+    command curl ${GRADIENTD_TOKEN:+-H "Authorization: Bearer $GRADIENTD_TOKEN"} "$@"
+}
 
 # Prints what a Python expression makes of the JSON on standard input, called a.
 pick() {

@@ -3,11 +3,17 @@
 #
 #   examples/six_curls.sh [http://127.0.0.1:8080]
 #
+# GRADIENTD_TOKEN has the server's token, where it asks for one.
 # Makes the models six-xor and six-penguins and the dataset six-penguins; run it against a server that has none of them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 server="${1:-http://127.0.0.1:8080}"
+
+# Asks with the token, where there is one.
+curl() {
+    command curl ${GRADIENTD_TOKEN:+-H "Authorization: Bearer $GRADIENTD_TOKEN"} "$@"
+}
 
 # POSTs JSON and prints the answer; an error status ends the script and shows the problem.
 post() {

@@ -2,12 +2,17 @@
 //
 //   node examples/javascript/predict.mjs [http://127.0.0.1:8080]
 //
+// GRADIENTD_TOKEN has the server's token, where it asks for one.
 // Ends with 1 where the server refuses something or has not learned exclusive or.
 
 const server = process.argv[2] ?? "http://127.0.0.1:8080";
+const token = process.env.GRADIENTD_TOKEN;
 
 async function ask(method, path, body) {
   const headers = { "Content-Type": "application/json" };
+  if (token) {
+    headers.Authorization = `Bearer ${token}`;
+  }
   const answer = await fetch(server + path, { method, headers, body: body && JSON.stringify(body) });
   const json = await answer.json();
   if (!answer.ok) {
