@@ -1,0 +1,55 @@
+"""A server with a bystander: a client whose predictions must stay what they are, whatever is done to the server beside them."""
+
+import contextlib
+import os
+import tempfile
+
+from daemon import Client, Server
+from figures import MIB, Process
+from promise import require
+from scripted import XOR, Served
+
+
+class Scene:
+    """A server, its process, and the bystander's connection that is kept alive."""
+
+    def __init__(self, server):
+        self.server, self.url = server, server.url
+        self.process = Process(server.process.pid)
+        self.client = Client(self.url)
+        self.served = Served(self.client)
+
+    def check(self):
+        """The server lives and the bystander feels nothing; it has the connection that it had."""
+        ended = self.server.process.poll()
+        require(ended is None, f"the server has ended with {ended}\n{self.server.log_tail()}")
+        kept = self.client.connection.sock
+        require(self.client.predict_raw(self.served.NAME, XOR["inputs"]) == self.served.prediction, "a bystander is predicted other bytes")
+        require(self.client.connection.sock is kept, "the bystander's connection was closed")
+        with Client(self.url) as fresh:
+            require(fresh.get("/healthz") == {"status": "ok"}, "/healthz does not say ok")
+
+    def weighed(self, act, most):
+        """What `act` gives, and how the memory went meanwhile, in words: it must not grow by more than `most` bytes."""
+        before = self.process.resident()
+        self.process.forget_peak()
+        given = act()
+        growth, after = self.process.peak() - before, self.process.resident()
+        figures = f"memory {before / MIB:.0f} MiB, {growth / MIB:+.1f} at its peak, {(after - before) / MIB:+.1f} after"
+        require(growth <= most, f"{figures}: more than {most / MIB:.0f} MiB; {given}")
+        return given, figures
+
+
+@contextlib.contextmanager
+def scene(binary, options=(), prefix=()):
+    """A scene whose server is gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="gradientd-scene-") as folder:
+        server = Server(binary, os.path.join(folder, "data"), options, prefix)
+        try:
+            server.start()
+            made = Scene(server)
+            yield made
+            made.client.close()
+        finally:
+            if server.process is not None:
+                server.kill()
