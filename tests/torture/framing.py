@@ -29,6 +29,8 @@ PREDICT = "/v1/models/served/predict"
 BODY = json.dumps({"inputs": [[0, 1]]}).encode()
 GROWTH = 8 * MIB
 AT_ONCE = 1.0
+# How long nothing more must come, until nothing more is waited for.
+QUIET = 0.7
 # What an endless body is cut off at, if nobody says no.
 ENDLESS = 64 * MIB
 # How an answer that does not come is written in the rows: the connection ends.
@@ -206,11 +208,12 @@ def hidden_requests():
         yield f"TE.TE, {label}", posted(told, rest)
     yield "two lengths", posted([("Content-Length", 2), ("Content-Length", 2 + len(hidden))], b"{}" + hidden)
     yield "a length in a folded line", posted([("X-A", "1\r\n Content-Length: 0")], hidden)
-    yield "a length before a line feed", posted([("X-A", "1\nContent-Length: 2")], b"{}" + hidden).replace(b"Content-Length: 2\r\n", b"Content-Length: 2\n")
+    yield "a length behind a line feed", posted([("X-A", "1\nContent-Length: 2")], b"{}" + hidden)
     yield "an extension with a line feed", posted([("Transfer-Encoding", "chunked")], b"2;\n{}\r\n" + hidden)
     yield "the body of a GET", head("GET", "/v1/limits", [("Content-Length", len(hidden))]) + hidden
     yield "the body of a HEAD", head("HEAD", "/healthz", [("Content-Length", len(hidden))]) + hidden
-    for label, path, kind in [("404", "/nowhere", "application/json"), ("405", "/healthz", "application/json"), ("415", PREDICT, "text/plain")]:
+    for label, path, kind in [("404", "/nowhere", "application/json"), ("405", "/healthz", "application/json"),
+                              ("415", PREDICT, "text/plain")]:
         yield f"the body of a {label}", request("POST", path, hidden, kind=kind)
     yield "beyond what a route takes", posted([("Content-Length", (8 << 20) + 100)], hidden)
 
@@ -220,9 +223,9 @@ def is_smuggled(scene, sent):
     if scene.client.find("/v1/models/victim") is None:
         scene.client.post("/v1/models", model("victim"))
     answers = []
-    with Wire(scene.url, 3.0) as wire:
+    # No end of it is said: a server may drop what it has begun for somebody who is gone.
+    with Wire(scene.url, QUIET) as wire:
         wire.send(sent)
-        wire.end()
         while (answer := wire.answer()) is not None and len(answers) < 4:
             answers.append(answer)
     require(scene.client.find("/v1/models/victim"), f"the hidden request was carried out: {answers}")
