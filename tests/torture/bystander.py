@@ -29,8 +29,16 @@ class Scene:
         with Client(self.url) as fresh:
             require(fresh.get("/healthz") == {"status": "ok"}, "/healthz does not say ok")
 
+    def come_anew(self):
+        """By a new connection, where the one of before may have been idle for too long."""
+        self.client.close()
+        self.client = Client(self.url)
+        self.client.get("/healthz")
+
     def weighed(self, act, most):
         """What `act` gives, and how the memory went meanwhile, in words: it must not grow by more than `most` bytes."""
+        # Its connection is not idle for too long.
+        self.client.get("/healthz")
         before = self.process.resident()
         self.process.forget_peak()
         given = act()

@@ -26,9 +26,14 @@ class Process:
         with open(f"/proc/{self.pid}/clear_refs", "w", encoding="ascii") as file:
             file.write("5")
 
+    def threads(self):
+        return self.status("Threads")
+
     def status(self, field):
+        """A number of /proc/PID/status, in bytes where it is one of kB."""
         with open(f"/proc/{self.pid}/status", encoding="ascii", errors="replace") as file:
-            return int(re.search(rf"^{field}:\s*(\d+) kB", file.read(), re.MULTILINE).group(1)) << 10
+            number, unit = re.search(rf"^{field}:\s*(\d+)( kB)?", file.read(), re.MULTILINE).groups()
+        return int(number) << 10 if unit else int(number)
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
@@ -47,6 +52,12 @@ class Process:
         with open(f"/proc/{self.pid}/stat", encoding="ascii", errors="replace") as file:
             fields = file.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def socket_memory():
+    """Bytes that the kernel holds for all TCP connections of the machine: what is sent and not read is no process's memory."""
+    with open("/proc/net/sockstat", encoding="ascii") as file:
+        return int(re.search(r"^TCP:.* mem (\d+)", file.read(), re.MULTILINE).group(1)) * os.sysconf("SC_PAGESIZE")
 
 
 def scraped(client):
