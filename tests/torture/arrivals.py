@@ -209,7 +209,8 @@ class Arrivals:
 
     def __init__(self, url, request, how, most=1000, cores=None):
         self.receiver, sender = multiprocessing.Pipe(duplex=False)
-        self.process = multiprocessing.Process(target=generate, args=(url, request, how, most, cores, sender), daemon=True)
+        # A fork: what it is to do needs not be written down.
+        self.process = multiprocessing.get_context("fork").Process(target=generate, args=(url, request, how, most, cores, sender), daemon=True)
         self.process.start()
         sender.close()
 
@@ -225,15 +226,14 @@ class Arrivals:
 def generate(url, request, how, most, cores, sender):
     if cores:
         os.sched_setaffinity(0, cores)
-    name, *arguments = how
-    sender.send(getattr(Generator(url, request, most), name)(*arguments))
+    sender.send(how(Generator(url, request, most)))
 
 
 def at_rate(url, request, rate, seconds, cores=None, seed=1, most=1000):
     """Starts an open loop."""
-    return Arrivals(url, request, ("open_loop", rate, seconds, seed), most, cores)
+    return Arrivals(url, request, lambda generator: generator.open_loop(rate, seconds, seed), most, cores)
 
 
 def at_once(url, request, lanes, seconds, cores=None):
     """Starts a closed loop."""
-    return Arrivals(url, request, ("closed_loop", lanes, seconds), lanes, cores)
+    return Arrivals(url, request, lambda generator: generator.closed_loop(lanes, seconds), lanes, cores)

@@ -29,6 +29,8 @@ from watcher import of_served, percentile  # noqa: E402
 OWN_SOCKETS = 8
 # Shares of a core that waiting may take, on top of the watched client's predictions.
 SPIN = 0.25
+# Seconds of a core that it takes to let one in and out.
+ACCEPTING = 0.000_2
 # Lines of the log per second that are more than information.
 COMPLAINTS = 15.0
 SECONDS = 8.0
@@ -83,7 +85,7 @@ def crowded(scene, count, cap):
             f"{log:.1f} complaints per second; a new client is answered {1000 * back:.0f} ms after they are gone; {meanwhile.end()}")
     require(sockets <= cap + OWN_SOCKETS, f"more connections than the cap: {said}")
     require(fate.connected >= min(count, cap // 2), f"it was no crowd: {said}")
-    return judged(scene, said, share - alone - fate.connected / SECONDS * 0.000_2, log)
+    return judged(scene, said, share - alone - ACCEPTING * fate.connected / SECONDS, log)
 
 
 def answered_again(scene):

@@ -6,7 +6,8 @@
 SIGSTOP for --halt-seconds while a job trains, then SIGCONT: requests that were sent meanwhile are answered, the job goes on or is taken
 up, in one attempt at a time, and ends with the bits of an undisturbed run; the same where the wall clock has moved on for longer than
 any lease, as 60 s show.
-SIGTERM under load (predictions, uploads that are half sent, two jobs, 100 idle connections): /readyz is 503 at once, or nobody answers
+SIGTERM under load (predictions, uploads and heads that are half sent, answers that are not read, a stream of events, two jobs, 100 idle
+connections): /readyz is 503 at once, or nobody answers
 there any more; predictions that were begun are answered; the jobs have a checkpoint and go on from it; the process ends with 0 within
 8 s. A second SIGTERM ends it within 1 s. Exits 1 on any miss.
 """
@@ -32,6 +33,10 @@ from scripted import XOR, status_of  # noqa: E402
 JOB_SECONDS = 4.0
 END_LIMIT, SECOND_LIMIT = 8.0, 1.0
 IDLE, UPLOADS, PREDICTORS = 100, 4, 4
+# Of each that no server can wait for.
+SLOW = 4
+HALF_A_HEAD = b"GET /healthz HTTP/1.1\r\nHost: loc"
+MUCH = b"GET /openapi.yaml HTTP/1.1\r\nHost: localhost\r\n\r\n" * 40
 
 
 def halted_round(prepared, seconds):
@@ -60,7 +65,7 @@ def halted_round(prepared, seconds):
 class Load:
     """Everything that may be under way when a server is told to end."""
 
-    def __init__(self, server, prepared):
+    def __init__(self, server, prepared, job=None):
         parts = urllib.parse.urlsplit(server.url)
         self.address = (parts.hostname, parts.port)
         self.idle = [self.connected(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") for _ in range(IDLE)]
@@ -68,6 +73,8 @@ class Load:
             require(b"200 OK" in connection.recv(4096), "an idle connection was not answered")
         head = "POST /v1/datasets?name=half-{} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 1000000\r\n\r\n"
         self.uploads = [self.connected((head.format(number) + "x,y\n1,2\n").encode()) for number in range(UPLOADS)]
+        stream = f"GET /v1/jobs/{job}/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode()
+        self.slow = [self.connected(sent) for sent in (HALF_A_HEAD, MUCH, *([stream] if job else [])) for _ in range(SLOW)]
         self.predictors = [Predictor(server.url, prepared.served) for _ in range(PREDICTORS)]
         for predictor in self.predictors:
             predictor.start()
@@ -78,7 +85,7 @@ class Load:
         return connection
 
     def close(self):
-        for connection in self.idle + self.uploads:
+        for connection in self.idle + self.uploads + self.slow:
             connection.close()
 
 
@@ -116,7 +123,7 @@ def ended_round(prepared):
             client = Client(server.url)
             jobs = [long.start(client, f"running-{number}") for number in range(2)]
             reached = [epoch(once(client, job, lambda state: epoch(state) > 0)) for job in jobs]
-            load = Load(server, prepared)
+            load = Load(server, prepared, jobs[0])
             time.sleep(0.3)
             began = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
