@@ -66,6 +66,7 @@ impl Jobs {
     ///
     /// Errors: the spec breaks rules; the job needs more memory than one may have, or its trial more than is free.
     pub async fn estimate(&self, spec: JobSpec) -> Result<Estimate, Error> {
+        let _rows = (self.inner.memory).try_reserve(Use::Requests, spec.inline_bytes())?;
         let CheckedJob {
             spec,
             base,

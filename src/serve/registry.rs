@@ -205,8 +205,8 @@ impl Registry {
             .await
             .map_err(not_found)?
             .artifact_bytes;
-        let mut room = self.memory.try_reserve(Use::Models, bytes)?;
-        room.grow(bytes)?;
+        let both = bytes.saturating_mul(2);
+        let mut room = self.memory.try_reserve(Use::Models, both)?;
         let read = self.store.load_version(name, number).await;
         let model = Arc::new(read.map_err(not_found)?);
         room.settle(bytes_of(&model))?;

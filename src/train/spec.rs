@@ -256,6 +256,26 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
+    /// Bytes of its inline rows as they are stored, 8 of each number.
+    pub fn inline_bytes(&self) -> u64 {
+        let validation = self.validation.as_ref();
+        let inputs = [
+            self.data.inputs.as_ref(),
+            validation.and_then(|of| of.inputs.as_ref()),
+        ];
+        let targets = [
+            self.data.targets.as_ref(),
+            validation.and_then(|of| of.targets.as_ref()),
+        ];
+        let targets = targets.into_iter().flatten().filter_map(|of| match of {
+            TargetRows::Numbers(rows) => Some(rows),
+            TargetRows::Words(_) => None,
+        });
+        let rows = inputs.into_iter().flatten().chain(targets);
+        rows.map(|rows| 8 * (rows.len() * rows.width()) as u64)
+            .sum()
+    }
+
     /// The column of `data` that rows are split by, where one is named.
     pub fn split_column(&self) -> Option<&str> {
         SplitBy::of(self).map(|by| by.column)

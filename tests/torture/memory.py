@@ -13,6 +13,7 @@ that and the program's own. The server runs with an address space of --address-m
 
 import argparse
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import re
@@ -73,15 +74,12 @@ class Watched:
         connection = http.client.HTTPConnection(host.hostname, host.port, timeout=300)
         began = time.monotonic()
         try:
-            connection.request("POST", path, body, {"Content-Type": "application/json"})
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-        try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request("POST", path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
-            told = json.loads(response.read())
+            return response.status, json.loads(response.read()), time.monotonic() - began, response.headers
         finally:
             connection.close()
-        return response.status, told, time.monotonic() - began, response.headers
 
 
 def layers(*units):
