@@ -184,6 +184,10 @@ impl Budget {
     }
 
     fn give_back(&self, purpose: Use, bytes: u64) {
+        // Who waits would else be woken by its own failed attempt, over and over.
+        if bytes == 0 {
+            return;
+        }
         self.0.reserved.fetch_sub(bytes, Ordering::AcqRel);
         if let Some(part) = self.part(purpose) {
             part.fetch_sub(bytes, Ordering::AcqRel);

@@ -186,9 +186,9 @@ fn the_memory_of_a_run_beyond_all_bounds_is_the_largest_number() {
         ..small.clone()
     };
     let needed = memory_bytes(&spec, &header, 1_000_000_000);
-    // Rows of inputs and outputs in f64, twice, and answers of 48 bytes.
-    let rows = 2_000_000_000 * (100_000 + 65_536) * 16 + 1_000_000_000 * 65_536 * 48;
-    assert!((rows..2 * rows).contains(&needed), "{needed}");
+    // Rows of inputs and outputs in f64, and answers of 48 bytes; what else there is is less than a tenth of that.
+    let rows = 2_000_000_000 * (100_000 + 65_536) * 8 + 1_000_000_000 * 65_536 * 48;
+    assert!((rows..rows + rows / 10).contains(&needed), "{needed}");
     let spec = CheckedSpec {
         train_rows: usize::MAX,
         ..small

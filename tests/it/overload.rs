@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::connections::measured;
-use crate::raw::{body, said, status};
+use crate::raw::{body, post, said, status};
 use crate::server::{Answer, TestServer, send};
 
 /// Rows that take a while to predict: 256 million multiply-adds.
@@ -108,6 +108,24 @@ async fn heads_that_are_too_much_and_bodies_that_are_compressed_are_refused_by_n
     let problem = answer.problem(415, "unsupported-media-type");
     let told = "a body must not be compressed, got Content-Encoding \"gzip\"";
     assert_eq!(problem["detail"], told);
+    for codings in [
+        "gzip, chunked",
+        "chunked, chunked",
+        "chunked\r\nTransfer-Encoding: chunked",
+    ] {
+        let head = "Content-Type: application/json\r\nTransfer-Encoding: ";
+        let head = post("/v1/models", &format!("{head}{codings}\r\n"), "0\r\n\r\n");
+        let answer = said(&server, head.as_bytes()).await;
+        assert_eq!(status(&answer), 400, "{codings}: {answer}");
+        let told = "Transfer-Encoding must be chunked, and be there once";
+        assert_eq!(body(&answer)["detail"], told);
+    }
+    let bare = said(
+        &server,
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\nA: b\r\n\r\n",
+    )
+    .await;
+    assert_eq!(status(&bare), 400, "{bare}");
     let request = server.request(Method::POST, "/v1/models").json(&json!({}));
     let answer = send(request.header("Content-Encoding", "identity")).await;
     answer.problem(422, "invalid-body");

@@ -119,8 +119,9 @@ def lengths():
         yield Case(f"Content-Length: {value}", posted([("Content-Length", value)], BODY), {400}, closes=True)
     yield Case("two lengths", posted([("Content-Length", told), ("Content-Length", 5)], BODY), {400}, closes=True)
     both = [("Content-Length", told), ("Transfer-Encoding", "chunked")]
-    yield Case("a length and chunks", posted(both, chunk(BODY) + LAST_CHUNK), {400}, closes=True)
-    yield Case("chunks and a length", posted(both[::-1], chunk(BODY) + LAST_CHUNK), {400}, closes=True)
+    # Read by its chunks, and nothing after it is (RFC 9112, section 6.1).
+    yield Case("a length and chunks", posted(both, chunk(BODY) + LAST_CHUNK), {200, 400}, closes=True)
+    yield Case("chunks and a length", posted(both[::-1], chunk(BODY) + LAST_CHUNK), {200, 400}, closes=True)
 
 
 def encodings():

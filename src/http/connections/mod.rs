@@ -4,6 +4,7 @@
 
 mod bodies;
 mod clock;
+mod feeds;
 mod progress;
 pub(crate) mod room;
 mod watched;

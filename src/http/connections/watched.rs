@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::http::connections::clock::Clock;
+use crate::http::connections::feeds::Lines;
 use crate::http::connections::progress::{Phase, Progress};
 use crate::http::connections::{ConnectionLimits, SLOWEST_ANSWER};
 use crate::http::problem::{Problem, TIMEOUT};
@@ -21,6 +22,9 @@ use crate::http::problem::{Problem, TIMEOUT};
 /// answer it by a reset, and the client might never read its answer.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 8 << 20;
+/// What answers a head that nobody else would read as we do.
+const BARE_FEED: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 /// Bytes that are thrown away at a time.
 const THROWN: usize = 16 << 10;
 
@@ -31,6 +35,7 @@ pub(super) struct Watched {
     reading: Clock,
     writing: Clock,
     backlog: Backlog,
+    head: Lines,
     linger: Option<Linger>,
 }
 
@@ -63,6 +68,7 @@ impl Watched {
             reading: Clock::default(),
             writing: Clock::default(),
             backlog: Backlog::default(),
+            head: Lines::default(),
             linger: None,
         }
     }
@@ -82,6 +88,28 @@ impl Watched {
             body.len()
         );
         let _ = self.stream.try_write(answer.as_bytes());
+    }
+
+    /// Notes what came.
+    ///
+    /// Errors: a line of a head ends with a line feed alone.
+    fn came(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let phase = self.progress.phase();
+        self.progress.came();
+        match phase {
+            Phase::Answering | Phase::Body => return Ok(()),
+            Phase::First | Phase::Idle => self.head = Lines::default(),
+            Phase::Head => {}
+        }
+        if !self.head.end_bare(bytes) {
+            return Ok(());
+        }
+        let _ = self.stream.try_write(BARE_FEED);
+        let error = "a line of the head ends with a line feed alone";
+        Err(io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     /// Errors: the client has taken too little for too long.
@@ -136,10 +164,8 @@ impl AsyncRead for Watched {
         let this = self.get_mut();
         let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
-            if buffer.filled().len() > before {
-                this.progress.came();
-            }
-            return Poll::Ready(read);
+            let came = &buffer.filled()[before..];
+            return Poll::Ready(read.and_then(|()| this.came(came)));
         }
         let deadline = match this.progress.deadline(&this.limits) {
             Some(deadline) if this.backlog.since.is_none() => deadline,
