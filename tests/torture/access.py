@@ -165,9 +165,9 @@ def starts(servers):
         for address in ("127.0.0.1:0", "0.0.0.0:0"):
             said = servers.refused("serve", [f"--listen={address}", f"--token-file={file}"])
             require(why in said and makes in said and "16 to 4096 visible ASCII" in said, said)
-    require("No such file" in servers.refused("serve", [], {"GRADIENTD_TOKEN_FILE": f"{servers.folder}/none"}), "a token that is absent")
-    servers.refused("serve", [f"--token-file={servers.folder}"])
-    both = servers.refused("serve", [f"--token-file={servers.token}"], {"GRADIENTD_INSECURE_NO_AUTH": "true"})
+    require("No such file" in servers.refused("serve", ["--listen=127.0.0.1:0"], {"GRADIENTD_TOKEN_FILE": f"{servers.folder}/none"}), "a token that is absent")
+    servers.refused("serve", ["--listen=127.0.0.1:0", f"--token-file={servers.folder}"])
+    both = servers.refused("serve", ["--listen=127.0.0.1:0", f"--token-file={servers.token}"], {"GRADIENTD_INSECURE_NO_AUTH": "true"})
     require("exclude each other" in both, both)
     return f"{len(tokens) * 2 + 10} starts refused with 2, each in one line"
 

@@ -102,7 +102,7 @@ def confined(server):
     """What the kernel says of the process."""
     process = first(server)
     with open(f"/proc/{process}/status", encoding="ascii") as status:
-        told = dict(line.rstrip().split(":\t", 1) for line in status if ":\t" in line)
+        told = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
     require(set(told["Uid"].split()) == {str(USER)} and set(told["Gid"].split()) == {str(USER)}, f"Uid {told['Uid']}, Gid {told['Gid']}")
     for held in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
         require(int(told[held], 16) == 0, f"{held} is {told[held]}")
