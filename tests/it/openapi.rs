@@ -86,7 +86,9 @@ fn every_reference_leads_somewhere_and_every_component_is_led_to() {
     let mut references: BTreeSet<String> = references(&contract.0).into_iter().collect();
     // A scheme of security is named where it is asked for, not referred to.
     let asked = contract.at("/security").as_array().expect("schemes");
-    let schemes = asked.iter().flat_map(|of| of.as_object().expect("names").keys());
+    let schemes = asked
+        .iter()
+        .flat_map(|of| of.as_object().expect("names").keys());
     references.extend(schemes.map(|name| format!("#/components/securitySchemes/{name}")));
     for reference in &references {
         assert!(reference.starts_with("#/components/"), "{reference}");

@@ -3,11 +3,16 @@
 import contextlib
 import os
 import tempfile
+import time
 
 from daemon import Client, Server
 from figures import MIB, Process
 from promise import require
 from scripted import XOR, Served
+
+
+# Seconds that a connection may be silent for certain.
+IDLE = 50.0
 
 
 class Scene:
@@ -18,13 +23,17 @@ class Scene:
         self.process = Process(server.process.pid)
         self.client = Client(self.url)
         self.served = Served(self.client)
+        self.asked = time.monotonic()
 
     def check(self):
-        """The server lives and the bystander feels nothing; it has the connection that it had."""
+        """The server lives and the bystander feels nothing; it has the connection that it had, if that was not idle for long."""
         ended = self.server.process.poll()
         require(ended is None, f"the server has ended with {ended}\n{self.server.log_tail()}")
+        if time.monotonic() - self.asked > IDLE:
+            self.come_anew()
         kept = self.client.connection.sock
         require(self.client.predict_raw(self.served.NAME, XOR["inputs"]) == self.served.prediction, "a bystander is predicted other bytes")
+        self.asked = time.monotonic()
         require(self.client.connection.sock is kept, "the bystander's connection was closed")
         with Client(self.url) as fresh:
             require(fresh.get("/healthz") == {"status": "ok"}, "/healthz does not say ok")
@@ -34,11 +43,10 @@ class Scene:
         self.client.close()
         self.client = Client(self.url)
         self.client.get("/healthz")
+        self.asked = time.monotonic()
 
     def weighed(self, act, most):
         """What `act` gives, and how the memory went meanwhile, in words: it must not grow by more than `most` bytes."""
-        # Its connection is not idle for too long.
-        self.client.get("/healthz")
         before = self.process.resident()
         self.process.forget_peak()
         given = act()

@@ -35,6 +35,8 @@ RATE, BEFORE, LANES = 100.0, 8.0, 100
 RATIO = 2.0
 OF_ONE, OF_ALL = 64 << 10, 16 * MIB
 FILES = 16
+# Connections per second: those that a kernel has no room for are reset, and that is not what is looked for here.
+PACE = 1000.0
 # Bytes of the kernel for a connection whose answers are not read, and once it is closed.
 UNREAD, LEFT = 1 * MIB, 16 << 10
 # How long after its time the last one may be closed: clocks of some servers tick once in a while.
@@ -120,23 +122,25 @@ def slow_round(scene, names, count, limits, slack_ms):
     kinds = [KINDS[name] for name in names]
     if "unread" in names:
         require_small_buffers(scene, 20)
-    longest = max(kind.seconds(limits) for kind in kinds) + LATE
+    longest = max(kind.seconds(limits) for kind in kinds) + count / PACE + LATE
     before = well_behaved(scene, BEFORE).outcome(BEFORE)
     scene.come_anew()
     require(not before.others and not before.refused, f"the well-behaved client alone: {before}")
     watch, buffers = Watch(scene), socket_memory()
     share = count // len(kinds)
     # Opening takes a while too.
-    crowds = [Crowd(scene.url, kind.habit, share, longest + 5.0) for kind in kinds]
+    crowds = [Crowd(scene.url, kind.habit, share, longest, PACE / len(kinds)) for kind in kinds]
     meanwhile = well_behaved(scene, longest)
     began = time.monotonic()
     while time.monotonic() < began + longest and not all(crowd.is_over() for crowd in crowds):
         watch.look()
         time.sleep(1.0)
         # Those who do not read do not see their end either; and they are there by then.
-        if watch.is_back(LANES) and time.monotonic() > began + LATE:
+        if watch.is_back(LANES) and time.monotonic() > began + count / PACE + LATE:
             break
     lasted, left = time.monotonic() - began, watch.scene.process.sockets() - watch.base
+    # Their own ends come a little later; only those who read hear of them.
+    until(lambda: all(crowd.is_over() for kind, crowd in zip(kinds, crowds) if kind.habit.reads), LATE)
     # Before the crowd goes: what the server has closed, the kernel may still try to send.
     kept = (socket_memory() - buffers) / MIB
     fates = [crowd.stop() for crowd in crowds]
@@ -173,7 +177,7 @@ def judged(crowds, share, limits):
 
 
 def run(binary, count, names, together, slack_ms):
-    options = known_options(binary, f"--max-connections={count + 300}")
+    options = known_options(binary, f"--limit=connections={count + 300}")
     with scene(binary, options) as made:
         limits = made.client.get("/v1/limits")
         outcomes = []
