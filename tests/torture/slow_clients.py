@@ -31,7 +31,7 @@ from watcher import percentile  # noqa: E402
 from wire import head, request  # noqa: E402
 
 # Of the well-behaved: requests per second, seconds before the others come, connections at most.
-RATE, BEFORE, LANES = 100.0, 8.0, 100
+RATE, BEFORE, LANES = 100.0, 8.0, 300
 RATIO = 2.0
 OF_ONE, OF_ALL = 64 << 10, 16 * MIB
 FILES = 16
