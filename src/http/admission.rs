@@ -139,7 +139,7 @@ impl Class {
     }
 
     /// Errors: nobody can be admitted now.
-    fn check(&self) -> Result<(), Problem> {
+    pub(crate) fn check(&self) -> Result<(), Problem> {
         if self.turns.available_permits() > 0 || self.is_short(self.waiting.load(Ordering::Relaxed))
         {
             return Ok(());

@@ -96,6 +96,8 @@ pub(crate) async fn create(
 ) -> Result<Answer, Problem> {
     let format = options.format(&app.store, &headers)?;
     check_length(&headers, app.limits.body_dataset)?;
+    // Before anything is read: where there is no place, that is told at once.
+    app.admission.uploads.check()?;
     if !is_name(&name) {
         return Err(Problem::violation(INVALID_QUERY, "/name", name_rule(&name)));
     }
@@ -123,6 +125,7 @@ pub(crate) async fn append(
 ) -> Result<Answer, Problem> {
     let format = options.format(&app.store, &headers)?;
     check_length(&headers, app.limits.body_dataset)?;
+    app.admission.uploads.check()?;
     app.store.dataset(&name).await?;
     let turn = turn(&app, &name).await?;
     if let Some(known) = key.known(&app).await? {
