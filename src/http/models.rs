@@ -62,9 +62,9 @@ pub(crate) async fn create(
     let table = table(&app, &declaration).await?;
     let checked = declaration.check(table.as_ref(), &app.limits.model);
     let checked = checked.map_err(|violations| Problem::violations(INVALID_SPEC, violations))?;
-    // Its numbers and the bytes that they are stored as, which are held as long as it is being stored.
-    let bytes = checked.bytes().saturating_mul(2);
-    let _stored = app.memory.try_reserve(Use::Models, bytes)?;
+    // Its numbers as arrays, as tensors and as bytes, and what the database holds of those while they are stored.
+    let bytes = checked.bytes().saturating_mul(4);
+    let _stored = app.memory.try_reserve(Use::Requests, bytes)?;
     let built = tokio::task::spawn_blocking(move || (Arc::new(checked.build()), checked)).await;
     let (model, checked) = built.expect("a checked spec can be built");
     let once = Once {

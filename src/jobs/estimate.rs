@@ -66,7 +66,8 @@ impl Jobs {
     ///
     /// Errors: the spec breaks rules; the job needs more memory than one may have, or its trial more than is free.
     pub async fn estimate(&self, spec: JobSpec) -> Result<Estimate, Error> {
-        let _rows = (self.inner.memory).try_reserve(Use::Requests, spec.inline_bytes())?;
+        let memory = &self.inner.memory;
+        let _rows = memory.try_reserve(Use::Requests, spec.inline_bytes())?;
         let CheckedJob {
             spec,
             base,

@@ -21,7 +21,8 @@ impl Jobs {
             return Ok(known.answer(&idempotency.digest)?);
         }
         let (priority, metadata) = (spec.priority, spec.metadata.clone());
-        let _rows = (self.inner.memory).try_reserve(Use::Requests, spec.inline_bytes())?;
+        let memory = &self.inner.memory;
+        let _rows = memory.try_reserve(Use::Requests, spec.inline_bytes())?;
         let checked = self.check(spec).await?;
         self.check_memory(self.bytes_of(&checked.spec).await?)?;
         let new = NewJob {

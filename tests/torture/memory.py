@@ -99,7 +99,7 @@ def declarations():
         ("batch 0", {"batch_size": 0}), ("batch 2^63", {"batch_size": 1 << 63}), ("epochs 2^63", {"epochs": 1 << 63}),
         ("epochs -1", {"epochs": -1}), ("seed 2^64", {"seed": 1 << 64}), ("window 2^63", {"window_rows": 1 << 63}),
         *((f"rate {rate}", {"optimizer": {"type": "gradient_descent", "learning_rate": rate}}) for rate in (0, -1, 1e308, float("nan"), float("inf"))),
-        ("fold 2^63", {"cross_validation": {"folds": 1 << 63}}), ("history 2^63", {"optimizer": {"type": "lbfgs", "history": 1 << 63}}),
+        ("fold 2^63", {"cross_validation": {"folds": 1 << 63}}), ("history 2^63", {"optimizer": {"type": "lbfgs", "history_size": 1 << 63}}),
     ]:
         yield name, "/v1/jobs", json.dumps({**spec, **more})
         yield f"{name}, dry", "/v1/jobs?dry_run=true", json.dumps({**spec, **more})
