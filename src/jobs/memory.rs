@@ -21,42 +21,30 @@ impl Jobs {
     pub(crate) async fn claim(&self) -> Result<Option<(Claim, Room)>, store::Error> {
         let _turn = self.inner.next.lock().await;
         let store = &self.inner.store;
-        let mut waited = None;
         let mut queued = self.inner.queued.subscribe();
         let mut stopping = self.inner.stopping.subscribe();
-        loop {
-            let next = store.next_job().await?;
-            let Some(next) = next else {
-                // None waits, or one that cannot be read, which then fails.
-                break;
+        while let Some((id, next)) = store.next_job().await? {
+            // One that cannot be read fails when it is claimed.
+            let needed = match &next {
+                Some(job) => self.needed(job).await?,
+                None => 0,
             };
-            let needed = self.needed(&next).await?;
-            let _waits = Waits::of(self, &next);
-            tokio::select! {
+            let _waits = next.map(|job| Waits::of(self, &job));
+            let room = tokio::select! {
                 biased;
-                room = self.inner.memory.reserve(Use::Jobs, needed) => {
-                    waited = Some((next.id, room.map(Arc::new)));
-                    break;
-                }
+                room = self.inner.memory.reserve(Use::Jobs, needed) => room.map(Arc::new),
                 // Another may have come before it, or it has been cancelled.
-                _ = queued.changed() => {}
-                () = sleep(TRY_AGAIN) => {}
+                _ = queued.changed() => continue,
+                () = sleep(TRY_AGAIN) => continue,
                 _ = stopping.wait_for(|stopping| *stopping) => return Ok(None),
+            };
+            // Where it is no more the next, its memory is given back, and that of the next is waited for.
+            let claim = store.claim_next(Some(&id), &Timestamp::now()).await?;
+            if let Some(claim) = claim {
+                return Ok(Some((claim, room)));
             }
         }
-        let Some(claim) = store.claim(&Timestamp::now()).await? else {
-            return Ok(None);
-        };
-        let room = match waited {
-            Some((id, room)) if id == claim.job.id => room,
-            // Another came before it in this very moment.
-            _ => {
-                let needed = self.needed(&claim.job).await?;
-                let room = self.inner.memory.reserve(Use::Jobs, needed).await;
-                room.map(Arc::new)
-            }
-        };
-        Ok(Some((claim, room)))
+        Ok(None)
     }
 
     /// Bytes that a stored job needs; none where what it starts from is gone, which its run will say.

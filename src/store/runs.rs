@@ -91,13 +91,15 @@ impl Store {
         self.commit(tx).await
     }
 
-    /// The job that is taken next; none where none waits, or the next cannot be read.
-    pub async fn next_job(&self) -> Result<Option<Job>, Error> {
+    /// The id of the job that is taken next, and the job unless it cannot be read; none where none waits.
+    pub async fn next_job(&self) -> Result<Option<(String, Option<Job>)>, Error> {
         let next = sqlx::query(
             "SELECT * FROM jobs WHERE status = 'queued' ORDER BY priority DESC, sequence LIMIT 1",
         );
-        let row = next.fetch_optional(self.reader()).await?;
-        Ok(row.and_then(|row| job_row(&row).ok()))
+        let Some(row) = next.fetch_optional(self.reader()).await? else {
+            return Ok(None);
+        };
+        Ok(Some((row.try_get("id")?, job_row(&row).ok())))
     }
 
     /// Takes the job of the highest priority, among several the one that was submitted first, with its last checkpoint. History beyond the checkpoint is dropped: it
@@ -105,7 +107,18 @@ impl Store {
     ///
     /// Errors: the store fails; a job that was taken by then waits again.
     pub async fn claim(&self, now: &Timestamp) -> Result<Option<Claim>, Error> {
-        let Some(job) = self.take(now).await? else {
+        self.claim_next(None, now).await
+    }
+
+    /// The same where it is the job of this id that would be taken; else none is.
+    ///
+    /// Errors: as [`Store::claim`].
+    pub async fn claim_next(
+        &self,
+        expected: Option<&str>,
+        now: &Timestamp,
+    ) -> Result<Option<Claim>, Error> {
+        let Some(job) = self.take(expected, now).await? else {
             return Ok(None);
         };
         let Job { id, attempt, .. } = job;
@@ -123,7 +136,7 @@ impl Store {
     }
 
     /// Makes the job that has waited longest a running one.
-    async fn take(&self, now: &Timestamp) -> Result<Option<Job>, Error> {
+    async fn take(&self, expected: Option<&str>, now: &Timestamp) -> Result<Option<Job>, Error> {
         loop {
             let mut tx = self.begin().await?;
             let claimed: Option<i64> = sqlx::query_scalar(
@@ -131,9 +144,10 @@ impl Store {
                  started_at = COALESCE(started_at, $1)
                  WHERE sequence = (SELECT sequence FROM jobs WHERE status = 'queued'
                                    ORDER BY priority DESC, sequence LIMIT 1)
-                   AND status = 'queued' RETURNING sequence",
+                   AND status = 'queued' AND ($2 IS NULL OR id = $2) RETURNING sequence",
             )
             .bind(now.as_str())
+            .bind(expected)
             .fetch_optional(&mut *tx)
             .await?;
             let Some(claimed) = claimed else {

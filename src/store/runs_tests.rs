@@ -150,6 +150,27 @@ async fn a_job_whose_data_cannot_be_read_waits_at_its_last_checkpoint_and_says_w
 }
 
 #[tokio::test]
+async fn a_job_is_claimed_by_its_id_only_while_it_is_the_next() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, owner) = begun(directory.path()).await;
+    let now = Timestamp::now();
+    store.put_back(owner, &now).await.expect("it owns the job");
+    let (next, job) = store.next_job().await.expect("reads").expect("one waits");
+    assert_eq!(
+        (next.clone(), job.map(|job| job.id)),
+        (owner.id.to_string(), Some(owner.id))
+    );
+    let other = Uuid::now_v7().to_string();
+    let claim = store.claim_next(Some(&other), &now).await.expect("asks");
+    assert!(claim.is_none());
+    let waiting = store.job(owner.id).await.expect("is there");
+    assert_eq!((waiting.status, waiting.attempt), (JobStatus::Queued, 1));
+    let claim = store.claim_next(Some(&next), &now).await.expect("claims");
+    assert_eq!(claim.expect("it is the next").job.id, owner.id);
+    assert!(store.next_job().await.expect("reads").is_none());
+}
+
+#[tokio::test]
 async fn a_job_whose_process_ends_three_times_without_a_new_checkpoint_fails() {
     let directory = tempfile::tempdir().expect("a directory");
     let (mut store, owner) = begun(directory.path()).await;

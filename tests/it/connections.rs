@@ -134,6 +134,11 @@ async fn where_all_places_are_taken_the_one_that_is_silent_longest_goes() {
         let one = heard(connected(&server, get("/healthz").as_bytes()).await).await;
         assert_eq!(status(&one), 200, "{one}");
     }
+    // One after the other, while those that make room for them end.
+    for _ in 0..20 {
+        let one = heard(connected(&server, get("/healthz").as_bytes()).await).await;
+        assert_eq!(status(&one), 200, "{one}");
+    }
     assert!(measured(&server, "gradientd_connections ").await <= 4);
     assert_eq!(heard(silent.remove(0)).await, "");
 }

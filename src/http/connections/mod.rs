@@ -68,13 +68,16 @@ pub(crate) async fn serve(
 ) {
     let mut connections = JoinSet::new();
     let mut told: Option<Instant> = None;
+    // Kept while connections end: it may hold one that waits for a place.
+    let mut accepting = Box::pin(accept(&listener, &room));
     loop {
         let accepted = tokio::select! {
             biased;
             () = ended(&mut ending) => break,
             Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accepting.as_mut() => accepted,
         };
+        accepting.set(accept(&listener, &room));
         match accepted {
             Ok((stream, place)) => {
                 connections.spawn(connection(stream, place, router.clone(), ending.clone()));
@@ -90,6 +93,8 @@ pub(crate) async fn serve(
             }
         }
     }
+    // Who was accepted and has no place yet goes with it.
+    drop(accepting);
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
