@@ -371,6 +371,7 @@ impl Builder {
             bytes,
         };
         self.chunk += 1;
+        shared.sink.words(shared.category_bytes)?;
         shared.sink.take(piece)
     }
 
@@ -396,6 +397,13 @@ impl Builder {
 
 /// What takes the chunks of a table.
 pub trait Sink {
+    /// Hears how many bytes all words take so far, with 20 more for each.
+    ///
+    /// Errors: [`Error::Stopped`], where they are too many.
+    fn words(&mut self, _bytes: u64) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Takes the next.
     ///
     /// Errors: [`Error::Stopped`], where no more are wanted.

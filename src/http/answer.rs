@@ -1,11 +1,13 @@
 //! Answers that may be long: written off the threads that answer the other requests.
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::http::errors::internal;
+use crate::http::kept::Reserved;
 use crate::http::problem::Problem;
 use crate::machine::{Budget, Reservation, Use};
 
@@ -71,7 +73,7 @@ pub(crate) async fn bytes(
         Ok(Written { bytes, _room: room })
     });
     let written = Bytes::from_owner(written.await?);
-    Ok((content_type, written).into_response())
+    Ok((Extension(Reserved), content_type, written).into_response())
 }
 
 /// Does work of so many numbers or bytes at once where they are few, else on the blocking pool.

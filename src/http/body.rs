@@ -27,6 +27,9 @@ pub(crate) const JSON: &str = "application/json";
 /// Bytes that a byte of a JSON body may come to while it is read: itself, and what it says. Of rows such as `[0,1]` each two bytes
 /// are a number of eight.
 const READ: u64 = 6;
+/// Bytes that a string in a list, and a name in an object, may come to beside that.
+const STRING: u64 = 32;
+const NAME: u64 = 112;
 
 /// A JSON body of type `T`, and the memory that is reserved for it until the handler has done with it.
 pub(crate) struct Body<T>(pub(crate) T, pub(crate) Reservation);
@@ -103,6 +106,11 @@ async fn whole(headers: &HeaderMap, body: RawBody, limit: &BodyLimit) -> Result<
         let detail = format!("objects in one body must be at most {most}, got {objects}");
         return Err(Problem::new(TOO_LARGE, detail));
     }
+    // Strings and names are texts of their own, however short.
+    let strings = memchr_iter(b'"', &bytes).count() as u64 / 2;
+    let names = memchr_iter(b':', &bytes).count() as u64;
+    let length = bytes.len() as u64;
+    room.settle(length * READ + strings * STRING + names * NAME)?;
     Ok(Received { bytes, room })
 }
 

@@ -24,6 +24,7 @@ mod host;
 mod hyperparameters;
 mod idempotency;
 mod jobs;
+mod kept;
 mod metrics;
 mod models;
 mod origin;
@@ -182,6 +183,7 @@ pub async fn serve(listener: TcpListener, app: App, access: Access, ending: watc
 fn router(app: App, access: Access) -> Router {
     let limits = &app.limits;
     let routes = routes::routes(&app)
+        .layer(middleware::from_fn_with_state(app.clone(), kept::kept))
         .layer(middleware::from_fn_with_state(app.clone(), errors::heard))
         .layer(middleware::from_fn_with_state(
             app.clone(),

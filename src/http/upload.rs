@@ -1,6 +1,7 @@
 //! Upload: a table streamed into the chunks of its columns, never whole in memory, and stored whole or not at all.
 
 use std::io::{self, Read};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -21,7 +22,7 @@ use crate::http::path::Path;
 use crate::http::problem::{BUSY, INTERNAL, INVALID_QUERY, Problem};
 use crate::http::query::{FromQuery, Parameters, Query};
 use crate::http::{App, HttpLimits};
-use crate::machine::{Reservation, Use};
+use crate::machine::{Reservation, Short, Use};
 use crate::model::{hex, is_name, name_rule};
 use crate::store::{Answer, Dataset, Error, Filling, KnownKey, Once, Timestamp, Turn};
 
@@ -75,14 +76,30 @@ impl Read for Pieces {
 /// Chunks that wait to be written: twice as much as is written at once.
 const CHUNKS: usize = 128;
 
+/// Bytes that are reserved for a byte of words: they are in a map, in the order of their codes, and in what is stored.
+const WORD: u64 = 5;
+
 /// Where the parser's chunks go.
-struct Chunks(mpsc::Sender<Piece>);
+struct Chunks {
+    sender: mpsc::Sender<Piece>,
+    /// The memory of the table's words.
+    words: Reservation,
+    /// Says so where there is no more.
+    short: Arc<OnceLock<Short>>,
+}
 
 impl Sink for Chunks {
+    fn words(&mut self, bytes: u64) -> Result<(), data::Error> {
+        let settled = self.words.settle(bytes.saturating_mul(WORD));
+        settled.map_err(|short| {
+            let _ = self.short.set(short);
+            data::Error::Stopped
+        })
+    }
+
     fn take(&mut self, piece: Piece) -> Result<(), data::Error> {
-        self.0
-            .blocking_send(piece)
-            .map_err(|_| data::Error::Stopped)
+        let sent = self.sender.blocking_send(piece);
+        sent.map_err(|_| data::Error::Stopped)
     }
 }
 
@@ -196,18 +213,27 @@ async fn fill(
     body: Body,
 ) -> Result<Answer, Problem> {
     let (pieces, incoming) = mpsc::channel(PIECES);
-    let (sink, chunks) = mpsc::channel(CHUNKS);
+    let (sender, chunks) = mpsc::channel(CHUNKS);
+    let short = Arc::default();
+    let sink = Chunks {
+        sender,
+        words: app.memory.try_reserve(Use::Requests, 0)?,
+        short: Arc::clone(&short),
+    };
     let reading = Reading {
         limits: app.limits.table,
         kinds,
         base,
-        sink: Chunks(sink),
+        sink,
     };
     let is_csv = format.is_csv();
     let parsing = tokio::task::spawn_blocking(move || format.read(Pieces::new(incoming), reading));
     let fed = feed(body, Some(pieces), &app.limits);
     let (fed, written, parsed) = tokio::join!(fed, filling.write(chunks), parsing);
-    let taken = taken(fed, written, (parsed, is_csv));
+    let taken = match short.get() {
+        Some(short) => Err(Problem::from(*short)),
+        None => taken(fed, written, (parsed, is_csv)),
+    };
     let (taken, digest) = match taken {
         Ok(taken) => taken,
         Err(problem) => {
