@@ -81,7 +81,7 @@ pub(crate) async fn summary(
     let dataset = app.store.dataset(&name).await?;
     let target = query.target(&dataset)?;
     // A column and the target, and a hash of each row.
-    let bytes = dataset.rows.saturating_mul(48);
+    let bytes = dataset.rows.saturating_mul(48) + 3 * dataset.word_bytes();
     let _room = app.memory.try_reserve(Use::Requests, bytes)?;
     let table = summarized(&app.store, &dataset, target).await?;
     Ok(Json(Summary {

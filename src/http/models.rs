@@ -80,18 +80,22 @@ async fn table(app: &App, declaration: &ModelDeclaration) -> Result<Option<Table
     let Some(name) = &declaration.dataset else {
         return Ok(None);
     };
+    let dataset = match app.store.dataset(name).await {
+        Err(Error::NotFound { .. }) => return Ok(None),
+        found => found?,
+    };
+    // In the table, in the declaration, in the model and in the answer.
+    let of_words = dataset.word_bytes().saturating_mul(4);
     let Dataset {
         columns,
         digest,
         rows,
         ..
-    } = match app.store.dataset(name).await {
-        Err(Error::NotFound { .. }) => return Ok(None),
-        found => found?,
-    };
+    } = dataset;
     let names = declaration.to_load(&columns);
     // As they are in chunks, and as they are read.
     let bytes = rows.saturating_mul(16 * names.len() as u64);
+    let bytes = bytes.saturating_add(of_words);
     let _room = app.memory.try_reserve(Use::Requests, bytes)?;
     let read = app.store.dataset_columns(name, &digest, &names).await?;
     let most = app.limits.table.categories;

@@ -202,6 +202,12 @@ impl Store {
 }
 
 impl Dataset {
+    /// Bytes that its words take in memory, with what they take beside their letters.
+    pub fn word_bytes(&self) -> u64 {
+        let words = self.columns.iter().flat_map(|column| &column.categories);
+        words.map(|word| word.len() as u64 + 64).sum()
+    }
+
     /// The dataset of a row, with its categories in the order of their codes.
     async fn read(row: &SqliteRow, connection: &mut SqliteConnection) -> Result<Self, Error> {
         check_of(row, "datasets", row.try_get("name").unwrap_or("?"))?;
