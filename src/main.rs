@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use gradientd::config::{Config, address};
 use gradientd::maintenance::{Backup, Restore, Verify};
+use gradientd::nn::return_freed_memory;
 use gradientd::{cli, maintenance, server, telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         )
         | None => 2,
     };
+    return_freed_memory();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();

@@ -67,6 +67,7 @@ pub use histogram::{BINS, Bins, Histogram};
 pub use hyperparameter::{Hyperparameter, Range, Setting};
 pub use initializer::Initializer;
 pub use inspection::{EmbeddingInspection, Inspection, LayerInspection, inspect};
+pub use kernel::return_freed_memory;
 pub(crate) use kernel::{FAR_APART, Filled, PANEL_UNITS, flush_denormals, prefer_large_pages};
 pub use kernel::{Leading, Team};
 pub use loss::Loss;

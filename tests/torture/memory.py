@@ -231,13 +231,13 @@ def crowds(watched, crowd):
             return "succeeded"
 
     def predict(number):
-        body = json.dumps({"inputs": [[0.25] * side] * 512})
+        body = json.dumps({"inputs": [[0.25] * side] * 256})
         status, told, _, headers = watched.answer(f"/v1/models/m{number % crowd}/predict", body)
         return "answered" if status == 200 else "not made" if status == 404 else refusal(status, told, headers)
 
     yield f"{crowd} models of 8 MiB at once", model
     yield f"{crowd} jobs of 140 MiB at once", train
-    yield f"{crowd} predictions of 512 rows", predict
+    yield f"{crowd} predictions of 256 rows", predict
 
 
 def run(arguments):

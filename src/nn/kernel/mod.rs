@@ -33,6 +33,7 @@ pub(crate) use crate::nn::kernel::functions::{
     exp_nonpositive, expm1_nonpositive, ln, ln_1p_to_one, select, sigmoid, tanh,
 };
 pub(crate) use crate::nn::kernel::matrix::Matrix;
+pub use crate::nn::kernel::pages::return_freed_memory;
 pub(crate) use crate::nn::kernel::pages::{Filled, prefer_large_pages};
 use crate::nn::kernel::product::{
     Backward, BiasGradient, Destination, Forward, Panel, Panels, WeightGradient,

@@ -1,7 +1,11 @@
-//! Large arrays on large pages: products that step through rows a page apart then find their addresses translated.
+//! Large arrays on large pages: products that step through rows a page apart then find their addresses translated. And what is
+//! freed given back to the system.
 #![cfg_attr(
     all(target_os = "linux", not(miri)),
-    expect(unsafe_code, reason = "advice to the system about pages")
+    expect(
+        unsafe_code,
+        reason = "advice to the system and the allocator about pages"
+    )
 )]
 
 /// Bytes from which on an array is large: at least one of its pages of 2 MiB is whole.
@@ -44,6 +48,23 @@ pub(crate) fn prefer_large_pages<T>(numbers: &[T], filled: Filled) {
     }
     #[cfg(not(all(target_os = "linux", not(miri))))]
     let _ = filled;
+}
+
+/// Bytes from which on the allocator takes a block from the system and gives it back as soon as it is freed.
+#[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
+const RETURNED: libc::c_int = 1 << 20;
+
+/// Has large blocks given back to the system as soon as they are freed. To be called once, before any thread is started.
+///
+/// By itself glibc keeps blocks of up to 32 MiB, once one has been freed, in an arena of each thread: a process whose parts take
+/// turns then holds what each of them held at its peak.
+pub fn return_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
+    // SAFETY: it sets numbers of the allocator, under its own lock; one that it refuses leaves them as they are.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, RETURNED);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 2 * RETURNED);
+    }
 }
 
 #[cfg(test)]
