@@ -1,8 +1,8 @@
 # docker build -t gradientd .
 # head -c 32 /dev/urandom | base64 > token
-# docker run -p 8080:8080 -v gradientd:/data -v "$PWD/token:/run/secrets/gradientd_token:ro" gradientd
+# docker run -p 127.0.0.1:8080:8080 -v gradientd:/data -v "$PWD/token:/run/secrets/gradientd_token:ro" gradientd
 # curl -H "Authorization: Bearer $(cat token)" http://127.0.0.1:8080/v1/models
-# User 10001 must be able to read the token. Without one it does not start, but for a port that nobody else reaches:
+# User 10001 must be able to read the token (chown 10001 token). Without one it does not start, but for a port that nobody else reaches:
 # docker run -p 127.0.0.1:8080:8080 -e GRADIENTD_INSECURE_NO_AUTH=true -v gradientd:/data gradientd
 # Training takes as many threads as --cpus grants processors, or docker run -e GRADIENTD_TRAINING_THREADS=N …
 # With a shell inside: docker build --build-arg BASE=debian:bookworm-slim -t gradientd .

@@ -59,7 +59,7 @@ pub enum Error {
     },
     /// The file cannot be read.
     #[error(
-        "--token-file {} cannot be read: {source}; head -c 32 /dev/urandom | base64 > token makes one", file.display()
+        "--token-file {} cannot be read: {source}; the user that the server runs as must be able to; head -c 32 /dev/urandom | base64 > token makes one", file.display()
     )]
     Unreadable {
         /// The file.
@@ -139,7 +139,7 @@ fn first_line(file: &Path) -> Result<String, Error> {
     let opened = File::open(file).map_err(unreadable)?;
     let mode = opened.metadata().map_err(unreadable)?.permissions().mode();
     if mode & OTHERS_READ != 0 {
-        tracing::warn!(file = %file.display(), "every user of this machine may read the token: chmod o-r takes that away");
+        tracing::warn!(file = %file.display(), "every user of this machine may read the token: give it to the user that the server runs as (chown) and take it from others (chmod o-r)");
     }
     let mut bytes = Vec::new();
     let read = opened.take(MOST_BYTES).read_to_end(&mut bytes);
@@ -245,7 +245,7 @@ mod tests {
             .access(address("127.0.0.1:0"))
             .err()
             .expect("refused");
-        let expected = "--token-file /none/token cannot be read: No such file or directory (os error 2); head -c 32 /dev/urandom | base64 > token makes one";
+        let expected = "--token-file /none/token cannot be read: No such file or directory (os error 2); the user that the server runs as must be able to; head -c 32 /dev/urandom | base64 > token makes one";
         assert_eq!(error.to_string(), expected);
     }
 

@@ -1,5 +1,7 @@
 //! The contract as it is served: `openapi.yaml` itself, the same as JSON, and a page that shows it to people.
 
+use std::sync::LazyLock;
+
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
@@ -41,9 +43,15 @@ pub(crate) async fn yaml() -> Response {
 }
 
 /// `GET /openapi.json`: the same for programs that read no YAML, such as the page's script.
-pub(crate) async fn json() -> axum::Json<Value> {
-    axum::Json(serde_saphyr::from_str(CONTRACT).expect("a test reads the contract"))
+pub(crate) async fn json() -> Response {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (json, JSON.as_str()).into_response()
 }
+
+static JSON: LazyLock<String> = LazyLock::new(|| {
+    let contract: Value = serde_saphyr::from_str(CONTRACT).expect("a test reads the contract");
+    contract.to_string()
+});
 
 /// `GET /docs`: the reference.
 pub(crate) async fn page() -> Response {

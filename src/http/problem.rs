@@ -57,7 +57,7 @@ kinds! {
         "Send one JSON value in UTF-8; the detail says at which line and column it stops being one.";
     BROKEN_BODY = "broken-body", 400, "The body could not be read",
         Said("the connection broke off before the end of the body"),
-        "Send the whole body; the connection broke off before its end.";
+        "Send the whole body, as it is or in chunks; the detail says whether it broke off or was told to be coded otherwise.";
     UNAUTHORIZED = "unauthorized", 401, "The request does not carry the server's token",
         Said("the token is not the server's"),
         "Send the token of the server's --token-file as Authorization: Bearer TOKEN; it is taken from nowhere else.";
@@ -105,7 +105,7 @@ kinds! {
         "Send what is long in the body.";
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type", 415, "The body's media type is not accepted here",
         Said("Content-Type must be application/json (use curl --json or -H 'Content-Type: application/json'), got none"),
-        "Send Content-Type: application/json (curl --json does) or, for datasets, text/csv.";
+        "Send Content-Type: application/json (curl --json does) or, for datasets, text/csv, and no compressed body.";
     MISDIRECTED_REQUEST = "misdirected-request", 421, "The server is not asked by this host",
         Said("this server is not asked as \"shop.example:8080\": must be localhost or an address of this machine, or a host that --allowed-hosts names"),
         "Ask it by localhost or by its address, or let the operator name the host by --allowed-hosts.";

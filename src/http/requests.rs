@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header,
+};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
@@ -67,16 +70,30 @@ pub(crate) fn around<S: Clone + Send + Sync + 'static>(
     routes
         .layer(middleware::from_fn_with_state(access, from_here))
         .layer(middleware::from_fn(with_id))
-        .layer(CompressionLayer::new().compress_when(worth_compressing()))
+        .layer(
+            CompressionLayer::new()
+                .quality(CompressionLevel::Fastest)
+                .compress_when(worth_compressing()),
+        )
         .layer(middleware::from_fn(gzip_or_plain))
 }
 
-/// Answers that are long enough to be worth it; not those that are streamed, not numbers as they are in memory, and not what
+/// Bytes of an answer beyond which it is not compressed: that would take the thread which answers others milliseconds.
+const MOST_COMPRESSED: u64 = 256 << 10;
+
+/// Answers that are long enough to be worth it, and not too long; not those that are streamed, not numbers as they are in memory, and not what
 /// is compressed by itself.
 fn worth_compressing() -> impl Predicate {
     DefaultPredicate::new()
+        .and(not_too_long)
         .and(NotForContentType::const_new("application/x-safetensors"))
         .and(NotForContentType::const_new(PARQUET))
+}
+
+fn not_too_long(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    length.is_none_or(|length| length <= MOST_COMPRESSED)
 }
 
 /// Takes no notice of who refuses every encoding: a plain answer serves better than 406 and none.

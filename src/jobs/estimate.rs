@@ -81,7 +81,9 @@ impl Jobs {
         self.check_memory(memory_bytes)?;
         let _turn = self.inner.trial.acquire().await;
         let tried_bytes = trial_bytes(&spec, &header);
-        let room = self.inner.memory.try_reserve(Use::Jobs, tried_bytes)?;
+        // Of what jobs may have, one that trains may hold all for a day.
+        let tried_bytes = tried_bytes.min(memory.allowed(Use::Requests));
+        let room = memory.try_reserve(Use::Requests, tried_bytes)?;
         let base = match base {
             Some(bytes) => {
                 Checkpoint::decode(&bytes)

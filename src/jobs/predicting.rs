@@ -136,7 +136,8 @@ impl Jobs {
         };
         // Where it is not there, reading it says so.
         let bytes = self.prediction_bytes(prediction).await.unwrap_or(0);
-        let room = match self.inner.memory.reserve(Use::Jobs, bytes).await {
+        // Requests end soon; a job that trains may hold its memory for a day.
+        let room = match self.inner.memory.reserve(Use::Requests, bytes).await {
             Ok(room) => room,
             Err(short) => return Ok(End::failed("insufficient_memory", short.to_string())),
         };

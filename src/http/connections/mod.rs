@@ -140,7 +140,7 @@ async fn connection(
     let mut served = std::pin::pin!(served);
     tokio::select! {
         served = served.as_mut() => served.unwrap_or_else(|error| tracing::debug!(%error, "a connection broke off")),
-        () = progress.dismissed() => {}
+        () = dismissed(&progress) => {}
         () = ended(&mut ending) => {
             served.as_mut().graceful_shutdown();
             tokio::select! {
@@ -152,11 +152,22 @@ async fn connection(
     drop(place);
 }
 
+/// Done when the connection's place is wanted, unless a request has come meanwhile.
+async fn dismissed(progress: &Progress) {
+    loop {
+        progress.dismissed().await;
+        if progress.lasting().0 != Phase::Answering {
+            return;
+        }
+    }
+}
+
 /// Done when a while has passed and no request is being answered.
 async fn unanswered(progress: &Progress) {
     loop {
         tokio::time::sleep(LAST_HEAD).await;
-        if !matches!(progress.phase(), Phase::Answering | Phase::Body) {
+        let (phase, _) = progress.lasting();
+        if !matches!(phase, Phase::Answering | Phase::Body | Phase::Leaving) {
             return;
         }
     }

@@ -22,14 +22,17 @@ pub(super) enum Phase {
     Body,
     /// The last request was answered, and no other has begun.
     Idle,
+    /// What was answered waits for the client to take it.
+    Leaving,
 }
 
-const PHASES: [Phase; 5] = [
+const PHASES: [Phase; 6] = [
     Phase::First,
     Phase::Head,
     Phase::Answering,
     Phase::Body,
     Phase::Idle,
+    Phase::Leaving,
 ];
 /// Bits of a phase.
 const BITS: u32 = 3;
@@ -40,6 +43,8 @@ pub(super) struct Progress {
     accepted: Instant,
     /// Milliseconds since then, and the phase in the last bits.
     word: AtomicU64,
+    /// The same of what was answered and waits, whatever else goes on; 0 where nothing does.
+    unsent: AtomicU64,
     dismissal: Notify,
 }
 
@@ -48,30 +53,50 @@ impl Progress {
         Self {
             accepted: Instant::now(),
             word: AtomicU64::new(Phase::First as u64),
+            unsent: AtomicU64::new(0),
             dismissal: Notify::new(),
         }
     }
 
     pub(super) fn phase(&self) -> Phase {
-        self.read().0
+        self.read(&self.word).0
     }
 
-    /// The phase, and how long it has lasted.
+    /// The phase, and how long it has lasted; where an answer waits for its client, that is the phase.
     pub(super) fn lasting(&self) -> (Phase, Duration) {
-        let (phase, since) = self.read();
+        let waits = self.unsent.load(Ordering::Relaxed) != 0;
+        let word = if waits { &self.unsent } else { &self.word };
+        let (phase, since) = self.read(word);
         (phase, since.elapsed())
     }
 
-    fn read(&self) -> (Phase, Instant) {
-        let word = self.word.load(Ordering::Relaxed);
+    fn read(&self, word: &AtomicU64) -> (Phase, Instant) {
+        let word = word.load(Ordering::Relaxed);
         let phase = PHASES[(word & ((1 << BITS) - 1)) as usize];
         (phase, self.accepted + Duration::from_millis(word >> BITS))
     }
 
     pub(super) fn enter(&self, phase: Phase) {
+        self.word.store(self.word_of(phase), Ordering::Relaxed);
+    }
+
+    /// The phase as a word, from now on.
+    fn word_of(&self, phase: Phase) -> u64 {
         let milliseconds = self.accepted.elapsed().as_millis() as u64;
-        self.word
-            .store(milliseconds << BITS | phase as u64, Ordering::Relaxed);
+        milliseconds << BITS | phase as u64
+    }
+
+    /// Notes that what was answered waits for the client, or has been taken.
+    pub(super) fn leaves(&self, waits: bool) {
+        let waited = self.unsent.load(Ordering::Relaxed) != 0;
+        if waits != waited {
+            let word = if waits {
+                self.word_of(Phase::Leaving)
+            } else {
+                0
+            };
+            self.unsent.store(word, Ordering::Relaxed);
+        }
     }
 
     /// Notes that something came. The time of a first request counts from the connection.
@@ -79,17 +104,17 @@ impl Progress {
         match self.phase() {
             Phase::First => self.word.store(Phase::Head as u64, Ordering::Relaxed),
             Phase::Idle => self.enter(Phase::Head),
-            Phase::Head | Phase::Answering | Phase::Body => {}
+            Phase::Head | Phase::Answering | Phase::Body | Phase::Leaving => {}
         }
     }
 
     /// When the client must have sent more, unless it is its answer that is waited for.
     pub(super) fn deadline(&self, limits: &ConnectionLimits) -> Option<Instant> {
-        let (phase, since) = self.read();
+        let (phase, since) = self.read(&self.word);
         match phase {
             Phase::First | Phase::Head => Some(since + limits.head),
             Phase::Idle => Some(since + limits.idle),
-            Phase::Answering | Phase::Body => None,
+            Phase::Answering | Phase::Body | Phase::Leaving => None,
         }
     }
 
@@ -137,6 +162,7 @@ mod tests {
             Self {
                 accepted: accepted.expect("the machine has run that long"),
                 word: AtomicU64::new(phase as u64),
+                unsent: AtomicU64::new(0),
                 dismissal: Notify::new(),
             }
         }

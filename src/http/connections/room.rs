@@ -11,7 +11,7 @@ use crate::http::connections::progress::{Phase, Progress};
 
 /// How long a connection may be silent though others wait for its place.
 const GRACE: Duration = Duration::from_secs(1);
-/// How long it may where a request has begun: its body may come over a bad line.
+/// How long it may where a request has begun: its body, or the answer, may go over a bad line.
 const BODY_GRACE: Duration = Duration::from_secs(5);
 /// After how long it is looked again for a silent one.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -90,9 +90,10 @@ impl Room {
         let silent = taken.connections.values().filter_map(|progress| {
             let (phase, lasting) = progress.lasting();
             let (rank, grace) = match phase {
-                Phase::First | Phase::Head => (2, GRACE),
-                Phase::Idle => (1, GRACE),
-                Phase::Body => (0, BODY_GRACE),
+                Phase::First | Phase::Head => (3, GRACE),
+                Phase::Idle => (2, GRACE),
+                Phase::Body => (1, BODY_GRACE),
+                Phase::Leaving => (0, BODY_GRACE),
                 Phase::Answering => return None,
             };
             (lasting >= grace).then_some(((rank, lasting), progress))

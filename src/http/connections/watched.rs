@@ -100,7 +100,7 @@ impl Watched {
         let phase = self.progress.phase();
         self.progress.came();
         match phase {
-            Phase::Answering | Phase::Body => return Ok(()),
+            Phase::Answering | Phase::Body | Phase::Leaving => return Ok(()),
             Phase::First | Phase::Idle => self.head = Lines::default(),
             Phase::Head => {}
         }
@@ -122,6 +122,7 @@ impl Watched {
             Poll::Ready(Ok(count)) => self.backlog.take(count),
             Poll::Ready(Err(_)) => {}
             Poll::Pending => {
+                self.progress.leaves(true);
                 let deadline = self.backlog.wait(self.limits.stall);
                 ready!(self.writing.poll(deadline, context));
                 // Else the kernel keeps what was not taken, for minutes.
@@ -205,6 +206,7 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.progress.leaves(false);
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
