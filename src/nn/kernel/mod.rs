@@ -12,6 +12,7 @@ mod functions;
 mod matrix;
 mod pages;
 mod product;
+mod sync;
 mod team;
 #[cfg(test)]
 mod tests;

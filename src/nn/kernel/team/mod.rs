@@ -19,19 +19,19 @@ mod tests;
 
 use std::any::Any;
 use std::fmt;
-use std::hint::spin_loop;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::slice;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicPtr, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 
 use crate::nn::kernel::flush_denormals;
+use crate::nn::kernel::sync::{
+    Arc, AtomicPtr, AtomicUsize, JoinHandle, Mutex, MutexGuard, SPINS, spin_loop, thread,
+};
 
 /// Multiply-adds that a part has at least: some 7 µs in float32 at 145 GFLOP/s.
 ///
@@ -39,10 +39,6 @@ use crate::nn::kernel::flush_denormals;
 /// in all; but in a step, what one has written the other reads, at tens of nanoseconds a line: with parts of a tenth of this,
 /// training 784-30-10 in batches of 10 took twice as long with two threads as with one, and 32-64-64-1 in batches of 64 too.
 const LEAST_WORK: usize = if cfg!(miri) { 64 } else { 1_000_000 };
-
-/// How often a helper looks for a region before it sleeps, and a leader for the end of its own before it lets others have
-/// its processor: some tens of microseconds.
-const SPINS: u32 = if cfg!(miri) { 8 } else { 1_000 };
 
 /// Threads that compute together: one that calls [`Team::split`], and helpers. Cheap to clone; helpers belong to all clones,
 /// and end with the last.
@@ -402,7 +398,8 @@ impl Helpers {
 impl Drop for Helpers {
     fn drop(&mut self) {
         for helper in &self.all {
-            helper.desk.state.store(ENDING, Relaxed);
+            // An exchange, as all that others change is: what the helper made of it before comes before this.
+            helper.desk.state.swap(ENDING, Relaxed);
             helper.thread.thread().unpark();
         }
         for helper in self.all.drain(..) {
