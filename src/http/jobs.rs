@@ -208,7 +208,7 @@ pub(crate) async fn show(
 /// A job, and what it waits for where it stands still though it runs.
 fn shown(app: &App, job: StoredJob) -> Job {
     Job {
-        waiting_for: app.jobs.waits_for(job.id),
+        waiting_for: app.jobs.waits_for(&job),
         ..Job::from(job)
     }
 }

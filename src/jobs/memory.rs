@@ -29,15 +29,22 @@ impl Jobs {
                 Some(job) => self.needed(job).await?,
                 None => 0,
             };
-            let _waits = next.map(|job| Waits::of(self, &job));
-            let room = tokio::select! {
-                biased;
-                room = self.inner.memory.reserve(Use::Jobs, needed) => room.map(Arc::new),
-                // Another may have come before it, or it has been cancelled.
-                _ = queued.changed() => continue,
-                () = sleep(TRY_AGAIN) => continue,
-                _ = stopping.wait_for(|stopping| *stopping) => return Ok(None),
+            let memory = &self.inner.memory;
+            let room = match memory.try_reserve(Use::Jobs, needed) {
+                Err(Short::Now { .. }) => {
+                    let _waits = next.map(|job| Waits::of(self, &job));
+                    tokio::select! {
+                        biased;
+                        room = memory.reserve(Use::Jobs, needed) => room,
+                        // Another may have come before it, or it has been cancelled.
+                        _ = queued.changed() => continue,
+                        () = sleep(TRY_AGAIN) => continue,
+                        _ = stopping.wait_for(|stopping| *stopping) => return Ok(None),
+                    }
+                }
+                settled => settled,
             };
+            let room = room.map(Arc::new);
             // Where it is no more the next, its memory is given back, and that of the next is waited for.
             let claim = store.claim_next(Some(&id), &Timestamp::now()).await?;
             if let Some(claim) = claim {

@@ -39,7 +39,7 @@ use crate::jobs::memory::Room;
 pub use crate::jobs::verify::{Difference, Verification, VerificationSpec};
 use crate::machine::Budget;
 use crate::nn::Team;
-use crate::store::{Claim, Job, Request, Store, Timestamp};
+use crate::store::{Claim, Job, JobStatus, Request, Store, Timestamp};
 use crate::train::JobLimits;
 
 /// How jobs are run.
@@ -190,12 +190,15 @@ impl Jobs {
     }
 
     /// What the job stands still for: the disk, until it has room, or, before it starts, memory that others hold.
-    pub fn waits_for(&self, id: Uuid) -> Option<&'static str> {
+    pub fn waits_for(&self, job: &Job) -> Option<&'static str> {
+        let id = job.id;
         let running = lock(&self.inner.running);
         if running.get(&id).is_some_and(|control| control.is_waiting()) {
             return Some("disk");
         }
-        (*lock(&self.inner.waits_for_memory) == Some(id)).then_some("memory")
+        // It may have been cancelled since.
+        let waits = *lock(&self.inner.waits_for_memory) == Some(id);
+        (waits && job.status == JobStatus::Queued).then_some("memory")
     }
 
     /// Stops every job at a checkpoint and puts it back into the queue, for the next process to take up.
