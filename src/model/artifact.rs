@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::model::columns::Columns;
+use crate::model::columns::{ColumnSpec, Columns};
 use crate::model::{
     AnyNetwork, Error, Golden, Header, Model, ParameterDigest, Preprocessing, ReadTensors, Scaling,
     Targets, Tensors,
@@ -60,6 +60,10 @@ impl Model {
     ///
     /// Errors: they do not fit together.
     pub fn from_tensors(header: &Header, tensors: &ReadTensors) -> Result<Self, Error> {
+        let mut columns = header.columns.iter().flatten();
+        if !columns.all(ColumnSpec::is_filled_in) {
+            return Err(Error::artifact("its columns are not filled in"));
+        }
         let network = tensors.network("", header)?;
         let preprocessing = match &header.columns {
             Some(specs) => Preprocessing::Columns(Columns::from_tensors(specs.clone(), tensors)?),

@@ -100,6 +100,10 @@ impl Golden {
             let rows = Rows::new(width, values);
             InputRows::Inputs(rows.ok_or_else(|| Error::artifact("the golden set has no row"))?)
         };
+        if rows.len() > GOLDEN_ROWS {
+            let detail = format!("the golden set must have at most {GOLDEN_ROWS} rows");
+            return Err(Error::artifact(detail));
+        }
         let outputs = match header.dtype {
             Dtype::Float32 => Outputs::Float32(tensors.matrix(OUTPUTS)?),
             Dtype::Float64 => Outputs::Float64(tensors.matrix(OUTPUTS)?),

@@ -3,6 +3,8 @@
 mod answer;
 mod answer_columns;
 mod artifact;
+#[cfg(test)]
+mod artifact_tests;
 pub mod choice;
 pub mod columns;
 mod error;

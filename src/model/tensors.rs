@@ -193,9 +193,9 @@ impl<'a> ReadTensors<'a> {
             .expect("safetensors checks sizes"))
     }
 
-    /// The values of an array of two dimensions.
+    /// The values of an array of two dimensions, at least one.
     ///
-    /// Errors: as [`ReadTensors::vector`].
+    /// Errors: as [`ReadTensors::vector`]; there are none.
     pub fn matrix<T: Scalar>(&self, name: &str) -> Result<Array2<T>, Error> {
         let tensor = self.find::<T>(name)?;
         let &[rows, columns] = tensor.shape() else {
@@ -203,10 +203,13 @@ impl<'a> ReadTensors<'a> {
                 "tensor {name} must have two dimensions"
             )));
         };
-        Ok(
-            Array2::from_shape_vec((rows, columns), values(tensor.data()))
-                .expect("safetensors checks sizes"),
-        )
+        // Of no numbers, one dimension may be anything in the bytes, also more rows than can be counted.
+        let is_empty = rows == 0 || columns == 0;
+        let matrix = Array2::from_shape_vec((rows, columns), values(tensor.data()));
+        matrix
+            .ok()
+            .filter(|_| !is_empty)
+            .ok_or_else(|| Error::artifact(format!("tensor {name} must have numbers")))
     }
 }
 
@@ -276,6 +279,14 @@ fn read_network<T: Scalar>(
     for (index, shape) in shapes.iter().enumerate() {
         let number = index + 1;
         let vector = |name| tensors.vector(&format!("{prefix}layers.{number}.{name}"));
+        let biases = vector("biases")?;
+        // Before anything is made for as many units as the header says.
+        if biases.len() != shape.units {
+            return Err(Error::artifact(format!(
+                "layer {number} must have {} units",
+                shape.units
+            )));
+        }
         let normalized = |by: Normalization| {
             let mut normalized = Normalized::new(by, shape.units);
             normalized.scales = vector("scales")?;
@@ -287,16 +298,10 @@ fn read_network<T: Scalar>(
         };
         let layer = Layer {
             weights: tensors.matrix(&format!("{prefix}layers.{number}.weights"))?,
-            biases: vector("biases")?,
+            biases,
             activation: shape.activation,
             normalization: shape.normalization.map(normalized).transpose()?,
         };
-        if layer.biases.len() != shape.units {
-            return Err(Error::artifact(format!(
-                "layer {number} must have {} units",
-                shape.units
-            )));
-        }
         layers.push(layer);
     }
     let mut tables = Vec::new();

@@ -250,6 +250,16 @@ impl ColumnSpec {
         }
     }
 
+    /// Whether it was filled in, as far as its readers rely on it: bytes from outside may say anything.
+    pub(crate) fn is_filled_in(&self) -> bool {
+        let has_buckets = self.encode != Some(Encode::Hashed { buckets: 0 });
+        let is_affine = self.scale.is_none_or(Scale::is_affine);
+        has_buckets
+            && self
+                .kind
+                .is_some_and(|kind| is_affine || kind != Kind::Timestamp)
+    }
+
     /// What it holds.
     ///
     /// Panics: it has not been filled in, the caller's bug.
