@@ -11,7 +11,7 @@ use hyper::body::{Frame, SizeHint};
 
 use crate::http::App;
 use crate::http::problem::Problem;
-use crate::machine::{Reservation, Use};
+use crate::machine::Use;
 
 /// Bytes up to which an answer is not worth it: as much as a connection takes anyway.
 const SMALL: u64 = 64 << 10;
@@ -20,10 +20,16 @@ const SMALL: u64 = 64 << 10;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reserved;
 
-/// An answer's body, and its memory.
-struct Kept {
+/// An answer's body, and what is held until it has left.
+pub(crate) struct Kept<T> {
     body: Body,
-    _room: Reservation,
+    _held: T,
+}
+
+impl<T> Kept<T> {
+    pub(crate) fn new(body: Body, held: T) -> Self {
+        Self { body, _held: held }
+    }
 }
 
 /// Reserves the bytes of an answer. One that tells what was changed is told all the same, whether there is room or not.
@@ -35,13 +41,13 @@ pub(crate) async fn kept(State(app): State<App>, request: Request, next: Next) -
         return response;
     }
     match app.memory.try_reserve(Use::Requests, bytes) {
-        Ok(room) => response.map(|body| Body::new(Kept { body, _room: room })),
+        Ok(room) => response.map(|body| Body::new(Kept::new(body, room))),
         Err(_) if changes => response,
         Err(short) => Problem::from(short).into_response(),
     }
 }
 
-impl HttpBody for Kept {
+impl<T: Unpin> HttpBody for Kept<T> {
     type Data = Bytes;
     type Error = axum::Error;
 

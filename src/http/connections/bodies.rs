@@ -1,13 +1,13 @@
-//! Bodies on their way in and out, which tell the connection's progress.
+//! Bodies on their way in, which tell the connection's progress.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use crate::http::connections::progress::{Answered, Phase, Progress};
+use crate::http::connections::progress::{Phase, Progress};
 
 /// A request's body.
 pub(super) struct Arriving {
@@ -36,41 +36,6 @@ impl HttpBody for Arriving {
             _ => {}
         }
         polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// An answer's body.
-pub(super) struct Leaving {
-    body: Body,
-    _answered: Answered,
-}
-
-impl Leaving {
-    pub(super) fn new(body: Body, answered: Answered) -> Self {
-        Self {
-            body,
-            _answered: answered,
-        }
-    }
-}
-
-impl HttpBody for Leaving {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -26,10 +26,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::http::connections::bodies::{Arriving, Leaving};
-use crate::http::connections::progress::{Phase, Progress};
+use crate::http::connections::bodies::Arriving;
+use crate::http::connections::progress::{Answered, Phase, Progress};
 use crate::http::connections::room::{Place, Room};
 use crate::http::connections::watched::Watched;
+use crate::http::kept::Kept;
 
 /// Bytes of an answer that the kernel keeps until the client has taken them. By itself it would keep some 4 MB for each client that does not
 /// read, which are no memory of this process, but of its control group.
@@ -179,7 +180,7 @@ fn answering(
     progress: Arc<Progress>,
 ) -> impl Service<
     Request<Incoming>,
-    Response = axum::http::Response<Leaving>,
+    Response = axum::http::Response<Kept<Answered>>,
     Error = std::convert::Infallible,
     Future: Send,
 > {
@@ -191,7 +192,7 @@ fn answering(
         let answered = router.call(request);
         async move {
             let answer = answered.await?;
-            Ok(answer.map(|body| Leaving::new(body, leaving)))
+            Ok(answer.map(|body| Kept::new(body, leaving)))
         }
     })
 }
