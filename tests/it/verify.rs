@@ -328,7 +328,7 @@ async fn one_verification_runs_at_a_time_and_stops_with_its_client_or_the_server
         if answer.status == 200 {
             Ok(answer)
         } else {
-            Err(())
+            Err(answer.text())
         }
     });
     let next = next.await;
