@@ -226,7 +226,7 @@ mod tests {
             (b"".as_slice(), ", got 0"),
             (b"\n", ", got 0"),
             (b"short\n", ", got 5"),
-            (&[b'a'; 5000], ", got 4099"),
+            (&[b'a'; 5000], ", got more"),
             (b"0123456789abcdef\n\n", ", and character 17 is none"),
             (
                 b"0123456789abcdef\nfedcba9876543210\n",

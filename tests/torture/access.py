@@ -158,7 +158,7 @@ def starts(servers):
             for part in (address, makes, "--token-file", "--insecure-no-auth"):
                 require(part in said, f"{part} is not in: {said}")
     servers.refused("serve", [], {"GRADIENTD_LISTEN": "0.0.0.0:0"})
-    tokens = {b"": "got 0", b"\n": "got 0", b"fifteen-letters": "got 15", b"a" * 4097: "got 4097", TOKEN.encode() + b"\n\n": "is none",
+    tokens = {b"": "got 0", b"\n": "got 0", b"fifteen-letters": "got 15", b"a" * 4097: "got more", TOKEN.encode() + b"\n\n": "is none",
               TOKEN.encode() + b" x": "is none", b"\xff" * 32: "is none", f"{TOKEN}\n{TOKEN}\n".encode(): "is none"}
     for number, (content, why) in enumerate(tokens.items()):
         file = servers.written(f"bad-{number}", content)
