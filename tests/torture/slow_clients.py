@@ -132,15 +132,20 @@ def slow_round(scene, names, count, limits, slack_ms):
     crowds = [Crowd(scene.url, kind.habit, share, longest, PACE / len(kinds)) for kind in kinds]
     meanwhile = well_behaved(scene, longest)
     began = time.monotonic()
+
+    def have_heard():
+        return all(crowd.is_over() for kind, crowd in zip(kinds, crowds) if kind.habit.reads)
+
     while time.monotonic() < began + longest and not all(crowd.is_over() for crowd in crowds):
         watch.look()
         time.sleep(1.0)
-        # Those who do not read do not see their end either; and they are there by then.
-        if watch.is_back(LANES) and time.monotonic() > began + count / PACE + LATE:
+        # Those who do not read do not see their end either; and they are there by then. Of uploads to one name the second has its
+        # turn when the first has ended, and its own time then.
+        if watch.is_back(LANES) and have_heard() and time.monotonic() > began + count / PACE + LATE:
             break
     lasted, left = time.monotonic() - began, watch.scene.process.sockets() - watch.base
     # Their own ends come a little later; only those who read hear of them.
-    until(lambda: all(crowd.is_over() for kind, crowd in zip(kinds, crowds) if kind.habit.reads), LATE)
+    until(have_heard, LATE)
     # Before the crowd goes: what the server has closed, the kernel may still try to send.
     kept = (socket_memory() - buffers) / MIB
     fates = [crowd.stop() for crowd in crowds]
