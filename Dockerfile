@@ -31,6 +31,8 @@ COPY --from=build /out/gradientd /usr/local/bin/gradientd
 COPY --from=build --chown=10001:10001 /out/data /data
 COPY LICENSE* /usr/share/doc/gradientd/
 # Another port is set here too, or the health check asks the wrong one: docker run -e GRADIENTD_LISTEN=0.0.0.0:9000 …
+# The token is in the file, and not in the image: this is where it is looked for.
+# hadolint ignore=DL3064
 ENV GRADIENTD_LISTEN=0.0.0.0:8080 \
     GRADIENTD_DATA_DIR=/data \
     GRADIENTD_TOKEN_FILE=/run/secrets/gradientd_token
