@@ -197,7 +197,9 @@ fn check_charset(parameter: &str) -> Result<(), Problem> {
 }
 
 /// The value of a JSON body, or its first fault with its pointer.
-pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+///
+/// Errors: it is no JSON, or none of `T`.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(Strict(&mut deserializer)).map_err(|error| {
         let pointer = pointer(error.path());

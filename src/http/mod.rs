@@ -62,6 +62,7 @@ use crate::store::Store;
 pub use crate::http::access::Access;
 use crate::http::admission::Admission;
 pub use crate::http::admission::AdmissionLimits;
+pub use crate::http::body::parse;
 pub use crate::http::connections::ConnectionLimits;
 use crate::http::connections::room::Room;
 pub use crate::http::host::{AllowedHost, Hosts};

@@ -44,6 +44,7 @@ mod events;
 mod extremes;
 mod floors;
 mod history;
+mod hostile;
 mod hyperparameters;
 mod idempotency;
 mod interruptions;
@@ -68,6 +69,8 @@ mod priority;
 mod problems;
 mod publish;
 mod raw;
+#[path = "../fuzz/src/readers/mod.rs"]
+pub mod readers;
 mod reports;
 mod retention;
 mod revisions;

@@ -1,0 +1,7 @@
+//! Lines of JSON, by cargo-fuzz.
+#![no_main]
+
+use gradientd_fuzz::{plant, read};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: plant("ndjson"), |bytes: &[u8]| read("ndjson", bytes));
