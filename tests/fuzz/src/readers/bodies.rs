@@ -11,7 +11,7 @@ use super::example::{
 };
 
 const BODIES: [&str; 12] = [
-    r#"[[0.5,-1e-3],[1,2]]"#,
+    "[[0.5,-1e-3],[1,2]]",
     r#"[{"city":"Bonn","area":50,"built":"2001-03-01","lift":true,"rooms":2,"price":null}]"#,
     r#"{"inputs":[[0,1],[1,1]],"targets":[[1],[0]],"metrics":["accuracy"],"sample_weight":[1,0]}"#,
     r#"{"dataset":"houses","target":"city","missing":"drop_rows"}"#,

@@ -207,18 +207,15 @@ impl Example {
             let model = model.expect("a good model").build();
             let job = parse(job.as_bytes()).expect("a job");
             let (spec, inline) = checked(&columns, &model, job).expect("a good job");
-            let data = match inline {
-                Some(bytes) => {
-                    let data = RawSamples::decode_inline(&bytes).expect("its own bytes");
-                    rows = bytes;
-                    data
-                }
-                None => {
-                    let (features, targets) = spec.data.columns().expect("columns");
-                    let names = [features, targets].concat();
-                    let read = named(&columns, &names);
-                    RawSamples::of_columns(read, features.len(), targets.len())
-                }
+            let data = if let Some(bytes) = inline {
+                let data = RawSamples::decode_inline(&bytes).expect("its own bytes");
+                rows = bytes;
+                data
+            } else {
+                let (features, targets) = spec.data.columns().expect("columns");
+                let names = [features, targets].concat();
+                let read = named(&columns, &names);
+                RawSamples::of_columns(read, features.len(), targets.len())
             };
             let mut witness = Witness::default();
             let source = Source::of(data);

@@ -96,7 +96,7 @@ fn look(
         let column = Column::decode(description.clone(), chunks(index)).expect("its own chunks");
         assert_eq!(column.rows(), first.rows);
     }
-    let tail = |column| chunks(column).last().cloned();
+    let tail = |column| chunks(column).next_back().cloned();
     let has_tail = !first.rows.is_multiple_of(CHUNK_ROWS);
     let base = Base {
         digest: "0".repeat(64),
