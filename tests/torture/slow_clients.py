@@ -128,6 +128,9 @@ def slow_round(scene, names, count, limits, slack_ms):
     require(not before.others and not before.refused, f"the well-behaved client alone: {before}")
     watch, buffers = Watch(scene), socket_memory()
     share = count // len(kinds)
+    # Who does not read does not see his end either: it has come once this is over.
+    unseen = count / PACE + LATE + max((kind.seconds(limits) for kind in kinds if not kind.habit.reads), default=0.0)
+    others = min(LANES, share // 2)
     # Opening takes a while too.
     crowds = [Crowd(scene.url, kind.habit, share, longest, PACE / len(kinds)) for kind in kinds]
     meanwhile = well_behaved(scene, longest)
@@ -139,9 +142,8 @@ def slow_round(scene, names, count, limits, slack_ms):
     while time.monotonic() < began + longest and not all(crowd.is_over() for crowd in crowds):
         watch.look()
         time.sleep(1.0)
-        # Those who do not read do not see their end either; and they are there by then. Of uploads to one name the second has its
-        # turn when the first has ended, and its own time then.
-        if watch.is_back(LANES) and have_heard() and time.monotonic() > began + count / PACE + LATE:
+        # Of uploads to one name the second has its turn when the first has ended, and its own time then.
+        if watch.is_back(others) and have_heard() and time.monotonic() > began + unseen:
             break
     lasted, left = time.monotonic() - began, watch.scene.process.sockets() - watch.base
     # Their own ends come a little later; only those who read hear of them.
@@ -151,7 +153,7 @@ def slow_round(scene, names, count, limits, slack_ms):
     fates = [crowd.stop() for crowd in crowds]
     outcome = meanwhile.outcome(longest)
     said = judged(zip(names, kinds, fates), share, limits)
-    require(left <= LANES, f"{left} sockets more than before after {lasted:.0f} s; {said}")
+    require(left <= others, f"{left} sockets more than before after {lasted:.0f} s; {said}")
     require(until(watch.is_back, LATE) is not None, f"{watch.scene.process.sockets()} sockets are left of {watch.base}; {said}")
     require(kept <= count * LEFT / MIB + 16, f"the kernel still holds {kept:.0f} MiB to be sent; {said}")
     figures = watch.figures(count)
