@@ -36,9 +36,10 @@ pub use crate::jobs::control::Stop;
 pub use crate::jobs::error::Error;
 pub use crate::jobs::estimate::Estimate;
 use crate::jobs::memory::Room;
+use crate::jobs::pace::Pace;
 pub use crate::jobs::verify::{Difference, Verification, VerificationSpec};
 use crate::machine::Budget;
-use crate::nn::Team;
+use crate::nn::{Team, pause_by};
 use crate::store::{Claim, Job, JobStatus, Request, Store, Timestamp};
 use crate::train::JobLimits;
 
@@ -89,6 +90,8 @@ struct Inner {
     training: Mutex<Option<Runtime>>,
     /// The threads that those of the pool share among them.
     team: Team,
+    /// Kept by all that train, and by batch predictions.
+    pace: Arc<Pace>,
     running: Mutex<HashMap<Uuid, Arc<Control>>>,
     /// Held by the slot that takes the next job: while that waits for memory, none passes it.
     next: tokio::sync::Mutex<()>,
@@ -126,15 +129,31 @@ impl Jobs {
                 "took up the batch predictions of an earlier process"
             );
         }
+        let pace = Arc::new(Pace::of(config.processor_quota));
         let training = Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(config.slots + PREDICTION_SLOTS + VERIFICATIONS)
             .thread_name("training")
-            .on_thread_start(lower_priority)
+            .on_thread_start({
+                let pace = Arc::clone(&pace);
+                move || {
+                    lower_priority();
+                    let pace = Arc::clone(&pace);
+                    pause_by(move || pace.keep());
+                }
+            })
             .build()
             .map_err(|source| Error::Threads { source })?;
-        let team = Team::new(config.threads, lower_priority)
-            .map_err(|source| Error::Threads { source })?;
+        // Who leads them rests for all.
+        let team = Team::new(config.threads, {
+            let pace = Arc::clone(&pace);
+            move || {
+                lower_priority();
+                let pace = Arc::clone(&pace);
+                pause_by(move || pace.give_way());
+            }
+        });
+        let team = team.map_err(|source| Error::Threads { source })?;
         let jobs = Self {
             inner: Arc::new(Inner {
                 store,
@@ -142,6 +161,7 @@ impl Jobs {
                 config,
                 training: Mutex::new(Some(training)),
                 team,
+                pace,
                 running: Mutex::new(HashMap::new()),
                 next: tokio::sync::Mutex::new(()),
                 waits_for_memory: Mutex::new(None),
@@ -203,6 +223,7 @@ impl Jobs {
 
     /// Stops every job at a checkpoint and puts it back into the queue, for the next process to take up.
     pub async fn stop(&self) {
+        let _hurry = self.inner.pace.hurry();
         self.inner.stopping.send_replace(true);
         for control in lock(&self.inner.running).values() {
             control.stop(Stop::Shutdown);
@@ -218,6 +239,7 @@ impl Jobs {
     /// it can be moved at once, or ends it otherwise, which is the error. Only for the runner there is a time to wait: what
     /// is asked is stored, or refused, before this answers.
     async fn request(&self, id: Uuid, request: Request) -> Result<Job, Error> {
+        let _hurry = self.inner.pace.hurry();
         let store = &self.inner.store;
         let mut left = self.inner.left.subscribe();
         let patience = tokio::time::Instant::now() + SETTLE;

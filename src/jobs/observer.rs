@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use crate::jobs::Jobs;
 use crate::jobs::control::{Control, Stop};
 use crate::jobs::pace::Pace;
+use crate::nn::pause_by;
+
 use crate::store::{HistoryRow, NewCheckpoint};
 use crate::train::{Checkpoint, EpochReport, Observer};
 
@@ -43,7 +46,7 @@ pub(crate) struct Reporter {
     pub(crate) before: Duration,
     /// For how long the job may train.
     pub(crate) most: Option<Duration>,
-    pub(crate) pace: Pace,
+    pub(crate) pace: Arc<Pace>,
 }
 
 impl Reporter {
@@ -127,13 +130,22 @@ impl Observer for Reporter {
     }
 }
 
-/// Checkpoints as bytes, made where it holds nobody up.
-pub(crate) async fn encoded(checkpoints: Vec<Checkpoint>, trained: Duration) -> Vec<NewCheckpoint> {
-    let encode = move || {
-        let each = checkpoints.iter();
-        each.map(|at| NewCheckpoint::of(at, trained.as_secs_f64()))
-            .collect()
-    };
-    let encoded = tokio::task::spawn_blocking(encode).await;
-    encoded.expect("a checkpoint can be encoded")
+impl Jobs {
+    /// Checkpoints as bytes, made where it holds no other task up, and giving way to predictions.
+    pub(crate) async fn encoded(
+        &self,
+        checkpoints: Vec<Checkpoint>,
+        trained: Duration,
+    ) -> Vec<NewCheckpoint> {
+        let pace = Arc::clone(&self.inner.pace);
+        let encode = move || {
+            // A long prediction that this thread computes later gives way to shorter ones.
+            pause_by(move || pace.give_way());
+            let each = checkpoints.iter();
+            each.map(|at| NewCheckpoint::of(at, trained.as_secs_f64()))
+                .collect()
+        };
+        let encoded = tokio::task::spawn_blocking(encode).await;
+        encoded.expect("a checkpoint can be encoded")
+    }
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
+use crate::jobs::pace::Pace;
 use crate::jobs::{Jobs, TRY_AGAIN, lock};
 use crate::machine::{Reservation, Use};
 use crate::model::{Model, digest};
@@ -206,9 +207,10 @@ impl Jobs {
     ) -> Option<JoinHandle<Result<(), Ended>>> {
         let pool = lock(&self.inner.training);
         let pool = pool.as_ref()?;
+        let pace = Arc::clone(&self.inner.pace);
         Some(pool.spawn_blocking(move || {
             let _room = room;
-            predict(&model, &spec, columns, chunks)
+            predict((&model, &spec), columns, chunks, &pace)
         }))
     }
 
@@ -333,10 +335,10 @@ async fn read_columns(
 
 /// What the thread does: rows are predicted and written as they come.
 fn predict(
-    model: &Model,
-    spec: &CheckedPrediction,
+    (model, spec): (&Model, &CheckedPrediction),
     mut columns: mpsc::Receiver<ReadColumns>,
     chunks: Chunks,
+    pace: &Pace,
 ) -> Result<(), Ended> {
     let (told, counts, most) = (chunks.told.clone(), Arc::clone(&chunks.counts), chunks.most);
     let ended = |error: PredictionError| {
@@ -354,6 +356,7 @@ fn predict(
         if told.is_closed() {
             return ControlFlow::Break(());
         }
+        pace.keep();
         ControlFlow::Continue(())
     };
     let mut predicting = Predicting::begin(model, spec, chunks).map_err(failed)?;

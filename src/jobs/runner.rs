@@ -8,8 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::jobs::control::{Control, Stop};
 use crate::jobs::memory::Room;
-use crate::jobs::observer::{Reporter, Told, encoded};
-use crate::jobs::pace::Pace;
+use crate::jobs::observer::{Reporter, Told};
 use crate::jobs::{Jobs, TRY_AGAIN, lock};
 use crate::model::Model;
 use crate::store::{
@@ -133,7 +132,7 @@ impl Attempt {
             began: None,
             before: self.trained,
             most: self.spec.max_seconds.map(duration),
-            pace: Pace::of(self.jobs.inner.config.processor_quota),
+            pace: Arc::clone(&self.jobs.inner.pace),
         };
         let Some(mut training) = self.spawn(base, source, claim, reporter) else {
             self.control.stop(Stop::Shutdown);
@@ -156,7 +155,8 @@ impl Attempt {
                 last,
                 report,
             })) => {
-                let kept = encoded(last.into_iter().collect(), trained).await;
+                let last = last.into_iter().collect();
+                let kept = self.jobs.encoded(last, trained).await;
                 self.progress.checkpoints.extend(kept);
                 if let Some(Best {
                     train, validation, ..
@@ -171,7 +171,7 @@ impl Attempt {
             Ok(Ok(Outcome::Unprepared)) => self.stopped(Vec::new()).await,
             Ok(Ok(Outcome::Stopped { at, epoch_end })) => {
                 let at = epoch_end.into_iter().chain([at]).collect();
-                let kept = encoded(at, trained).await;
+                let kept = self.jobs.encoded(at, trained).await;
                 self.stopped(kept).await
             }
             Ok(Err(error)) if error.may_pass() => self.wait_again(&error).await,
@@ -296,7 +296,7 @@ impl Attempt {
                 trained,
             } => {
                 let began = Instant::now();
-                let made = encoded(vec![*checkpoint], trained).await;
+                let made = self.jobs.encoded(vec![*checkpoint], trained).await;
                 self.checkpoint_cost = began.elapsed();
                 // Where the store falls behind, the newest is enough, with the newest of an epoch's end.
                 let waiting = &mut self.progress.checkpoints;

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::jobs::load::Start;
+use crate::jobs::pace::Pace;
 use crate::jobs::{Error, Jobs, VERIFICATIONS, lock};
 use crate::machine::{Reservation, Use};
 use crate::model::{Violations, given};
@@ -82,6 +83,7 @@ struct Repeater {
     to_epoch: u64,
     is_done: bool,
     told: mpsc::Sender<HistoryRow>,
+    pace: Arc<Pace>,
 }
 
 impl Observer for Repeater {
@@ -90,6 +92,7 @@ impl Observer for Repeater {
     }
 
     fn poll(&mut self) -> ControlFlow<()> {
+        self.pace.keep();
         if self.is_done || self.told.is_closed() {
             ControlFlow::Break(())
         } else {
@@ -161,6 +164,7 @@ impl Jobs {
             to_epoch,
             is_done: false,
             told,
+            pace: Arc::clone(&self.inner.pace),
         };
         let training = self.retrain(job, start, repeater, (turn, room))?;
         let compared = self

@@ -8,7 +8,11 @@ use crate::model::{
     AnyNetwork, Error, Golden, Header, Model, ParameterDigest, Preprocessing, ReadTensors, Scaling,
     Targets, Tensors,
 };
+use crate::nn::worked;
 
+/// Bytes that are hashed without a pause, and multiply-adds that take as long as hashing one of them.
+const HASHED: usize = 64 << 10;
+const WORK: usize = 50;
 /// The format of the bytes. A later format is refused by an earlier program.
 const FORMAT: u32 = 1;
 
@@ -130,7 +134,12 @@ fn read_scaling(header: &Header, tensors: &ReadTensors) -> Result<Scaling, Error
 
 /// A digest of bytes as it is kept and shown: SHA-256 in lower-case hex.
 pub fn digest(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    let mut hasher = Sha256::new();
+    for bytes in bytes.chunks(HASHED) {
+        hasher.update(bytes);
+        worked(WORK * bytes.len());
+    }
+    hex(&hasher.finalize())
 }
 
 /// Bytes in lower-case hex.

@@ -8,10 +8,13 @@ use sha2::{Digest, Sha256};
 
 use crate::model::hex;
 use crate::model::tensors::in_rows;
-use crate::nn::{Network, Normalized, Scalar};
+use crate::nn::{Network, Normalized, Scalar, worked};
 
 /// Numbers that are hashed together: 2 or 4 KiB of them.
 const NUMBERS: usize = 512;
+
+/// Multiply-adds that take as long as hashing one of them.
+const WORK: usize = 200;
 
 /// SHA-256 over the parameters' bytes (little-endian, layer by layer, weights before biases, and of normalized layers then the
 /// scales, running means and running variances; then the vectors of each embedding). Shown and stored in lower-case hex.
@@ -30,6 +33,7 @@ impl ParameterDigest {
                     value.to_le(&mut bytes);
                 }
                 hasher.update(&bytes);
+                worked(WORK * values.len());
             }
         };
         for layer in network.layers() {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::machine::{Budget, Reservation, Use};
+use crate::machine::{Budget, Reservation, Use, note_prediction};
 use crate::model::{
     self, Float64, GOLDEN_ROWS, InputRows, Model, Outputs, Prediction, Selftest, TargetRows,
     Violations,
@@ -118,6 +118,7 @@ impl Serve {
         version: &VersionName,
         question: Question,
     ) -> Result<(u64, Answer), Error> {
+        note_prediction();
         let version = self.version(model, version).await?;
         let who = version.to_string();
         let answer = self.answer(version.model, question, who).await?;

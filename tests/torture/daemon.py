@@ -130,7 +130,8 @@ class Client:
 class Server:
     """A gradientd of our own, on a free port of the loopback."""
 
-    def __init__(self, binary, data_dir, options=(), prefix=()):
+    def __init__(self, binary, data_dir, options=(), prefix=(), own_session=True):
+        self.own_session = own_session
         self.binary, self.data_dir, self.options = os.path.abspath(binary), data_dir, list(options)
         # A program with its options that starts it, such as strace.
         self.prefix = list(prefix)
@@ -145,7 +146,8 @@ class Server:
         self.url, self.logged = None, os.path.getsize(self.log.name)
         began = time.monotonic()
         self.process = subprocess.Popen(command + self.options, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-                                        env=environment, start_new_session=True)
+                                        env=environment, start_new_session=self.own_session,
+                                        process_group=None if self.own_session else 0)
         while not self.is_ready():
             if self.process.poll() is not None or time.monotonic() - began > seconds:
                 self.kill()

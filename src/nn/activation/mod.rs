@@ -9,8 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::nn::activation::loops::{Apply, Backward, Saturated};
 use crate::nn::hyperparameter::violations;
-use crate::nn::kernel::vectorize;
+use crate::nn::kernel::{vectorize, worked};
 use crate::nn::{Hyperparameter, Range, Scalar};
+
+/// Numbers that a function is applied to without a pause, in whole rows.
+const TOGETHER: usize = 16 << 10;
+/// Multiply-adds that take about as long as an activation, or a derivative.
+const WORK: usize = 64;
+
+/// As many numbers of rows of so many units.
+fn at_once(units: usize) -> usize {
+    (TOGETHER / units).max(1) * units
+}
 
 /// The function σ of a layer: a = σ(z).
 ///
@@ -178,12 +188,15 @@ impl Activation {
     ///
     /// Shapes: `z` and `a` are (n × units), row-major. A NaN stays NaN, so that a network that diverged cannot hide it.
     pub(crate) fn apply<T: Scalar>(self, units: usize, z: &[T], a: &mut [T]) {
-        vectorize(Apply {
-            activation: self,
-            units,
-            z,
-            a,
-        });
+        for (z, a) in z.chunks(at_once(units)).zip(a.chunks_mut(at_once(units))) {
+            worked(WORK * a.len());
+            vectorize(Apply {
+                activation: self,
+                units,
+                z,
+                a,
+            });
+        }
     }
 
     /// Turns ∂C/∂a into δ = ∂C/∂z in place: δ = g ⊙ σ′(z), or for softmax the Jacobian product δ = a ⊙ (g − Σ g ⊙ a).
@@ -194,13 +207,17 @@ impl Activation {
     ///
     /// Source: Arango, δˡ = σ′(zˡ) Σ δˡ⁺¹ wˡ⁺¹, of which `deltas` brings the sum.
     pub(crate) fn backward<T: Scalar>(self, units: usize, z: &[T], a: &[T], deltas: &mut [T]) {
-        vectorize(Backward {
-            activation: self,
-            units,
-            z,
-            a,
-            deltas,
-        });
+        let (z, a) = (z.chunks(at_once(units)), a.chunks(at_once(units)));
+        for ((z, a), deltas) in z.zip(a).zip(deltas.chunks_mut(at_once(units))) {
+            worked(WORK * a.len());
+            vectorize(Backward {
+                activation: self,
+                units,
+                z,
+                a,
+                deltas,
+            });
+        }
     }
 
     /// Where σ′ or σ″ jumps: across such a z a difference quotient does not show the derivative.

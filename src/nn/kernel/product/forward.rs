@@ -9,8 +9,11 @@ use std::marker::PhantomData;
 
 use crate::nn::Scalar;
 use crate::nn::kernel::Matrix;
+use crate::nn::kernel::pauses::worked;
 use crate::nn::kernel::product::tile::{add_up, by_rows, height, read, unrolled, write, zeros};
-use crate::nn::kernel::product::{PANEL_ROWS, Panel, WORTH_A_PANEL, is_far_apart};
+use crate::nn::kernel::product::{
+    PANEL_ROWS, Panel, SINGLE, WORTH_A_PANEL, is_far_apart, without_pause,
+};
 use crate::nn::kernel::select;
 use crate::nn::kernel::vector::{Vector, Work};
 
@@ -203,6 +206,9 @@ pub(super) fn columns<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: us
                     HALF_WIDE.. => V::compute::<_, 1, HALF_WIDE, false>(&work),
                     _ => rows(work, width),
                 }
+                if vectors >= HALF_WIDE {
+                    worked(SINGLE * terms.len * width);
+                }
                 first += terms.len;
             }
         }
@@ -221,15 +227,19 @@ unsafe fn rows<T: Scalar, V: Vector<T, L>, const L: usize, const MOST: usize>(
 ) {
     let m = work.product.x.len();
     while work.row < m {
-        let rows = height(m - work.row, MOST);
-        if width <= L {
-            by_rows!(rows, V, 1, true, &work);
-        } else if V::LANES_ARE_FREE || width < 2 * L {
-            by_rows!(rows, V, 2, true, &work);
-        } else {
-            by_rows!(rows, V, 2, false, &work);
+        let (first, end) = (work.row, without_pause(work.row, m));
+        while work.row < end {
+            let rows = height(end - work.row, MOST);
+            if width <= L {
+                by_rows!(rows, V, 1, true, &work);
+            } else if V::LANES_ARE_FREE || width < 2 * L {
+                by_rows!(rows, V, 2, true, &work);
+            } else {
+                by_rows!(rows, V, 2, false, &work);
+            }
+            work.row += rows;
         }
-        work.row += rows;
+        worked((end - first).max(SINGLE) * work.terms.len * width);
     }
 }
 

@@ -9,11 +9,12 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::nn::kernel::Matrix;
+use crate::nn::kernel::pauses::worked;
 use crate::nn::kernel::product::panel::{MOST_COLUMNS, copy_columns};
 use crate::nn::kernel::product::tile::{
     Tile, add, add_up, add_up_two, by_rows, height, read, unrolled, write, zeros,
 };
-use crate::nn::kernel::product::{Panel, WORTH_A_PANEL, is_far_apart};
+use crate::nn::kernel::product::{Panel, SINGLE, WORTH_A_PANEL, is_far_apart, without_pause};
 use crate::nn::kernel::vector::{Vector, Work};
 use crate::nn::{BLOCK, CHUNK, Scalar};
 
@@ -135,16 +136,20 @@ pub(super) fn weight_gradient<T: Scalar, V: Vector<T, L>, const L: usize, const 
             last: V::lanes(if width > L { width - L } else { width }),
         };
         while work.column < columns.end {
-            let rows = height(columns.end - work.column, MOST);
-            if width <= L {
-                by_rows!(rows, V, 1, true, &work);
-            } else if V::LANES_ARE_FREE || width < 2 * L {
-                by_rows!(rows, V, 2, true, &work);
-            } else {
-                by_rows!(rows, V, 2, false, &work);
+            let (first, end) = (work.column, without_pause(work.column, columns.end));
+            while work.column < end {
+                let rows = height(end - work.column, MOST);
+                if width <= L {
+                    by_rows!(rows, V, 1, true, &work);
+                } else if V::LANES_ARE_FREE || width < 2 * L {
+                    by_rows!(rows, V, 2, true, &work);
+                } else {
+                    by_rows!(rows, V, 2, false, &work);
+                }
+                work.column += rows;
+                work.to = work.to.wrapping_add(rows * n);
             }
-            work.column += rows;
-            work.to = work.to.wrapping_add(rows * n);
+            worked(m.max(SINGLE) * (end - first) * width);
         }
         unit += width;
     }

@@ -34,6 +34,21 @@ const PANEL_ROWS: usize = 2048;
 /// Rows of a product from which on it is worth copying a panel of the other factor.
 const WORTH_A_PANEL: usize = if cfg!(miri) { 4 } else { 32 };
 
+/// Rows, or columns of x, that are computed without a pause: whole tiles of the highest of each set.
+const TOGETHER: usize = 96;
+
+/// Where the next pause may be of rows from the first to the end: no low tile is left behind it.
+const fn without_pause(first: usize, end: usize) -> usize {
+    if end - first < TOGETHER + TOGETHER / 8 {
+        end
+    } else {
+        first + TOGETHER
+    }
+}
+
+/// Rows that take as long as a single one, which waits for its weights to come from memory.
+const SINGLE: usize = 8;
+
 /// Whether rows of so many numbers lie so far apart that reading a few columns of many of them misses the caches.
 pub(crate) const fn is_far_apart<T: Scalar>(width: usize) -> bool {
     width * size_of::<T>() >= FAR_APART
