@@ -9,8 +9,11 @@ use sqlx::SqliteConnection;
 use crate::model::digest;
 use crate::store::{Error, Store, Tx, off_thread};
 
-/// Bytes of a piece, and of contents that are written and deleted with their row: the migration knows them, too.
-const PIECE: usize = 4 << 20;
+/// Bytes of a piece: the thread that writes comes to rest after each, and whoever waits for its processor has it. Earlier programs wrote
+/// 4 MiB; contents of no more are deleted with their row, as the migration has it.
+const PIECE: usize = 256 << 10;
+/// Pieces of a transaction, at most, and of contents that are written with their row.
+const TOGETHER: usize = 4;
 
 /// Contents to which a row is to be added.
 pub(crate) enum Content<'a> {
@@ -31,9 +34,9 @@ pub(crate) struct Ahead {
 pub(crate) struct BeingWritten(Mutex<HashSet<i64>>);
 
 impl Store {
-    /// Writes bytes where they are many, in transactions of a piece each, for a row that comes later.
+    /// Writes bytes where they are many, in transactions of a few pieces each, for a row that comes later.
     pub(crate) async fn content<'a>(&self, bytes: &'a [u8]) -> Result<Content<'a>, Error> {
-        if bytes.len() <= PIECE {
+        if bytes.len() <= TOGETHER * PIECE {
             return Ok(Content::Here(bytes));
         }
         let mut tx = self.begin_growing().await?;
@@ -44,15 +47,15 @@ impl Store {
             .await?;
         let ahead = Ahead::new(self, id);
         tx.commit().await?;
-        for (number, piece) in bytes.chunks(PIECE).enumerate() {
+        for (index, bytes) in bytes.chunks(TOGETHER * PIECE).enumerate() {
             let mut tx = self.begin_growing().await?;
-            insert_piece(&mut tx, id, number, piece).await?;
+            insert_pieces(&mut tx, id, index * TOGETHER, bytes).await?;
             tx.commit().await?;
         }
         Ok(Content::Ahead(ahead))
     }
 
-    /// Deletes contents that belong to no row, and are not being written, a piece in each transaction.
+    /// Deletes contents that belong to no row, and are not being written, a few pieces in each transaction.
     pub(crate) async fn sweep_contents(&self) -> Result<(), Error> {
         loop {
             let mut tx = self.begin().await?;
@@ -64,10 +67,13 @@ impl Store {
                 return Ok(());
             };
             let deleted = sqlx::query(
-                "DELETE FROM content_pieces WHERE content = $1
-                 AND piece = (SELECT MIN(piece) FROM content_pieces WHERE content = $1)",
+                "DELETE FROM content_pieces WHERE content = $1 AND piece <=
+                 (SELECT piece + CASE WHEN length(bytes) > $2 THEN 0 ELSE $3 END
+                  FROM content_pieces WHERE content = $1 ORDER BY piece LIMIT 1)",
             )
             .bind(id)
+            .bind(PIECE as i64)
+            .bind(TOGETHER as i64 - 1)
             .execute(&mut *tx)
             .await?;
             if deleted.rows_affected() == 0 {
@@ -87,7 +93,7 @@ impl Content<'_> {
         match self {
             Self::Here(bytes) => {
                 let id = insert(tx, bytes.len()).await?;
-                insert_piece(tx, id, 0, bytes).await?;
+                insert_pieces(tx, id, 0, bytes).await?;
                 Ok(id)
             }
             Self::Ahead(ahead) => {
@@ -135,13 +141,18 @@ async fn insert(tx: &mut Tx, bytes: usize) -> Result<i64, Error> {
     Ok(inserted.last_insert_rowid())
 }
 
-async fn insert_piece(tx: &mut Tx, id: i64, number: usize, piece: &[u8]) -> Result<(), Error> {
-    sqlx::query("INSERT INTO content_pieces (content, piece, bytes) VALUES ($1, $2, $3)")
-        .bind(id)
-        .bind(number as i64)
-        .bind(piece)
-        .execute(&mut **tx)
-        .await?;
+/// Adds bytes in pieces, the first of which has this number. No bytes are one piece, too.
+async fn insert_pieces(tx: &mut Tx, id: i64, first: usize, bytes: &[u8]) -> Result<(), Error> {
+    let none: &[u8] = &[];
+    let pieces = bytes.chunks(PIECE).chain(bytes.is_empty().then_some(none));
+    for (index, piece) in pieces.enumerate() {
+        sqlx::query("INSERT INTO content_pieces (content, piece, bytes) VALUES ($1, $2, $3)")
+            .bind(id)
+            .bind((first + index) as i64)
+            .bind(piece)
+            .execute(&mut **tx)
+            .await?;
+    }
     Ok(())
 }
 

@@ -292,7 +292,7 @@ async fn a_large_checkpoint_is_written_in_pieces_and_leaves_none_behind() {
         .record(owner, &large(1), &now)
         .await
         .expect("it owns the job");
-    assert_eq!(stored(&store).await, (before + 3, 0));
+    assert_eq!(stored(&store).await, (before + 36, 0));
     let content = sqlx::query_scalar("SELECT content FROM checkpoints");
     let content = content.fetch_one(store.reader()).await.expect("one");
     let mut reader = store.reader().acquire().await.expect("a connection");
@@ -321,12 +321,16 @@ async fn a_large_checkpoint_is_written_in_pieces_and_leaves_none_behind() {
     let fenced = store.record(owner, &large(5), &now).await;
     assert!(matches!(fenced, Err(Error::Fenced)), "{fenced:?}");
     store.sweep_contents().await.expect("sweeps");
-    assert_eq!(stored(&store).await, (before + 6, 0));
+    assert_eq!(stored(&store).await, (before + 72, 0));
     let bytes = vec![7; 5 << 20];
     let begun = store.content(&bytes).await.expect("written");
     store.sweep_contents().await.expect("sweeps");
-    assert_eq!(stored(&store).await, (before + 8, 1), "it is being written");
+    assert_eq!(
+        stored(&store).await,
+        (before + 92, 1),
+        "it is being written"
+    );
     drop(begun);
     store.sweep_contents().await.expect("sweeps");
-    assert_eq!(stored(&store).await, (before + 6, 0));
+    assert_eq!(stored(&store).await, (before + 72, 0));
 }
