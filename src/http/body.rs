@@ -27,6 +27,11 @@ pub(crate) const JSON: &str = "application/json";
 /// Bytes that a byte of a JSON body may come to while it is read: itself, and what it says. Of rows such as `[0,1]` each two bytes
 /// are a number of eight.
 const READ: u64 = 6;
+/// Bytes that a byte of it takes while it comes: twice its length once it is moved to where there is more room for it.
+const COMING: u64 = 2;
+/// Of the budget, the part that the first bytes of a body are: those of 4,096 bodies that stop short then hold an eighth of it. What is
+/// carried out must not stand back for larger ones.
+const FIRST: u64 = 1 << 16;
 /// Bytes that a string in a list, and a name in an object, may come to beside that.
 const STRING: u64 = 32;
 const NAME: u64 = 112;
@@ -90,12 +95,15 @@ async fn whole(headers: &HeaderMap, body: RawBody, limit: &BodyLimit) -> Result<
     check_length(headers, most.min(allowed))?;
     let (mut body, mut bytes) = (Paced::new(body, limit.slowest), Vec::new());
     let mut room = limit.memory.try_reserve(Use::Requests, 0)?;
+    let mut coming = limit.memory.try_reserve(Use::Bodies, 0)?;
+    let first = limit.memory.bytes() / FIRST;
     while let Some(piece) = body.next().await? {
         let length = (bytes.len() + piece.len()) as u64;
         if length > most.min(allowed) {
             return Err(too_large(most.min(allowed)));
         }
-        room.settle(length * READ)?;
+        room.settle(length.min(first) * COMING)?;
+        coming.settle(length.saturating_sub(first) * COMING)?;
         // The pieces may be a byte each: kept as they are, each would take many times its length.
         bytes.extend_from_slice(&piece);
     }
@@ -110,6 +118,7 @@ async fn whole(headers: &HeaderMap, body: RawBody, limit: &BodyLimit) -> Result<
     let strings = memchr_iter(b'"', &bytes).count() as u64 / 2;
     let names = memchr_iter(b':', &bytes).count() as u64;
     let length = bytes.len() as u64;
+    drop(coming);
     room.settle(length * READ + strings * STRING + names * NAME)?;
     Ok(Received { bytes, room })
 }

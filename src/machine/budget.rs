@@ -20,7 +20,10 @@ pub enum Use {
     Jobs,
     /// Versions of models in memory: a quarter each. Beyond a quarter together, they give way to whatever else is reserved.
     Models,
-    /// Bodies, rows and answers of requests: three eighths each, which jobs leave.
+    /// Bodies that are still coming, beyond their first bytes: a quarter together, so that those that stop short leave most of the budget
+    /// to what is carried out.
+    Bodies,
+    /// Bodies that have come, rows and answers of requests: three eighths each, which jobs leave.
     Requests,
 }
 
@@ -65,7 +68,9 @@ struct Inner {
     jobs: AtomicU64,
     /// Of those, what versions of models have.
     models: AtomicU64,
-    /// Told when jobs or models have given bytes back.
+    /// Of those, what bodies that are coming have.
+    bodies: AtomicU64,
+    /// Told when others than requests have given bytes back.
     returned: Notify,
     evict: OnceLock<Box<dyn Fn(u64) + Send + Sync>>,
 }
@@ -83,6 +88,7 @@ impl fmt::Display for Use {
         formatter.write_str(match self {
             Self::Jobs => "a job",
             Self::Models => "a version of a model",
+            Self::Bodies => "a body",
             Self::Requests => "a request",
         })
     }
@@ -102,6 +108,7 @@ impl Budget {
             reserved: AtomicU64::new(0),
             jobs: AtomicU64::new(0),
             models: AtomicU64::new(0),
+            bodies: AtomicU64::new(0),
             returned: Notify::new(),
             evict: OnceLock::new(),
         }))
@@ -122,7 +129,7 @@ impl Budget {
         let eighth = self.0.bytes / 8;
         match purpose {
             Use::Jobs => 5 * eighth,
-            Use::Models => 2 * eighth,
+            Use::Models | Use::Bodies => 2 * eighth,
             Use::Requests => 3 * eighth,
         }
     }
@@ -166,10 +173,9 @@ impl Budget {
 
     fn take(&self, purpose: Use, bytes: u64) -> bool {
         let part = self.part(purpose);
-        let most = if purpose == Use::Jobs {
-            self.allowed(purpose)
-        } else {
-            self.0.bytes
+        let most = match purpose {
+            Use::Jobs | Use::Bodies => self.allowed(purpose),
+            Use::Models | Use::Requests => self.0.bytes,
         };
         if part.is_some_and(|part| !add(part, bytes, most)) {
             return false;
@@ -200,7 +206,7 @@ impl Budget {
         let models = self.0.models.load(Ordering::Acquire);
         let kept = match purpose {
             Use::Models => 0,
-            Use::Jobs | Use::Requests => self.allowed(Use::Models),
+            Use::Jobs | Use::Bodies | Use::Requests => self.allowed(Use::Models),
         };
         let wanted = self.reserved().saturating_add(bytes);
         let missing = wanted.saturating_sub(self.0.bytes);
@@ -214,9 +220,13 @@ impl Budget {
 
     fn free(&self, purpose: Use) -> u64 {
         let free = self.0.bytes.saturating_sub(self.reserved());
-        let jobs = self.0.jobs.load(Ordering::Acquire);
+        let within = |part: &AtomicU64| {
+            let held = part.load(Ordering::Acquire);
+            free.min(self.allowed(purpose).saturating_sub(held))
+        };
         match purpose {
-            Use::Jobs => free.min(self.allowed(purpose).saturating_sub(jobs)),
+            Use::Jobs => within(&self.0.jobs),
+            Use::Bodies => within(&self.0.bodies),
             Use::Models | Use::Requests => free,
         }
     }
@@ -226,6 +236,7 @@ impl Budget {
         match purpose {
             Use::Jobs => Some(&self.0.jobs),
             Use::Models => Some(&self.0.models),
+            Use::Bodies => Some(&self.0.bodies),
             Use::Requests => None,
         }
     }
@@ -301,6 +312,22 @@ mod tests {
     #[track_caller]
     fn refused(reserved: Result<Reservation, Short>, text: &str) {
         assert_eq!(reserved.expect_err("too much").to_string(), text);
+    }
+
+    #[test]
+    fn bodies_that_are_coming_leave_three_quarters_to_others() {
+        let budget = Budget::new(800);
+        let first = budget.try_reserve(Use::Bodies, 150).expect("it fits");
+        refused(
+            budget.try_reserve(Use::Bodies, 51),
+            "a body needs 51 bytes of memory and 50 are free now: try again in a moment",
+        );
+        let _second = budget.try_reserve(Use::Bodies, 50).expect("it fits");
+        let _job = budget.try_reserve(Use::Jobs, 300).expect("it is left");
+        let _request = budget.try_reserve(Use::Requests, 300).expect("so is it");
+        assert_eq!(budget.reserved(), 800);
+        drop(first);
+        assert_eq!((budget.reserved(), budget.free(Use::Bodies)), (650, 150));
     }
 
     #[test]
@@ -395,7 +422,7 @@ mod tests {
     fn threads_that_reserve_at_once_never_have_more_than_there_is() {
         let budget = Budget::new(800);
         std::thread::scope(|scope| {
-            for purpose in [Use::Jobs, Use::Models, Use::Requests, Use::Jobs] {
+            for purpose in [Use::Jobs, Use::Models, Use::Requests, Use::Bodies] {
                 let budget = &budget;
                 scope.spawn(move || {
                     for bytes in (1..200).cycle().take(20_000) {
@@ -407,5 +434,8 @@ mod tests {
             }
         });
         assert_eq!(budget.reserved(), 0);
+        let free = |purpose| (budget.free(purpose), budget.allowed(purpose));
+        assert_eq!(free(Use::Jobs), (500, 500));
+        assert_eq!(free(Use::Bodies), (200, 200));
     }
 }

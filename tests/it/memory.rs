@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::StreamExt;
 use gradientd::config::{Config, Limits};
-use reqwest::{Body, Method};
+use reqwest::{Body, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -228,6 +228,61 @@ async fn what_does_not_fit_now_is_told_to_come_again_and_is_taken_once_others_ha
     server.stop().await;
 }
 
+#[tokio::test]
+async fn bodies_that_stop_short_hold_a_quarter_and_others_are_answered_meanwhile() {
+    let server = small(1).await;
+    server.create(wide("m", 1)).await;
+    let before = reserved(&server).await;
+    let spaces = Bytes::from(vec![b' '; 3 << 20]);
+    let (mut ends, mut stalled) = (Vec::new(), Vec::new());
+    for _ in 0..6 {
+        let request = server.request(Method::POST, "/v1/jobs");
+        let request = request.header("Content-Type", "application/json");
+        let (end, answer) = open_body(request, spaces.clone());
+        ends.push(end);
+        stalled.push(answer);
+    }
+    // Two bytes for each that has come: two of them have room in 16 MiB, and the others are told to come again.
+    until("four are refused", async || {
+        let ended = stalled.iter().filter(|one| one.is_finished()).count();
+        if ended == 4 { Ok(()) } else { Err(ended) }
+    })
+    .await;
+    while let Some(at) = stalled
+        .iter()
+        .position(tokio::task::JoinHandle::is_finished)
+    {
+        let problem = stalled.remove(at).await.expect("no panic");
+        let problem = problem.problem(503, "insufficient-memory");
+        let detail = text(&problem["detail"]);
+        assert!(detail.starts_with("a body needs "), "{detail}");
+    }
+    let held = reserved(&server).await - before;
+    assert!(
+        (f64::from(11 << 20)..=f64::from(16 << 20)).contains(&held),
+        "{held}"
+    );
+    let rows = json!({"inputs": vec![vec![0.5; 1000]; 20]});
+    predicted(&server, "m", &rows).await;
+    server.train(job("m", 1)).await;
+    drop(ends);
+    for answer in stalled {
+        let answer = answer.await.expect("no panic");
+        answer.problem(400, "invalid-json");
+    }
+    until("all is given back", async || {
+        // But for the version that was trained.
+        let left = reserved(&server).await - before;
+        if left <= f64::from(16 << 10) {
+            Ok(())
+        } else {
+            Err(left)
+        }
+    })
+    .await;
+    server.stop().await;
+}
+
 async fn at_least(server: &TestServer, bytes: f64) -> Result<(), f64> {
     let held = reserved(server).await;
     if held >= bytes { Ok(()) } else { Err(held) }
@@ -238,17 +293,23 @@ fn open_upload(
     server: &TestServer,
     name: &str,
 ) -> (mpsc::Sender<Bytes>, tokio::task::JoinHandle<Answer>) {
+    let request = server.request(Method::POST, &format!("/v1/datasets?name={name}"));
+    let request = request.header("Content-Type", "text/csv");
+    open_body(request, Bytes::from_static(b"x\n1\n"))
+}
+
+/// A request whose body begins so, and goes on until the sender is dropped.
+fn open_body(
+    request: RequestBuilder,
+    first: Bytes,
+) -> (mpsc::Sender<Bytes>, tokio::task::JoinHandle<Answer>) {
     let (pieces, more) = mpsc::channel::<Bytes>(1);
-    pieces
-        .try_send(Bytes::from_static(b"x\n1\n"))
-        .expect("room");
+    pieces.try_send(first).expect("room");
     let more = futures_util::stream::unfold(more, async |mut more| {
         more.recv()
             .await
             .map(|piece| (Ok::<_, std::io::Error>(piece), more))
     });
-    let request = server.request(Method::POST, &format!("/v1/datasets?name={name}"));
-    let request = request.header("Content-Type", "text/csv");
     let request = request.body(Body::wrap_stream(more.boxed()));
     (pieces, tokio::spawn(send(request)))
 }
