@@ -34,7 +34,7 @@ pub struct Limits {
     pub idle_seconds: u64,
     /// Seconds that an answer waits for a client that takes less than 1 KiB of it a second. Default 30.
     pub stall_seconds: u64,
-    /// Predictions that are carried out at the same time; as many wait. Default 8 for each processor.
+    /// Predictions that are carried out at the same time; as many wait. Default 6 for each processor.
     pub predictions: usize,
     /// Inspections, gradient checks, evaluations, self-tests, verifications and predictions by a checkpoint that are carried out at
     /// the same time; as many wait. Default 16.
@@ -142,7 +142,7 @@ impl Default for Limits {
             uri_bytes: 8 << 10,
             idle_seconds: 60,
             stall_seconds: 30,
-            predictions: 8 * std::thread::available_parallelism().map_or(1, usize::from),
+            predictions: 6 * std::thread::available_parallelism().map_or(1, usize::from),
             inspections: 16,
             control_requests: 64,
             patience_milliseconds: 100,

@@ -234,6 +234,22 @@ fn reads_json(method: &Method, path: &str) -> bool {
     reads && !reads_nothing.iter().any(|end| path.ends_with(end))
 }
 
+/// Refuses a request that nobody could be carried out with now, before anything else is done for it: of ten times as many as can be
+/// answered, each costs what the others are to have.
+pub(crate) async fn refused_when_full(
+    State(admission): State<Arc<Admission>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.extensions().get::<MatchedPath>();
+    let path = path.map_or("", MatchedPath::as_str);
+    let class = admission.class_of(request.method(), path, request.headers());
+    match class.map_or(Ok(()), |class| class.check()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
 /// Gives each request its turn, or refuses it.
 pub(crate) async fn admitted(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().cloned();
@@ -249,9 +265,6 @@ pub(crate) async fn admitted(State(app): State<App>, mut request: Request, next:
             Ok(_permit) => next.run(request).await,
             Err(problem) => problem.into_response(),
         };
-    }
-    if let Err(problem) = class.check() {
-        return problem.into_response();
     }
     let turn = Turn(Arc::new((Arc::clone(class), OnceLock::new())));
     request.extensions_mut().insert(turn.clone());

@@ -173,7 +173,7 @@ pub(crate) async fn result(
         TableFormat::Csv => CSV,
         TableFormat::Parquet => PARQUET,
     };
-    let rest = Rest::begin(app.store, id, found.bytes).await?;
+    let rest = Rest::begin(app.store.clone(), id, found.bytes).await?;
     let headers = [
         (header::CONTENT_TYPE, media_type.to_owned()),
         (header::CONTENT_LENGTH, found.bytes.to_string()),

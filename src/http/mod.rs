@@ -43,6 +43,7 @@ mod upload;
 mod versions;
 mod wording;
 
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,9 +120,12 @@ pub struct HttpLimits {
     pub in_force: serde_json::Value,
 }
 
-/// What the handlers share. Cheap to clone.
+/// What the handlers share. A request clones it some forty times: each layer around the routes clones those inside it.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Shared>);
+
+/// The same, once.
+pub struct Shared {
     /// What is durable.
     pub store: Store,
     /// What trains.
@@ -141,6 +145,14 @@ pub struct App {
     ready: watch::Sender<bool>,
 }
 
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
 impl App {
     /// An app that is ready. Answers that are kept until they are sent go to files without names in `spool`.
     pub fn new(
@@ -149,7 +161,7 @@ impl App {
         serve: Serve,
         limits: HttpLimits,
     ) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             store,
             jobs,
             memory: serve.memory().clone(),
@@ -161,7 +173,7 @@ impl App {
             limits: Arc::new(limits),
             metrics: Arc::new(Metrics::new()),
             ready: watch::Sender::new(true),
-        }
+        }))
     }
 
     /// Lets `/readyz` say that no more requests should come, and ends the event streams.
@@ -191,7 +203,7 @@ fn router(app: App, access: Access) -> Router {
             admission::admitted,
         ));
     let routes = routes.layer(middleware::from_fn_with_state(app.clone(), head::checked));
-    let routes = requests::around(routes, limits.request, access);
+    let routes = requests::around(routes, limits.request, &app.admission, access);
     routes
         .layer(middleware::from_fn_with_state(app.clone(), metrics::count))
         .with_state(app)

@@ -19,6 +19,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use uuid::Uuid;
 
 use crate::http::access::{Access, GUARDS, from_here, with_token};
+use crate::http::admission::{Admission, refused_when_full};
 use crate::http::body::is_csv;
 use crate::http::format::PARQUET;
 use crate::http::problem::{INTERNAL, INVALID_QUERY, Problem, REQUEST_ID, TOOK_TOO_LONG};
@@ -52,6 +53,7 @@ const LONGEST_ID: usize = 128;
 pub(crate) fn around<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
     longest: Duration,
+    admission: &Arc<Admission>,
     access: Access,
 ) -> Router<S> {
     let access = Arc::new(access);
@@ -60,7 +62,11 @@ pub(crate) fn around<S: Clone + Send + Sync + 'static>(
         .layer(middleware::from_fn(to_its_end))
         .layer(middleware::from_fn_with_state(longest, in_time))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(access.clone(), with_token));
+        .layer(middleware::from_fn_with_state(access.clone(), with_token))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(admission),
+            refused_when_full,
+        ));
     // Around the token: a browser asks whether it may send one without sending it, and its page may read why it was refused.
     let routes = if origins.is_empty() {
         routes
@@ -231,6 +237,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::http::AdmissionLimits;
 
     async fn faulty() -> &'static str {
         panic!("on purpose")
@@ -246,7 +253,14 @@ mod tests {
         let routes = Router::new()
             .route("/faulty", get(faulty).post(faulty))
             .route("/fine", get(async || "fine"));
-        let routes = around(routes, Duration::from_mins(1), everybody);
+        let admission = Arc::new(Admission::new(&AdmissionLimits {
+            predictions: 1,
+            inspections: 1,
+            control: 1,
+            uploads: 1,
+            patience: Duration::ZERO,
+        }));
+        let routes = around(routes, Duration::from_mins(1), &admission, everybody);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let serving = tokio::spawn(async { axum::serve(listener, routes).await });
