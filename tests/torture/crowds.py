@@ -33,6 +33,7 @@ SPIN = 0.25
 ACCEPTING = 0.000_2
 # Lines of the log per second that are more than information.
 COMPLAINTS = 15.0
+# Seconds that a crowd is there, of which who was there before is watched alone for half as long first.
 SECONDS = 8.0
 FEW = 256
 
@@ -65,27 +66,27 @@ class Meanwhile:
         return f"{predicted} predictions beside it, p99 {1000 * percentile(self.watcher.seconds, 0.99):.1f} ms"
 
 
-def idle_share(scene):
+def idle_share(scene, seconds):
     """Of a core, that the watched client alone takes."""
     meanwhile = Meanwhile(scene)
-    _, share, _ = meanwhile.look(3.0)
+    _, share, _ = meanwhile.look(seconds)
     meanwhile.end()
     return share
 
 
-def crowded(scene, count, cap):
+def crowded(scene, count, cap, seconds):
     """So many connections that say nothing."""
-    alone = idle_share(scene)
+    alone = idle_share(scene, seconds / 2)
     meanwhile = Meanwhile(scene)
     crowd = Crowd(scene.url, Habit(), count, 60.0, pace=4000.0)
-    sockets, share, log = meanwhile.look(SECONDS)
+    sockets, share, log = meanwhile.look(seconds)
     fate = crowd.stop()
     back = answered_again(scene)
     said = (f"{count} tried, {fate}; at most {sockets} sockets of the server, cap {cap}; {100 * share:.0f} % of a core ({100 * alone:.0f} % alone), "
             f"{log:.1f} complaints per second; a new client is answered {1000 * back:.0f} ms after they are gone; {meanwhile.end()}")
     require(sockets <= cap + OWN_SOCKETS, f"more connections than the cap: {said}")
     require(fate.connected >= min(count, cap // 2), f"it was no crowd: {said}")
-    return judged(scene, said, share - alone - ACCEPTING * fate.connected / SECONDS, log)
+    return judged(scene, said, share - alone - ACCEPTING * fate.connected / seconds, log)
 
 
 def answered_again(scene):
@@ -111,14 +112,14 @@ def judged(scene, said, share, log):
     return said
 
 
-def without_descriptors(scene, spare):
+def without_descriptors(scene, spare, seconds):
     """All but so many descriptors are taken away for a while."""
-    alone = idle_share(scene)
+    alone = idle_share(scene, seconds / 2)
     meanwhile = Meanwhile(scene)
     pid, before = scene.process.pid, resource.prlimit(scene.process.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (scene.process.descriptors() + spare, before[1]))
     crowd = Crowd(scene.url, Habit(), 10 * spare, 60.0)
-    sockets, share, log = meanwhile.look(SECONDS)
+    sockets, share, log = meanwhile.look(seconds)
     asked = Asked(scene.url)
     asked.start()
     time.sleep(0.5)
@@ -156,17 +157,17 @@ class Asked(threading.Thread):
             pass
 
 
-def run(binary, count):
+def run(binary, count, seconds):
     outcomes = []
     with scene(binary) as made:
         cap = made.client.get("/v1/limits").get("connections", 4096)
-        outcomes.append(is_kept(f"{count} connections", lambda: crowded(made, count, cap)))
-        outcomes.append(is_kept("no descriptors for a while", lambda: without_descriptors(made, 20)))
+        outcomes.append(is_kept(f"{count} connections", lambda: crowded(made, count, cap, seconds)))
+        outcomes.append(is_kept("no descriptors for a while", lambda: without_descriptors(made, 20, seconds)))
     with scene(binary, prefix=["prlimit", f"--nofile={FEW}:{FEW}"]) as made:
         cap = FEW // 2
         outcomes.append(is_kept("the cap of few descriptors", lambda: is_told(made, cap)))
-        outcomes.append(is_kept(f"with {FEW} descriptors", lambda: crowded(made, min(count, 2000), cap)))
-        outcomes.append(is_kept("and none for a while", lambda: without_descriptors(made, 20)))
+        outcomes.append(is_kept(f"with {FEW} descriptors", lambda: crowded(made, min(count, 2000), cap, seconds)))
+        outcomes.append(is_kept("and none for a while", lambda: without_descriptors(made, 20, seconds)))
     return summary("crowds", outcomes)
 
 
@@ -174,8 +175,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default="target/release/gradientd")
     parser.add_argument("--connections", type=int, default=20_000, help="at most 25,000")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="that each crowd is there, at most 60")
     arguments = parser.parse_args()
-    return run(arguments.binary, min(arguments.connections, 25_000))
+    return run(arguments.binary, min(arguments.connections, 25_000), min(arguments.seconds, 60.0))
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def gauges(scene):
 def is_back(base, now):
     """Whether nothing is held that was not before; of memory, but for what a job that trains beside them publishes."""
     return base.keys() == now.keys() and all(
-        abs(now[name] - held) <= (PUBLISHED if name == MEMORY else 0) for name, held in base.items())
+        (abs(now[name] - held) <= PUBLISHED if name == MEMORY else now[name] <= held) for name, held in base.items())
 
 
 def vanished(scene, name, times):

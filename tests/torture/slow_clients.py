@@ -6,7 +6,7 @@
 
 The kinds: `silent` sends nothing; `headers` a byte of a header every 5 s; `body` a prediction's body and `upload` a table's at a byte
 per second, `upload-same` all to one name; `unread` asks for large answers and never reads one; `idle` asks once and keeps its
-connection. Each must be closed within the time that /v1/limits gives it, with a status of its row. A well-behaved client asks for 100
+connection. Each must be closed within the time that /v1/limits gives it (--limits sets it), with a status of its row. A well-behaved client asks for 100
 predictions per second meanwhile: all are answered, and their 99th percentile stays within twice that of before and --slack-ms more; somebody
 new is answered each second. In the end the server has as many sockets as before, and its memory has grown by at most 64 KiB for each
 connection (and 16 MiB). One kind after the other, or --together all at once, each with its share of the connections. Prints a line per
@@ -183,8 +183,8 @@ def judged(crowds, share, limits):
     return "; ".join(said)
 
 
-def run(binary, count, names, together, slack_ms):
-    options = known_options(binary, f"--limit=connections={count + 300}")
+def run(binary, count, names, together, slack_ms, limits):
+    options = known_options(binary, *(f"--limit={limit}" for limit in [f"connections={count + 300}", *limits]))
     with scene(binary, options) as made:
         limits = made.client.get("/v1/limits")
         outcomes = []
@@ -200,8 +200,10 @@ def main():
     parser.add_argument("--kinds", nargs="+", choices=sorted(KINDS), default=list(KINDS))
     parser.add_argument("--together", action="store_true")
     parser.add_argument("--slack-ms", type=float, default=2.0, help="that others may be slower; more on a machine that is busy with others")
+    parser.add_argument("--limits", nargs="+", default=[], metavar="NAME=NUMBER", help="of the server, such as shorter times")
     arguments = parser.parse_args()
-    return run(arguments.binary, min(arguments.connections, 9000), arguments.kinds, arguments.together, arguments.slack_ms)
+    count = min(arguments.connections, 9000)
+    return run(arguments.binary, count, arguments.kinds, arguments.together, arguments.slack_ms, arguments.limits)
 
 
 if __name__ == "__main__":
