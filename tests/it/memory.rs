@@ -273,7 +273,7 @@ async fn bodies_that_stop_short_hold_a_quarter_and_others_are_answered_meanwhile
     until("all is given back", async || {
         // But for the version that was trained.
         let left = reserved(&server).await - before;
-        if left <= f64::from(16 << 10) {
+        if left <= f64::from(64 << 10) {
             Ok(())
         } else {
             Err(left)
