@@ -10,7 +10,6 @@ use crate::jobs::Jobs;
 use crate::jobs::control::{Control, Stop};
 use crate::jobs::pace::Pace;
 use crate::nn::pause_by;
-
 use crate::store::{HistoryRow, NewCheckpoint};
 use crate::train::{Checkpoint, EpochReport, Observer};
 
