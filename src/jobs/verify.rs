@@ -37,8 +37,8 @@ const COMPARED: [&str; 5] = [
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VerificationSpec {
-    /// The epoch whose end it starts from: 0, or one that is kept as a checkpoint. Left out, the newest that is kept before the last
-    /// epoch of the history, or 0.
+    /// The epoch whose end it starts from: 0, or one that is kept as a checkpoint. Left out, the newest that is kept before the
+    /// last epoch to verify, or 0.
     #[serde(default, deserialize_with = "given")]
     pub from_epoch: Option<u64>,
     /// The last epoch; left out, that of the history, or as far as it may go.
@@ -153,9 +153,8 @@ impl Jobs {
     ) -> Result<Verification, Error> {
         let needed = self.needed(job).await?;
         let room = self.inner.memory.try_reserve(Use::Jobs, needed)?;
-        let start = self
-            .start_of(job, spec.from_epoch, times.len() as u64)
-            .await?;
+        let last = spec.to_epoch.unwrap_or(times.len() as u64);
+        let start = self.start_of(job, spec.from_epoch, last).await?;
         let from_epoch = start.epoch;
         let most = self.inner.config.verify_seconds as f64;
         let to_epoch = last_epoch(job.id, &times[from_epoch as usize..], spec.to_epoch, most)?;

@@ -136,6 +136,12 @@ async fn a_job_that_was_paused_and_resumed_verifies_while_it_trains_and_from_its
     })
     .await;
     assert_eq!(found["identical"], true, "{found}");
+    // One before the last epoch that is asked for: there is none before the first.
+    let found = verify(&server, &id, json!({"to_epoch": 1})).await;
+    assert_eq!(
+        (&found["from_epoch"], &found["identical"]),
+        (&json!(0), &json!(true))
+    );
     server.cancel(&id).await;
     server.stop().await;
 }
@@ -328,7 +334,7 @@ async fn one_verification_runs_at_a_time_and_stops_with_its_client_or_the_server
         if answer.status == 200 {
             Ok(answer)
         } else {
-            Err(answer.text())
+            Err(answer.problem(503, "busy")["detail"].clone())
         }
     });
     let next = next.await;
@@ -339,14 +345,15 @@ async fn one_verification_runs_at_a_time_and_stops_with_its_client_or_the_server
     assert_eq!(answer.status(), 503);
 }
 
-/// A verification that runs, and the answer to another meanwhile.
+/// A verification of all epochs that runs, and the answer to another meanwhile.
 async fn begun(
     server: &TestServer,
     path: &str,
     short: &Value,
 ) -> (JoinHandle<reqwest::Result<reqwest::Response>>, Answer) {
     let begin = || {
-        let request = server.request(Method::POST, path).json(&json!({}));
+        let whole = json!({"from_epoch": 0});
+        let request = server.request(Method::POST, path).json(&whole);
         tokio::spawn(request.send())
     };
     let running = RefCell::new(begin());
