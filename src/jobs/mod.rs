@@ -12,6 +12,7 @@ mod pace;
 mod predicting;
 mod predictions;
 mod runner;
+mod spacing;
 mod stored;
 mod submit;
 mod verify;

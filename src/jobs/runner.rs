@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use crate::jobs::control::{Control, Stop};
 use crate::jobs::memory::Room;
 use crate::jobs::observer::{Reporter, Told};
+use crate::jobs::spacing::Spacing;
 use crate::jobs::{Jobs, TRY_AGAIN, lock};
 use crate::model::Model;
 use crate::store::{
@@ -23,12 +24,6 @@ use crate::train::{
 const REPORTS: usize = 4096;
 /// How often what was told is stored.
 const STORE_EVERY: Duration = Duration::from_millis(200);
-/// The time between two checkpoints is at least so many times what the last one cost: 2 % of the time.
-const CHECKPOINT_SHARE: u32 = 50;
-/// The time between two checkpoints, at least.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
-/// How long an epoch's end is waited for before a checkpoint is made at the next step.
-const EPOCH_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a run came to, and for how long the job has trained.
 type Ended = (Result<Outcome, TrainError>, Duration);
@@ -46,8 +41,8 @@ struct Attempt {
     progress: Progress,
     /// The last epoch's figures.
     metrics: JobMetrics,
-    checkpoint_cost: Duration,
-    checkpointed: Instant,
+    /// Of its checkpoints.
+    spacing: Spacing,
     /// For how long the job has trained, when that was last looked at.
     trained: Duration,
     looked: Instant,
@@ -72,8 +67,7 @@ impl Jobs {
             room,
             progress: Progress::default(),
             metrics: claim.job.metrics,
-            checkpoint_cost: Duration::ZERO,
-            checkpointed: Instant::now(),
+            spacing: Spacing::new(),
             trained: duration(claim.seconds),
             looked: Instant::now(),
         };
@@ -243,7 +237,7 @@ impl Attempt {
                 biased;
                 ended = &mut *training => return ended,
                 _ = tick.tick() => {
-                    self.ask_for_checkpoint();
+                    self.spacing.ask(&self.control);
                     self.look_at_time();
                     self.store().await;
                 }
@@ -297,7 +291,7 @@ impl Attempt {
             } => {
                 let began = Instant::now();
                 let made = self.jobs.encoded(vec![*checkpoint], trained).await;
-                self.checkpoint_cost = began.elapsed();
+                self.spacing.made(began.elapsed());
                 // Where the store falls behind, the newest is enough, with the newest of an epoch's end.
                 let waiting = &mut self.progress.checkpoints;
                 let epoch_end = waiting.iter().rposition(|waiting| waiting.step == 0);
@@ -307,17 +301,6 @@ impl Attempt {
                 waiting.extend(epoch_end.filter(|_| is_beyond));
                 waiting.extend(made);
             }
-        }
-    }
-
-    fn ask_for_checkpoint(&self) {
-        let due = CHECKPOINT_EVERY.max(CHECKPOINT_SHARE * self.checkpoint_cost);
-        let waited = self.checkpointed.elapsed();
-        if waited >= due {
-            self.control.want_checkpoint(false);
-        }
-        if waited >= due + EPOCH_PATIENCE {
-            self.control.want_checkpoint(true);
         }
     }
 
@@ -347,8 +330,7 @@ impl Attempt {
             Ok(()) => {
                 let told = std::mem::take(&mut self.progress);
                 if !told.checkpoints.is_empty() {
-                    self.checkpoint_cost += began.elapsed();
-                    self.checkpointed = Instant::now();
+                    self.spacing.stored(began.elapsed());
                 }
                 if self.control.go_on() {
                     tracing::info!(job = %self.owner.id, "the disk has room: training goes on");
@@ -362,7 +344,7 @@ impl Attempt {
             Err(Error::Fenced) => self.control.stop(Stop::Lost),
             Err(error) => {
                 store.notice(&error);
-                self.checkpointed = Instant::now();
+                self.spacing.failed();
                 tracing::error!(job = %self.owner.id, %error, "the progress of a job could not be stored");
             }
         }

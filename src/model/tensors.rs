@@ -10,13 +10,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::{AnyNetwork, Error, Header};
-use crate::nn::{Dtype, Layer, Network, Normalization, Normalized, Scalar};
+use crate::nn::{Dtype, Layer, Network, Normalization, Normalized, Scalar, worked};
 
 /// The key of the header among the metadata of the bytes. One key alone, so that its place is always the same.
 const HEADER: &str = "gradientd";
 
 /// Rows of a matrix that are turned over together: 64 bytes of each column, or more.
 const ROWS_TURNED: usize = 16;
+
+/// Multiply-adds that take as long as turning one number over and taking it.
+const WORK: usize = 200;
 
 struct Tensor {
     dtype: TensorDtype,
@@ -124,6 +127,7 @@ pub(super) fn in_rows<T: Scalar>(matrix: &Array2<T>, mut take: impl FnMut(&[T]))
             }
         }
         take(&turned[..rows.len()]);
+        worked(WORK * rows.len());
     }
 }
 

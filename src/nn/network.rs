@@ -1,11 +1,16 @@
 //! A network: layers, each taking what the one before it gives.
 
-use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis};
 
 use crate::nn::kernel::{self, Filled, Matrix};
 use crate::nn::{
-    Activation, Embedding, Error, Normalized, Scalar, Team, Workspace, flush_denormals,
+    Activation, Embedding, Error, Normalized, Scalar, Team, Workspace, flush_denormals, worked,
 };
+
+/// Numbers that are copied without a pause, in whole columns.
+const COPIED: usize = 64 << 10;
+/// Multiply-adds that take about as long as copying a number.
+const WORK: usize = 64;
 
 /// One layer: a = σ(z), z = w·x + b, or with normalization z = γ ⊙ n(w·x) + b.
 #[derive(Clone, Debug, PartialEq)]
@@ -205,7 +210,12 @@ impl<T: Scalar> Network<T> {
     /// Panics: where it is of other shapes, the caller's bug.
     pub fn assign(&mut self, from: &Self) {
         for (into, from) in self.parts.iter_mut().zip(&from.parts) {
-            into.weights.assign(&from.weights);
+            let columns = COPIED.div_ceil(from.units().max(1));
+            let parts = into.weights.axis_chunks_iter_mut(Axis(1), columns);
+            for (mut into, from) in parts.zip(from.weights.axis_chunks_iter(Axis(1), columns)) {
+                into.assign(&from);
+                worked(WORK * from.len());
+            }
             into.biases.assign(&from.biases);
             if let (Some(into), Some(from)) = (&mut into.normalization, &from.normalization) {
                 into.assign(from);

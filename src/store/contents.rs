@@ -11,9 +11,9 @@ use crate::store::{Error, Store, Tx, off_thread};
 
 /// Bytes of a piece: the thread that writes comes to rest after each, and whoever waits for its processor has it. Earlier programs wrote
 /// 4 MiB; contents of no more are deleted with their row, as the migration has it.
-const PIECE: usize = 256 << 10;
+const PIECE: usize = 64 << 10;
 /// Pieces of a transaction, at most, and of contents that are written with their row.
-const TOGETHER: usize = 4;
+const TOGETHER: usize = 16;
 
 /// Contents to which a row is to be added.
 pub(crate) enum Content<'a> {
