@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::jobs::Jobs;
 use crate::jobs::control::{Control, Stop};
 use crate::jobs::pace::Pace;
-use crate::nn::pause_by;
+use crate::nn::paused_by;
 use crate::store::{HistoryRow, NewCheckpoint};
 use crate::train::{Checkpoint, EpochReport, Observer};
 
@@ -138,11 +138,9 @@ impl Jobs {
     ) -> Vec<NewCheckpoint> {
         let pace = Arc::clone(&self.inner.pace);
         let encode = move || {
-            // A long prediction that this thread computes later gives way to shorter ones.
-            pause_by(move || pace.give_way());
             let each = checkpoints.iter();
-            each.map(|at| NewCheckpoint::of(at, trained.as_secs_f64()))
-                .collect()
+            let each = each.map(|at| NewCheckpoint::of(at, trained.as_secs_f64()));
+            paused_by(move || pace.keep(), || each.collect())
         };
         let encoded = tokio::task::spawn_blocking(encode).await;
         encoded.expect("a checkpoint can be encoded")

@@ -70,7 +70,7 @@ pub use inspection::{EmbeddingInspection, Inspection, LayerInspection, inspect};
 pub use kernel::return_freed_memory;
 pub(crate) use kernel::worked;
 pub(crate) use kernel::{FAR_APART, Filled, PANEL_UNITS, flush_denormals, prefer_large_pages};
-pub use kernel::{Leading, Team, pause_by};
+pub use kernel::{Leading, Team, pause_by, paused_by};
 pub use loss::Loss;
 pub use network::{Layer, Network};
 pub use noise::Noise;

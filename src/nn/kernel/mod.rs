@@ -37,8 +37,8 @@ pub(crate) use crate::nn::kernel::functions::{
 pub(crate) use crate::nn::kernel::matrix::Matrix;
 pub use crate::nn::kernel::pages::return_freed_memory;
 pub(crate) use crate::nn::kernel::pages::{Filled, prefer_large_pages};
-pub use crate::nn::kernel::pauses::pause_by;
 pub(crate) use crate::nn::kernel::pauses::worked;
+pub use crate::nn::kernel::pauses::{pause_by, paused_by};
 use crate::nn::kernel::product::{
     Backward, BiasGradient, Destination, Forward, Panel, Panels, WeightGradient,
 };

@@ -1,6 +1,6 @@
 //! Pauses: what a thread does in between, where products take long.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, RefCell};
 
 /// Multiply-adds between two pauses: some 0.14 ms in float32 at 145 GFLOP/s.
 const BETWEEN: usize = if cfg!(miri) { 10_000 } else { 10_000_000 };
@@ -8,13 +8,23 @@ const BETWEEN: usize = if cfg!(miri) { 10_000 } else { 10_000_000 };
 thread_local! {
     /// Multiply-adds until the next.
     static LEFT: Cell<usize> = const { Cell::new(BETWEEN) };
-    static PAUSE: OnceCell<Box<dyn Fn()>> = const { OnceCell::new() };
+    static PAUSE: RefCell<Option<Box<dyn Fn()>>> = const { RefCell::new(None) };
 }
 
 /// Has this thread do `pause` again and again while it computes products, each time after some 10⁷ multiply-adds, where it was not told
 /// otherwise before. What is computed stays the same. It must not compute products itself.
 pub fn pause_by(pause: impl Fn() + 'static) {
-    let _ = PAUSE.with(|first| first.set(Box::new(pause)));
+    PAUSE.with_borrow_mut(|first| {
+        first.get_or_insert_with(|| Box::new(pause));
+    });
+}
+
+/// Does some work, during which this thread does `pause` again and again, as in [`pause_by`], and what it did before no more.
+pub fn paused_by<R>(pause: impl Fn() + 'static, work: impl FnOnce() -> R) -> R {
+    let before = PAUSE.replace(Some(Box::new(pause)));
+    let done = work();
+    PAUSE.set(before);
+    done
 }
 
 /// Notes that this thread computes so many multiply-adds, or what takes as long, and pauses where it is due.
@@ -29,8 +39,8 @@ pub(crate) fn worked(multiply_adds: usize) {
 #[cold]
 fn pause() {
     LEFT.set(BETWEEN);
-    PAUSE.with(|pause| {
-        if let Some(pause) = pause.get() {
+    PAUSE.with_borrow(|pause| {
+        if let Some(pause) = pause {
             pause();
         }
     });
@@ -77,6 +87,18 @@ mod tests {
         // Fewer than eight rows count as eight.
         paused(1, 4, "a thousand of 32,768 each");
         forward(rows, &w[..small * n], None, &mut vec![0.0; 4 * n]);
+        // Another pause for a while, and then the same as before.
+        let others = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&others);
+        let long = Matrix::new(&x, n);
+        paused_by(
+            move || counted.set(counted.get() + 1),
+            || forward(long, &w, None, &mut z),
+        );
+        paused(0, 0, "meanwhile");
+        assert!((1..=2).contains(&others.get()), "{}", others.get());
+        forward(long, &w, None, &mut z);
+        paused(1, 2, "afterwards");
         if !cfg!(miri) {
             let (x, mut z) = (vec![1.0; 512 * n], vec![0.0; 512 * 32]);
             forward(Matrix::new(&x, n), &w[..n * 32], None, &mut z);
