@@ -131,6 +131,10 @@ impl Jobs {
             );
         }
         let pace = Arc::new(Pace::of(config.processor_quota));
+        store.rest_by({
+            let pace = Arc::clone(&pace);
+            move || pace.rest()
+        });
         let training = Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(config.slots + PREDICTION_SLOTS + VERIFICATIONS)

@@ -60,14 +60,20 @@ impl Pace {
     pub(crate) fn keep(&self) {
         let now = Instant::now();
         self.give_way_at(now);
-        let rest = self.rate.and_then(|rate| {
-            // Where somebody looks just now, what there is to rest is seen a little later.
-            let account = self.account.try_lock().ok();
-            account.and_then(|mut account| account.look(rate, now))
-        });
-        if let Some(rest) = rest {
+        if let Some(rest) = self.rest_at(now) {
             sleep(rest);
         }
+    }
+
+    /// How long to rest, where the process has taken more than it may.
+    pub(crate) fn rest(&self) -> Option<Duration> {
+        self.rest_at(Instant::now())
+    }
+
+    fn rest_at(&self, now: Instant) -> Option<Duration> {
+        let rate = self.rate?;
+        // Where somebody looks just now, what there is to rest is seen a little later.
+        self.account.try_lock().ok()?.look(rate, now)
     }
 
     /// Lets others that wait for this thread's processor have it, where it has kept it for a while and predictions are asked for.

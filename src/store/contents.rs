@@ -51,6 +51,9 @@ impl Store {
             let mut tx = self.begin_growing().await?;
             insert_pieces(&mut tx, id, index * TOGETHER, bytes).await?;
             tx.commit().await?;
+            if let Some(rest) = self.inner.rests.get().and_then(|rests| rests()) {
+                tokio::time::sleep(rest).await;
+            }
         }
         Ok(Content::Ahead(ahead))
     }

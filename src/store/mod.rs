@@ -50,6 +50,7 @@ mod writing;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{Notify, RwLock, RwLockReadGuard, watch};
@@ -90,6 +91,8 @@ pub use crate::store::versions::{Lineage, VersionRow, build};
 use crate::store::writing::{Health, Tx};
 
 type Listener = Box<dyn Fn(Change) + Send + Sync>;
+/// How long to rest between two parts of large contents.
+type Rests = Box<dyn Fn() -> Option<Duration> + Send + Sync>;
 
 /// The database of one data directory. Cheap to clone.
 #[derive(Clone)]
@@ -117,6 +120,7 @@ struct Inner {
     /// is always taken before it, so that readers never wait for another's transaction.
     catalogue: RwLock<()>,
     listener: OnceLock<Listener>,
+    rests: OnceLock<Rests>,
     /// Whose turn it is to fill which dataset, which takes several transactions: the same request, sent twice at once,
     /// finds its key the second time, not a name that is taken.
     turns: Turns,
@@ -160,6 +164,7 @@ impl Store {
             sweep: Arc::default(),
             catalogue: RwLock::new(()),
             listener: OnceLock::new(),
+            rests: OnceLock::new(),
             turns: Turns::default(),
             told: watch::Sender::new(0),
             lock,
@@ -183,6 +188,12 @@ impl Store {
             self.inner.listener.set(Box::new(listener)).is_ok(),
             "a store has one listener"
         );
+    }
+
+    /// Has who writes large contents rest for so long after each transaction; where this is not said, not at all. The first that says it
+    /// is heard.
+    pub fn rest_by(&self, rests: impl Fn() -> Option<Duration> + Send + Sync + 'static) {
+        let _ = self.inner.rests.set(Box::new(rests));
     }
 
     /// Closes the database once all that was begun is done, and lets go of the data directory.
