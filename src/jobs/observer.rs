@@ -1,5 +1,6 @@
 //! The observer of a run: hands what the training thread reports to the task that stores it.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,9 +10,12 @@ use tokio::sync::mpsc;
 use crate::jobs::Jobs;
 use crate::jobs::control::{Control, Stop};
 use crate::jobs::pace::Pace;
-use crate::nn::paused_by;
+use crate::nn::{pause_by, paused_by};
 use crate::store::{HistoryRow, NewCheckpoint};
 use crate::train::{Checkpoint, EpochReport, Observer};
+
+/// How long who makes checkpoints rests, all in all.
+const RESTS: Duration = Duration::from_secs(1);
 
 /// What a training thread tells.
 #[expect(clippy::large_enum_variant, reason = "most are epochs")]
@@ -130,7 +134,7 @@ impl Observer for Reporter {
 }
 
 impl Jobs {
-    /// Checkpoints as bytes, made where it holds no other task up, and giving way to predictions.
+    /// Checkpoints as bytes, made where it holds no other task up, giving way to predictions, and resting under a quota.
     pub(crate) async fn encoded(
         &self,
         checkpoints: Vec<Checkpoint>,
@@ -138,9 +142,13 @@ impl Jobs {
     ) -> Vec<NewCheckpoint> {
         let pace = Arc::clone(&self.inner.pace);
         let encode = move || {
+            // A long prediction that this thread computes later, or a version that it makes, gives way to shorter ones.
+            let later = Arc::clone(&pace);
+            pause_by(move || later.give_way());
             let each = checkpoints.iter();
             let each = each.map(|at| NewCheckpoint::of(at, trained.as_secs_f64()));
-            paused_by(move || pace.keep(), || each.collect())
+            let left = Cell::new(RESTS);
+            paused_by(move || pace.keep_within(&left), || each.collect())
         };
         let encoded = tokio::task::spawn_blocking(encode).await;
         encoded.expect("a checkpoint can be encoded")

@@ -1,4 +1,5 @@
-//! Pace: training gives way to whoever waits for its processor, and under a quota of processors' time it rests.
+//! Pace: training gives way to whoever waits for its processor, and under a quota of processors' time it rests; so do those who make
+//! and store its checkpoints.
 //!
 //! Its priority alone does not do it. Linux looks at who comes first when a thread wakes up or a clock ticks, every 4 ms as a rule, and
 //! before a thread has had its slice, or where the one that wakes has lately had more than its share, it finds for the one that runs, so
@@ -7,7 +8,8 @@
 //! nothing then, which is why it does not where a job is to stop.
 //!
 //! A control group that has used its quota up stands still until its period ends, a tenth of a second as a rule, and predictions with
-//! it; no priority helps. So what training takes is what the rest of the process leaves of nine tenths of the quota.
+//! it; no priority helps. So what training takes is what the rest of the process leaves of nine tenths of the quota. Where a job is to
+//! stop, nobody rests either.
 
 use std::cell::Cell;
 use std::sync::Mutex;
@@ -65,6 +67,16 @@ impl Pace {
         }
     }
 
+    /// The same, where it rests for no longer than what is left, which becomes less by that.
+    pub(crate) fn keep_within(&self, left: &Cell<Duration>) {
+        self.give_way();
+        if let Some(rest) = self.rest() {
+            let rest = rest.min(left.get());
+            left.set(left.get().saturating_sub(rest));
+            sleep(rest);
+        }
+    }
+
     /// How long to rest, where the process has taken more than it may.
     pub(crate) fn rest(&self) -> Option<Duration> {
         self.rest_at(Instant::now())
@@ -72,6 +84,9 @@ impl Pace {
 
     fn rest_at(&self, now: Instant) -> Option<Duration> {
         let rate = self.rate?;
+        if self.hurried.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
         // Where somebody looks just now, what there is to rest is seen a little later.
         self.account.try_lock().ok()?.look(rate, now)
     }
@@ -92,7 +107,7 @@ impl Pace {
         }
     }
 
-    /// Has nobody give way for as long as the answer lives.
+    /// Has nobody give way or rest for as long as the answer lives.
     pub(crate) fn hurry(&self) -> Hurry<'_> {
         self.hurried.fetch_add(1, Ordering::Relaxed);
         Hurry(&self.hurried)
@@ -122,7 +137,7 @@ impl Account {
     }
 }
 
-/// While it lives, nobody gives way: what it was made for is waited for.
+/// While it lives, nobody gives way or rests: what it was made for is waited for.
 pub(crate) struct Hurry<'a>(&'a AtomicUsize);
 
 impl Drop for Hurry<'_> {
@@ -160,6 +175,31 @@ mod tests {
         assert_eq!(account.rest(rate, ms(10_000), ms(0)), None);
         assert!(account.rest(rate, ms(10), ms(10)).is_some());
         assert_eq!(account.rest(rate, ms(10), ms(10_000)), Some(LONGEST));
+    }
+
+    #[test]
+    fn nobody_rests_while_something_is_waited_for_nor_longer_than_is_left() {
+        let pace = Pace::of(Some(1));
+        let begin = || {
+            let last = Some((
+                Instant::now().checked_sub(ms(50)).expect("a while"),
+                Duration::ZERO,
+            ));
+            *pace.account.lock().expect("no panic") = Account { last, owed: 1.0 };
+        };
+        begin();
+        assert_eq!(pace.rest(), Some(LONGEST));
+        begin();
+        let hurry = pace.hurry();
+        assert_eq!(pace.rest(), None);
+        drop(hurry);
+        assert_eq!(pace.rest(), Some(LONGEST));
+        let left = Cell::new(ms(3));
+        for _ in 0..2 {
+            begin();
+            pace.keep_within(&left);
+            assert_eq!(left.get(), Duration::ZERO);
+        }
     }
 
     #[test]

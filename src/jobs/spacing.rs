@@ -69,6 +69,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_next_is_asked_for_at_an_epochs_end_and_a_while_later_at_once() {
+        let ago = |seconds: f64| {
+            let before = Instant::now().checked_sub(Duration::from_secs_f64(seconds));
+            before.expect("a while ago")
+        };
+        let mut spacing = Spacing::new();
+        spacing.made(Duration::from_millis(30));
+        spacing.stored(Duration::from_millis(10));
+        assert_eq!(spacing.cost, Duration::from_millis(40));
+        for (seconds, at_end, now) in [(3.5, false, false), (4.5, true, false), (9.5, true, true)] {
+            let control = Control::of(1);
+            spacing.at = ago(seconds);
+            // First as soon as it is due, then again, as the runner does all the while.
+            spacing.ask(&control);
+            spacing.ask(&control);
+            assert_eq!(control.take_checkpoint(false), now, "{seconds}");
+            assert_eq!(control.take_checkpoint(true), at_end && !now, "{seconds}");
+        }
+        spacing.failed();
+        let control = Control::of(1);
+        spacing.ask(&control);
+        assert!(!control.take_checkpoint(true));
+    }
+
+    #[test]
     fn a_checkpoint_takes_a_hundredth_of_the_time_up_to_30_s_and_a_fiftieth_beyond() {
         let ms = Duration::from_millis;
         for (cost, due) in [

@@ -18,8 +18,10 @@ const HEADER: &str = "gradientd";
 /// Rows of a matrix that are turned over together: 64 bytes of each column, or more.
 const ROWS_TURNED: usize = 16;
 
-/// Multiply-adds that take as long as turning one number over and taking it.
-const WORK: usize = 200;
+/// Numbers that are made bytes without a pause.
+const TOGETHER: usize = 64 << 10;
+/// Multiply-adds that take about as long as turning one number over, or making it bytes.
+const WORK: usize = 64;
 
 struct Tensor {
     dtype: TensorDtype,
@@ -65,6 +67,7 @@ impl Tensors {
         let mut bytes = Vec::with_capacity(count * T::DTYPE.bytes());
         for value in values {
             value.to_le(&mut bytes);
+            worked(WORK);
         }
         self.0.push((
             name,
@@ -80,8 +83,11 @@ impl Tensors {
     pub fn push_matrix<T: Scalar>(&mut self, name: String, matrix: &Array2<T>) {
         let mut bytes = Vec::with_capacity(matrix.len() * T::DTYPE.bytes());
         in_rows(matrix, |values| {
-            for value in values {
-                value.to_le(&mut bytes);
+            for values in values.chunks(TOGETHER) {
+                for value in values {
+                    value.to_le(&mut bytes);
+                }
+                worked(WORK * values.len());
             }
         });
         let tensor = Tensor {
@@ -125,9 +131,9 @@ pub(super) fn in_rows<T: Scalar>(matrix: &Array2<T>, mut take: impl FnMut(&[T]))
             for (row, &value) in column.iter().enumerate() {
                 turned[row * columns + index] = value;
             }
+            worked(WORK * column.len());
         }
         take(&turned[..rows.len()]);
-        worked(WORK * rows.len());
     }
 }
 

@@ -210,6 +210,7 @@ impl<T: Scalar> Network<T> {
     /// Panics: where it is of other shapes, the caller's bug.
     pub fn assign(&mut self, from: &Self) {
         for (into, from) in self.parts.iter_mut().zip(&from.parts) {
+            assert_eq!(into.weights.dim(), from.weights.dim(), "the same shapes");
             let columns = COPIED.div_ceil(from.units().max(1));
             let parts = into.weights.axis_chunks_iter_mut(Axis(1), columns);
             for (mut into, from) in parts.zip(from.weights.axis_chunks_iter(Axis(1), columns)) {
@@ -335,6 +336,28 @@ mod tests {
         Network::new(layers)
             .expect_err("a faulty network")
             .to_string()
+    }
+
+    #[test]
+    fn a_network_is_copied_in_parts_to_the_last_number() {
+        // 64 Ki numbers are 219 columns of 300, the second part has 40, and layer 2 is smaller than one.
+        let of = |add: f64| {
+            let mut layers = vec![layer(300, 259), layer(2, 300)];
+            layers[0].weights += add;
+            layers[1].biases += add;
+            Network::new(layers).expect("fits")
+        };
+        let (mut into, from) = (of(0.0), of(0.5));
+        assert_ne!(into, from);
+        into.assign(&from);
+        assert_eq!(into, from);
+    }
+
+    #[test]
+    #[should_panic(expected = "the same shapes")]
+    fn a_network_of_other_shapes_is_not_copied() {
+        let mut into = Network::new(vec![layer(2, 3)]).expect("fits");
+        into.assign(&Network::new(vec![layer(2, 1)]).expect("fits"));
     }
 
     #[test]

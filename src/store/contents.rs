@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use sqlx::SqliteConnection;
 
@@ -10,10 +11,12 @@ use crate::model::digest;
 use crate::store::{Error, Store, Tx, off_thread};
 
 /// Bytes of a piece: the thread that writes comes to rest after each, and whoever waits for its processor has it. Earlier programs wrote
-/// 4 MiB; contents of no more are deleted with their row, as the migration has it.
+/// 4 MiB, or 256 KiB; contents of no more are deleted with their row, as the migration has it.
 const PIECE: usize = 64 << 10;
 /// Pieces of a transaction, at most, and of contents that are written with their row.
 const TOGETHER: usize = 16;
+/// How long the writing of contents rests between its parts, all in all.
+const RESTS: Duration = Duration::from_secs(1);
 
 /// Contents to which a row is to be added.
 pub(crate) enum Content<'a> {
@@ -47,15 +50,26 @@ impl Store {
             .await?;
         let ahead = Ahead::new(self, id);
         tx.commit().await?;
+        let mut left = RESTS;
         for (index, bytes) in bytes.chunks(TOGETHER * PIECE).enumerate() {
+            if index > 0 {
+                left -= self.rest(left).await;
+            }
             let mut tx = self.begin_growing().await?;
             insert_pieces(&mut tx, id, index * TOGETHER, bytes).await?;
             tx.commit().await?;
-            if let Some(rest) = self.inner.rests.get().and_then(|rests| rests()) {
-                tokio::time::sleep(rest).await;
-            }
         }
         Ok(Content::Ahead(ahead))
+    }
+
+    /// Rests for as long as is due, at most for `most`; how long that is.
+    async fn rest(&self, most: Duration) -> Duration {
+        let due = self.inner.rests.get().and_then(|rests| rests());
+        let due = due.unwrap_or_default().min(most);
+        if !due.is_zero() {
+            tokio::time::sleep(due).await;
+        }
+        due
     }
 
     /// Deletes contents that belong to no row, and are not being written, a few pieces in each transaction.

@@ -190,8 +190,8 @@ impl Store {
         );
     }
 
-    /// Has who writes large contents rest for so long after each transaction; where this is not said, not at all. The first that says it
-    /// is heard.
+    /// Has whoever writes large contents rest for so long between two parts, for a second in all at most; where this is not said, not at
+    /// all. The first that says it is heard.
     pub fn rest_by(&self, rests: impl Fn() -> Option<Duration> + Send + Sync + 'static) {
         let _ = self.inner.rests.set(Box::new(rests));
     }

@@ -1,6 +1,8 @@
 //! What becomes of a job that its runner gives back without having come to an end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -292,7 +294,7 @@ async fn a_large_checkpoint_is_written_in_pieces_and_leaves_none_behind() {
         .record(owner, &large(1), &now)
         .await
         .expect("it owns the job");
-    assert_eq!(stored(&store).await, (before + 36, 0));
+    assert_eq!(stored(&store).await, (before + 144, 0));
     let content = sqlx::query_scalar("SELECT content FROM checkpoints");
     let content = content.fetch_one(store.reader()).await.expect("one");
     let mut reader = store.reader().acquire().await.expect("a connection");
@@ -321,16 +323,57 @@ async fn a_large_checkpoint_is_written_in_pieces_and_leaves_none_behind() {
     let fenced = store.record(owner, &large(5), &now).await;
     assert!(matches!(fenced, Err(Error::Fenced)), "{fenced:?}");
     store.sweep_contents().await.expect("sweeps");
-    assert_eq!(stored(&store).await, (before + 72, 0));
+    assert_eq!(stored(&store).await, (before + 288, 0));
     let bytes = vec![7; 5 << 20];
     let begun = store.content(&bytes).await.expect("written");
     store.sweep_contents().await.expect("sweeps");
     assert_eq!(
         stored(&store).await,
-        (before + 92, 1),
+        (before + 368, 1),
         "it is being written"
     );
     drop(begun);
     store.sweep_contents().await.expect("sweeps");
-    assert_eq!(stored(&store).await, (before + 72, 0));
+    assert_eq!(stored(&store).await, (before + 288, 0));
+}
+
+#[tokio::test]
+async fn longer_pieces_of_an_earlier_program_are_read_and_swept() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Store::open(directory.path()).await.expect("opens");
+    let mut tx = store.begin().await.expect("begins");
+    for sql in [
+        "INSERT INTO contents (id, bytes) VALUES (77, 524289)",
+        "INSERT INTO dropped_contents (content) VALUES (77)",
+        "INSERT INTO content_pieces (content, piece, bytes) VALUES (77, 0, zeroblob(262144)), (77, 1, zeroblob(262144)), (77, 2, x'09')",
+    ] {
+        sqlx::query(sql).execute(&mut *tx).await.expect("inserts");
+    }
+    let read = crate::store::contents::read(&mut tx, 77).await;
+    let read = read.expect("reads");
+    assert_eq!((read.len(), read.last()), ((512 << 10) + 1, Some(&9)));
+    tx.commit().await.expect("commits");
+    assert_eq!(stored(&store).await, (3, 1));
+    store.sweep_contents().await.expect("sweeps");
+    assert_eq!(stored(&store).await, (0, 0));
+}
+
+#[tokio::test]
+async fn who_writes_large_contents_rests_between_its_parts_for_a_second_at_most() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Store::open(directory.path()).await.expect("opens");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    store.rest_by(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Some(Duration::from_millis(400))
+    });
+    store.content(&vec![7; 1 << 20]).await.expect("written");
+    assert_eq!(asked.load(Ordering::Relaxed), 0, "of one part");
+    let began = Instant::now();
+    store.content(&vec![7; 6 << 20]).await.expect("written");
+    // Of six parts the last two follow at once: 400, 400 and 200 ms are a second.
+    assert_eq!(asked.load(Ordering::Relaxed), 5);
+    let took = began.elapsed();
+    assert!((1.0..2.0).contains(&took.as_secs_f64()), "{took:?}");
 }

@@ -66,18 +66,37 @@ fn the_integration_tests_keep_the_form_of_files() {
     none(&all.collect::<Vec<_>>());
 }
 
+/// The names of what the program depends on.
+fn dependencies() -> Vec<String> {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    let (_, own) = manifest.split_once("[dependencies]").expect("they begin");
+    let (own, _) = own.split_once("[dev-dependencies]").expect("both kinds");
+    let lines = own.lines().filter(|line| !line.starts_with('['));
+    let named = lines.filter_map(|line| line.split_once('='));
+    named.map(|(name, _)| name.trim().to_owned()).collect()
+}
+
 #[test]
 fn every_confined_crate_is_a_dependency() {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
-    let (dependencies, _) = manifest
-        .split_once("[dev-dependencies]")
-        .expect("both kinds");
+    let dependencies = dependencies();
     for (confined, _) in Rules::read(&document()).confined {
-        let is_named = |line: &str| {
-            let name = line.split('=').next().unwrap_or("").trim();
-            name.replace('-', "_") == confined
-        };
-        assert!(dependencies.lines().any(is_named), "{confined}");
+        let is_named = |name: &String| name.replace('-', "_") == confined;
+        assert!(dependencies.iter().any(is_named), "{confined}");
+    }
+}
+
+#[test]
+fn the_lock_file_of_the_fuzz_targets_has_all_that_the_program_depends_on() {
+    let lock = fs::read_to_string(root().join("tests/fuzz/Cargo.lock")).expect("a lock file");
+    let (_, own) = lock
+        .split_once("name = \"gradientd\"\n")
+        .expect("the program is in it");
+    let (own, _) = own.split_once("\n]\n").expect("it depends on others");
+    for name in dependencies() {
+        let is_locked = [format!("\"{name}\""), format!("\"{name} ")]
+            .iter()
+            .any(|quoted| own.contains(quoted));
+        assert!(is_locked, "cargo would have to add {name}");
     }
 }
 

@@ -29,7 +29,7 @@ from promise import is_kept, require, stripped, summary  # noqa: E402
 
 THREADS = (1, 2, 3, 7)
 TAKE_UP_LIMIT = 10.0
-# Between two checkpoints of a running job is a second or fifty times what one costs; the rest is for a machine that is busy.
+# Between two checkpoints of a running job is a second or a hundred times what one costs; the rest is for a machine that is busy.
 REPEATED_LIMIT = 3.0
 FEATURES, ROWS = 16, 3001
 MODEL = {

@@ -1,4 +1,4 @@
-//! Pauses: what a thread does in between, where products take long.
+//! Pauses: what a thread does in between, where products take long, or what is counted like them: activations, digests, copies.
 
 use std::cell::{Cell, RefCell};
 
@@ -12,7 +12,7 @@ thread_local! {
 }
 
 /// Has this thread do `pause` again and again while it computes products, each time after some 10⁷ multiply-adds, where it was not told
-/// otherwise before. What is computed stays the same. It must not compute products itself.
+/// otherwise before. What is computed stays the same. It must not compute products itself, nor change what this thread does.
 pub fn pause_by(pause: impl Fn() + 'static) {
     PAUSE.with_borrow_mut(|first| {
         first.get_or_insert_with(|| Box::new(pause));
@@ -21,10 +21,17 @@ pub fn pause_by(pause: impl Fn() + 'static) {
 
 /// Does some work, during which this thread does `pause` again and again, as in [`pause_by`], and what it did before no more.
 pub fn paused_by<R>(pause: impl Fn() + 'static, work: impl FnOnce() -> R) -> R {
-    let before = PAUSE.replace(Some(Box::new(pause)));
-    let done = work();
-    PAUSE.set(before);
-    done
+    let _before = Before(PAUSE.replace(Some(Box::new(pause))));
+    work()
+}
+
+/// What a thread did before, and does again when this is dropped, also by a panic.
+struct Before(Option<Box<dyn Fn()>>);
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        PAUSE.set(self.0.take());
+    }
 }
 
 /// Notes that this thread computes so many multiply-adds, or what takes as long, and pauses where it is due.
@@ -48,6 +55,7 @@ fn pause() {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::catch_unwind;
     use std::rc::Rc;
 
     use super::*;
@@ -95,6 +103,8 @@ mod tests {
             move || counted.set(counted.get() + 1),
             || forward(long, &w, None, &mut z),
         );
+        let panic = catch_unwind(|| paused_by(|| unreachable!("no work"), || panic!("a bug")));
+        assert!(panic.is_err());
         paused(0, 0, "meanwhile");
         assert!((1..=2).contains(&others.get()), "{}", others.get());
         forward(long, &w, None, &mut z);
